@@ -11,3 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+"""Text environments.
+
+Importing this package registers the gymnasium ids; an environment's own code loads when it is made.
+"""
+
+from siri_verl.envs.registry import register_gymnasium_ids
+
+register_gymnasium_ids()

@@ -13,16 +13,18 @@
 # limitations under the License.
 """The environment interface: Gymnasium environments whose observations and actions are text.
 
-A task is named by a stable `task_id`; `reset(seed=..., options={"task_id": ...})` starts it. Everything an agent loop needs
-beside the observation travels in `info`, whose keys are listed in `TurnInfo`. Anyone's environment plugs in by its gymnasium id
-as long as `info` carries these keys (`siri_verl.envs.checker.check_text_env` says what is missing).
+A task is named by a stable `task_id`; `reset(seed=..., options={"task_id": ...})` starts it. Everything an agent loop
+needs beside the observation travels in `info`, whose keys are listed in `TurnInfo`. Anyone's environment plugs in by
+its gymnasium id as long as `info` carries these keys (`siri_verl.envs.checker.check_text_env` says what is missing).
 """
 
 from __future__ import annotations
 
+import string
 from typing import Any, TypedDict
 
 import gymnasium
+from gymnasium import spaces
 
 
 class TurnInfo(TypedDict, total=False):
@@ -52,18 +54,57 @@ REQUIRED_INFO_KEYS = ("task", "task_id", "admissible_actions", "anchor", "action
 class UnknownTaskError(KeyError):
     """`options["task_id"]` names no task of this environment."""
 
+    # KeyError would print its message quoted and escaped.
+    __str__ = Exception.__str__
+
+
+class EpisodeOverError(RuntimeError):
+    """`step` was called before `reset`, or after the episode's end."""
+
+
+class FreeText(spaces.Text):
+    """Any string up to `max_length` characters, of any alphabet.
+
+    Samples are short words, for checkers and smoke tests.
+    """
+
+    def __init__(self, max_length: int = 1_000_000, seed: int | None = None):
+        super().__init__(max_length=max_length, min_length=0, charset=string.ascii_lowercase + " []", seed=seed)
+
+    def sample(self, mask: Any = None, probability: Any = None) -> str:
+        if mask is None and probability is None:
+            mask = (int(self.np_random.integers(1, min(16, self.max_length) + 1)), None)
+        return super().sample(mask=mask, probability=probability)
+
+    def contains(self, x: Any) -> bool:
+        return isinstance(x, str) and len(x) <= self.max_length
+
 
 class TextEnv(gymnasium.Env[str, str]):
     """Base class of the environments shipped here.
 
-    The reward of `step` is in native units: the score when the episode ends, 0 before. Turning it into a training reward
-    (for example 10 on success, else 0) is the agent loop's business. An empty action is a no-op that costs a turn.
+    The reward of `step` is in native units: the score when the episode ends, 0 before. Turning it into a training
+    reward (for example 10 on success, else 0) is the agent loop's business. An empty action is a no-op that costs a
+    turn.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"]}
+    # Text has no frame rate; gymnasium's checker asks for one wherever there is a render mode.
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}
+
+    def __init__(self, render_mode: str | None = None):
+        if render_mode not in (None, "ansi"):
+            raise ValueError(f"render_mode: got {render_mode!r}; a text environment knows None and 'ansi'")
+        self.render_mode = render_mode
+        self.observation_space = FreeText()
+        self.action_space = FreeText(max_length=10_000)
+        self._last_observation = ""
+
+    def render(self) -> str | None:
+        """The last observation when `render_mode="ansi"`, else None."""
+        return self._last_observation if self.render_mode == "ansi" else None
 
     def task_ids(self) -> list[str]:
-        """Every task id this environment knows, in a fixed order."""
+        """Every task id of the chosen split (of all splits when none was chosen), in a fixed order."""
         raise NotImplementedError
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
@@ -82,5 +123,19 @@ class TextEnv(gymnasium.Env[str, str]):
         raise NotImplementedError
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """One turn: (observation, reward, terminated, truncated, info)."""
+        """One turn: (observation, reward, terminated, truncated, info).
+
+        Raises:
+            EpisodeOverError: no episode is running.
+        """
         raise NotImplementedError
+
+    def _choose_task(self, options: dict[str, Any] | None) -> str:
+        """The task id asked for, else one drawn. Call it after gymnasium's own `reset(seed=seed)`."""
+        task_id = (options or {}).get("task_id")
+        if task_id is not None:
+            if not isinstance(task_id, str):
+                raise TypeError(f"options['task_id']: expected a string, got {type(task_id).__name__} {task_id!r}")
+            return task_id
+        known = self.task_ids()
+        return known[int(self.np_random.integers(len(known)))]

@@ -1,0 +1,149 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Which environments there are: a name, its gymnasium id, its settings, its splits.
+
+A configuration says `environment: webshop`, or any gymnasium id directly, for example `environment:
+my_package:MyShop-v0` (gymnasium imports `my_package` first).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+
+TOY_ID = "siri_verl/Toy-v0"
+
+
+class UnknownEnvironmentError(ValueError):
+    """The name is neither registered here nor a gymnasium id."""
+
+
+class UnknownSplitError(ValueError):
+    """The environment has no split of this name."""
+
+
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """One environment known by name.
+
+    Attributes:
+        name: what configurations and panels say.
+        gymnasium_id: what `gymnasium.make` is given.
+        kwargs: default settings, overridden by the caller's.
+        splits: names the `split` setting takes; empty when the environment has no such setting.
+        required: settings without a default, with the advice given when one is missing.
+    """
+
+    name: str
+    gymnasium_id: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    splits: tuple[str, ...] = ()
+    required: Mapping[str, str] = field(default_factory=dict)
+
+
+_SPECS: dict[str, EnvironmentSpec] = {}
+
+
+def register_environment(spec: EnvironmentSpec) -> None:
+    """Make an environment known by name.
+
+    Raises:
+        ValueError: the name is taken by another specification.
+    """
+    if _SPECS.get(spec.name, spec) != spec:
+        raise ValueError(f"environment {spec.name!r} is already registered as {_SPECS[spec.name].gymnasium_id!r}")
+    _SPECS[spec.name] = spec
+
+
+def known_environments() -> list[str]:
+    """Names of the registered environments, sorted."""
+    return sorted(_SPECS)
+
+
+def get_environment(name: str) -> EnvironmentSpec:
+    """The specification of a registered name, or one made up for a gymnasium id.
+
+    Raises:
+        UnknownEnvironmentError: neither; the message lists the names.
+    """
+    if name in _SPECS:
+        return _SPECS[name]
+    try:
+        module, _, env_id = name.rpartition(":")
+        if module:
+            __import__(module)
+        gymnasium.spec(env_id)
+    except (gymnasium.error.Error, ImportError, ValueError) as error:
+        raise UnknownEnvironmentError(
+            f"environment: {name!r} is neither a known name ({', '.join(known_environments())}) "
+            f"nor a gymnasium id ({error})"
+        ) from error
+    return EnvironmentSpec(name=name, gymnasium_id=name)
+
+
+def make_environment(name: str, **kwargs: Any) -> gymnasium.Env:
+    """Make an environment by name or gymnasium id.
+
+    Args:
+        name: see `get_environment`.
+        kwargs: settings of the environment; they override the specification's.
+
+    Raises:
+        UnknownEnvironmentError: no such environment.
+        UnknownSplitError: `kwargs["split"]` is not one of the environment's.
+        ValueError: a required setting is missing.
+    """
+    spec = get_environment(name)
+    settings = {**spec.kwargs, **kwargs}
+    for key, advice in spec.required.items():
+        if settings.get(key) is None:
+            raise ValueError(f"environment {name!r}: setting {key!r} is missing; {advice}")
+    check_split(name, settings.get("split"))
+    # Gymnasium's passive checker and order enforcer cost time at every step; check_text_env looks once instead.
+    return gymnasium.make(spec.gymnasium_id, disable_env_checker=True, **settings)
+
+
+def check_split(name: str, split: str | None) -> None:
+    """Raise UnknownSplitError, listing the known ones, unless the environment has this split (None: all tasks)."""
+    splits = get_environment(name).splits
+    if split is not None and splits and split not in splits:
+        raise UnknownSplitError(f"split: {split!r} is unknown to environment {name!r}; known: {', '.join(splits)}")
+
+
+def list_task_ids(name: str, **kwargs: Any) -> list[str]:
+    """Task ids of an environment in its fixed order.
+
+    Raises:
+        TypeError: the environment has no `task_ids()` method.
+    """
+    env = make_environment(name, **kwargs)
+    try:
+        method = getattr(env.unwrapped, "task_ids", None)
+        if method is None:
+            raise TypeError(
+                f"environment {name!r} ({type(env.unwrapped).__name__}) has no method task_ids() -> list[str]"
+            )
+        return [str(task_id) for task_id in method()]
+    finally:
+        env.close()
+
+
+def register_gymnasium_ids() -> None:
+    """Tell gymnasium and this registry about the environments shipped here. Loads none of them; safe to call twice."""
+    if TOY_ID not in gymnasium.registry:
+        gymnasium.register(TOY_ID, entry_point="siri_verl.envs.toy:ToyEnv")
+    register_environment(EnvironmentSpec("toy", TOY_ID, splits=("train", "validation")))
