@@ -1,0 +1,234 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The shop's pages: what is on them, what can be done, and how they read as text.
+
+Three text modes:
+
+* `original`: the strings of the original text environment joined by " [SEP] ", instruction included, for parity. The
+item
+  page reads the same before and after choosing an option.
+* `rich` (default): the same strings without the instruction, which the prompt states anyway, and with chosen options
+marked.
+* `compact`: for very small models: lower case, one line per element, everything that can be clicked in square brackets.
+
+Deviations from the original in every mode: "Next >" stands only where there is a next page, and the last page does
+not spell out the goal (the original hides it there in invisible elements, which its text mode shows).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+TEXT_MODES = ("original", "rich", "compact")
+SUB_PAGES = ("description", "features", "reviews")
+SEARCH_HITS = 50
+"""Hits per query; with 10 products a page these are the original's five pages."""
+
+BACK, PREVIOUS, NEXT, BUY = "back to search", "< prev", "next >", "buy now"
+SEARCH_FORM = "search[<your query>]"
+
+
+def label_of(text: str) -> str:
+    """What is clicked for a text on a page: lower case, white space collapsed."""
+    return " ".join(text.lower().split())
+
+
+class ProductLike(Protocol):
+    """What a page needs to know of a product (`siri_verl.envs.webshop.Product`)."""
+
+    asin: str
+    title: str
+    description: str
+    bullet_points: tuple[str, ...]
+    price_tag: str
+    price: float
+    options: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a session.
+
+    Attributes:
+        kind: "search", "results", "item", one of `SUB_PAGES`, or "done".
+        query: the words last searched for, "" on the search page.
+        hits: asins of all hits in rank order.
+        number: 1-based page of results, also the one an item was opened from.
+        per_page: products on a page of results.
+        asin: the opened product, None on search and results.
+        options: chosen (name, value) pairs in the order of choosing.
+        score: the native score, only on "done".
+    """
+
+    kind: str
+    query: str = ""
+    hits: tuple[str, ...] = ()
+    number: int = 1
+    per_page: int = 10
+    asin: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    score: float | None = None
+
+    @property
+    def page_count(self) -> int:
+        """Pages of results, at least 1."""
+        return max(1, -(-len(self.hits) // self.per_page))
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Asins on this page of results."""
+        return self.hits[(self.number - 1) * self.per_page : self.number * self.per_page]
+
+    @property
+    def key(self) -> str:
+        """The state in words: page, query or product, chosen options sorted by name."""
+        if self.kind == "results":
+            return f"results|{self.query}|{self.number}"
+        if self.asin is None:
+            return self.kind
+        chosen = ";".join(f"{name}={value}" for name, value in sorted(self.options))
+        return f"{self.kind}|{self.asin}|{chosen}"
+
+
+def clickables(page: Page, product: ProductLike | None) -> dict[str, tuple[str, str]]:
+    """What can be clicked: lower-cased label -> (what it is, its argument), buttons first, then products, then options.
+
+    What it is: "button", "product" (asin) or "option" (its name). A value offered under two option names belongs to the
+    last, as in the original; a button's label always means the button, so that no option text can make a page unusable.
+    """
+    if page.kind in ("search", "done"):
+        return {}
+    labels = {BACK: ("button", BACK)}
+    if page.kind == "results":
+        if page.number > 1:
+            labels[PREVIOUS] = ("button", PREVIOUS)
+        if page.number < page.page_count:
+            labels[NEXT] = ("button", NEXT)
+        for asin in page.shown:
+            labels.setdefault(asin.lower(), ("product", asin))
+        return labels
+    labels[PREVIOUS] = ("button", PREVIOUS)
+    if page.kind == "item":
+        for label in (*SUB_PAGES, BUY):
+            labels[label] = ("button", label)
+        for name, values in product.options.items() if product else ():
+            for value in values:
+                label = label_of(value)
+                if label and (label not in labels or labels[label][0] == "option"):
+                    labels[label] = ("option", name)
+    return labels
+
+
+def admissible_actions(page: Page, labels: Mapping[str, object]) -> list[str]:
+    """The actions offered on a page. Searching works on every page but is offered, as in the original, on the first."""
+    if page.kind == "search":
+        return [SEARCH_FORM]
+    return [f"click[{label}]" for label in labels]
+
+
+def _sub_page_parts(page: Page, product: ProductLike) -> list[str]:
+    if page.kind == "description":
+        return [product.description.strip()] if product.description.strip() else ["No Description"]
+    if page.kind == "features":
+        return [bullet.strip() for bullet in product.bullet_points if bullet.strip()] or ["No Features"]
+    return ["No reviews found"]
+
+
+def _parts(page: Page, lookup: Callable[[str], ProductLike], mark: Callable[[str, str], str]) -> list[str]:
+    """The visible strings of a page after the instruction; `mark(name, value)` writes an option value."""
+    if page.kind == "results":
+        parts = ["Back to Search", f"Page {page.number} (Total results: {len(page.hits)})"]
+        if page.number > 1:
+            parts.append("< Prev")
+        if page.number < page.page_count:
+            parts.append("Next >")
+        for asin in page.shown:
+            product = lookup(asin)
+            parts += [asin, product.title.strip(), product.price_tag]
+        return parts
+    product = lookup(page.asin)
+    parts = ["Back to Search", "< Prev"]
+    if page.kind == "item":
+        for name, values in product.options.items():
+            parts.append(name)
+            parts += [mark(name, value) for value in values]
+        parts += [product.title.strip(), f"Price: {product.price_tag}", "Rating: N.A."]
+        return parts + ["Description", "Features", "Reviews", "Buy Now"]
+    return parts + _sub_page_parts(page, product)
+
+
+def _done(page: Page) -> list[str]:
+    parts = ["Thank you for shopping with us!", "Your code:", "None", "(Paste it in your MTurk interface.)"]
+    return parts + ["Your score (min 0.0, max 1.0)", str(page.score)]
+
+
+def original_text(page: Page, task: str, lookup: Callable[[str], ProductLike]) -> str:
+    """The page as the original text environment writes it."""
+    header = ["Instruction:", task]
+    if page.kind == "search":
+        return " [SEP] ".join(["WebShop", *header, "Search"])
+    if page.kind == "done":
+        return " [SEP] ".join(_done(page))
+    return " [SEP] ".join(header + _parts(page, lookup, lambda name, value: value))
+
+
+def rich_text(page: Page, task: str, lookup: Callable[[str], ProductLike]) -> str:
+    """The original's strings without the instruction; chosen option values are followed by "(chosen)"."""
+    if page.kind == "search":
+        return "WebShop [SEP] Search"
+    if page.kind == "done":
+        return " [SEP] ".join(_done(page))
+    chosen = dict(page.options)
+    return " [SEP] ".join(
+        _parts(page, lookup, lambda name, value: f"{value} (chosen)" if chosen.get(name) == value else value)
+    )
+
+
+def _plain(text: str) -> str:
+    """Lower case, one line, no square brackets: those mean "can be clicked"."""
+    return " ".join(text.lower().replace("[", "(").replace("]", ")").split())
+
+
+def compact_text(page: Page, task: str, lookup: Callable[[str], ProductLike]) -> str:
+    """Short lines for very small models."""
+    if page.kind == "search":
+        return SEARCH_FORM
+    if page.kind == "done":
+        return f"bought score {page.score}"
+    if page.kind == "results":
+        lines = [f"results {page.number} of {page.page_count}"]
+        for asin in page.shown:
+            product = lookup(asin)
+            lines.append(f"[{asin.lower()}] {_plain(product.title)} {_plain(product.price_tag)}")
+        buttons = [f"[{PREVIOUS}]"] * (page.number > 1) + [f"[{NEXT}]"] * (page.number < page.page_count)
+        return "\n".join(lines + [" ".join([*buttons, f"[{BACK}]"])])
+    product = lookup(page.asin)
+    if page.kind == "item":
+        chosen = dict(page.options)
+        lines = [f"item {_plain(product.title)} {_plain(product.price_tag)}"]
+        for name, values in product.options.items():
+            now = f" = {label_of(chosen[name])}" if name in chosen else ""
+            lines.append(f"{_plain(name)}{now} : " + " ".join(f"[{label_of(value)}]" for value in values))
+        return "\n".join(lines + [f"[description] [features] [reviews] [{BUY}] [{PREVIOUS}] [{BACK}]"])
+    body = [_plain(part) for part in _sub_page_parts(page, product)]
+    return "\n".join([page.kind, *body, f"[{PREVIOUS}] [{BACK}]"])
+
+
+RENDERERS: dict[str, Callable[[Page, str, Callable[[str], ProductLike]], str]] = {
+    "original": original_text,
+    "rich": rich_text,
+    "compact": compact_text,
+}
