@@ -1,0 +1,198 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Typed settings: the `siri:` block and `algorithm.gigpo`, validated before anything heavy starts.
+
+Both are read with OmegaConf's structured configs, so an unknown key or a wrong type fails with its full name. A string under a
+field documents it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+class ConfigError(ValueError):
+    """A setting is wrong. The message names the field, the value and what to do."""
+
+
+def _require(condition: bool, field_name: str, value: Any, fix: str) -> None:
+    if not condition:
+        raise ConfigError(f"{field_name}={value!r}: {fix}")
+
+
+def _one_of(field_name: str, value: str, options: Sequence[str]) -> None:
+    _require(value in options, field_name, value, f"use one of {', '.join(options)}")
+
+
+@dataclass
+class GigpoConfig:
+    """`algorithm.gigpo`: the advantage estimator's settings (arXiv 2505.10978)."""
+
+    gamma: float = 0.95
+    """Discount of the step return."""
+    step_weight: float = 1.0
+    """omega: weight of the step advantage. 0 leaves per-turn GRPO."""
+    norm: str = "mean"
+    """`mean`: x - mean; `mean_std`: (x - mean) / (std + 1e-6)."""
+    episode_stats: str = "per_step"
+    """`per_step`: statistics over all rows of a group; `per_trajectory`: over its trajectories (the paper's Eq. 3)."""
+    invalid_penalty: float = 0.1
+    """Subtracted from a malformed reply's row alone."""
+    similarity: float | None = None
+    """None groups anchors that are equal; a ratio in (0, 1] groups anchors that are at least that similar."""
+    lone: str = "score"
+    """Episode advantage of a group whose statistics have one sample: its raw `score`, or `zero`."""
+
+    def __post_init__(self):
+        _require(0 <= self.gamma <= 1, "algorithm.gigpo.gamma", self.gamma, "use a value in [0, 1]")
+        _one_of("algorithm.gigpo.norm", self.norm, ("mean", "mean_std"))
+        _one_of("algorithm.gigpo.episode_stats", self.episode_stats, ("per_step", "per_trajectory"))
+        _one_of("algorithm.gigpo.lone", self.lone, ("score", "zero"))
+        penalty = self.invalid_penalty
+        _require(penalty >= 0, "algorithm.gigpo.invalid_penalty", penalty, "use a value >= 0; it is subtracted")
+        similarity = self.similarity
+        ok = similarity is None or 0 < similarity <= 1
+        _require(ok, "algorithm.gigpo.similarity", similarity, "use null or a ratio in (0, 1]")
+
+
+@dataclass
+class EnvironmentConfig:
+    """Which environment, and how many processes host it."""
+
+    name: str = "webshop"
+    """A registered name (`siri-verl doctor` lists them) or any Gymnasium id with text observations."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Passed to the environment's constructor."""
+    num_servers: int = 1
+    """Environment processes per node."""
+    sessions_per_server: int = 128
+    """Episodes one process hosts at a time; further ones wait."""
+    step_timeout: float = 120.0
+    """Seconds until a reset or step that does not answer ends its episode with status `environment_lost`."""
+
+    def __post_init__(self):
+        _require(self.num_servers >= 1, "siri.environment.num_servers", self.num_servers, "use at least 1")
+        sessions = self.sessions_per_server
+        _require(sessions >= 1, "siri.environment.sessions_per_server", sessions, "use at least 1")
+        _require(self.step_timeout > 0, "siri.environment.step_timeout", self.step_timeout, "use seconds > 0")
+
+
+@dataclass
+class PromptConfig:
+    """How a turn becomes a prompt."""
+
+    template: str = "full"
+    """`full` for instruction-tuned models, `compact` for the small CPU model (siri_verl/rollout/prompts.py)."""
+    history_length: int = 2
+    """How many earlier (observation, action) pairs the prompt shows. Shortened first when a prompt is too long."""
+
+    def __post_init__(self):
+        from siri_verl.rollout.prompts import TEMPLATES
+
+        _one_of("siri.prompt.template", self.template, tuple(TEMPLATES))
+        length = self.history_length
+        _require(length >= 0, "siri.prompt.history_length", length, "use a number >= 0")
+
+
+@dataclass
+class RolloutSettings:
+    """Episodes and requests."""
+
+    max_turns: int = 15
+    """Turns after which an episode is cut."""
+    request_seeds: bool = False
+    """Give every generation request a seed derived from run seed, step, task, arm, session and turn."""
+    poll_interval: float = 0.2
+    """Seconds between looks at the replay buffer (verl's own default of 2 s dominates small runs)."""
+
+    def __post_init__(self):
+        _require(self.max_turns >= 1, "siri.rollout.max_turns", self.max_turns, "use at least 1")
+        poll = self.poll_interval
+        _require(poll > 0, "siri.rollout.poll_interval", poll, "use seconds > 0")
+
+
+@dataclass
+class RewardConfig:
+    """From the environment's native score to the training reward."""
+
+    kind: str = "success"
+    """`success`: `success_reward` at the turn that solves the task, else 0; `score`: native reward times `success_reward`."""
+    success_reward: float = 10.0
+    """Return of a solved task."""
+
+    def __post_init__(self):
+        _one_of("siri.reward.kind", self.kind, ("success", "score"))
+        reward = self.success_reward
+        _require(reward > 0, "siri.reward.success_reward", reward, "use a value > 0")
+
+
+@dataclass
+class UpdateConfig:
+    """The optimizer steps of one iteration."""
+
+    mini_batches: int | None = None
+    """A fixed number of optimizer steps per iteration. None keeps verl's rule: rows / (ppo_mini_batch_size * rollout.n)."""
+
+    def __post_init__(self):
+        number = self.mini_batches
+        _require(number is None or number >= 1, "siri.update.mini_batches", number, "use null or at least 1")
+
+
+@dataclass
+class SiriConfig:
+    """The `siri:` block."""
+
+    seed: int = 1
+    """Every random choice of the run derives from it."""
+    environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    update: UpdateConfig = field(default_factory=UpdateConfig)
+
+
+def _typed(schema: type, given: DictConfig | dict | None, where: str) -> Any:
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), given if given is not None else {})
+        return OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        name = f"{where}.{key}" if key else where
+        raise ConfigError(f"{name}: {str(error).splitlines()[0]} (fields are documented in siri_verl/config.py)") from error
+
+
+def siri_config(config: DictConfig) -> SiriConfig:
+    """The `siri:` block of a run's config.
+
+    Raises:
+        ConfigError: an unknown field, a wrong type or a value out of range, by name.
+    """
+    if config.get("siri") is None:
+        raise ConfigError("siri: the block is missing; add it with `+siri=webshop` or `+siri=base` on the command line")
+    return _typed(SiriConfig, config.siri, "siri")
+
+
+def gigpo_config(algorithm: DictConfig | dict | None) -> GigpoConfig:
+    """The settings under `algorithm.gigpo`; defaults where the block is absent.
+
+    Raises:
+        ConfigError: an unknown field, a wrong type or a value out of range, by name.
+    """
+    given = None if algorithm is None else algorithm.get("gigpo")
+    return _typed(GigpoConfig, given, "algorithm.gigpo")

@@ -1,0 +1,209 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""One episode, turn by turn: prompt -> policy server -> action -> environment server; one row per turn.
+
+verl instantiates a loop per trajectory and calls `run` with the dataset's columns (verl/experimental/agent_loop/agent_loop.py). The
+loop returns a list: verl stores each item as a row `{uid}_{session}_{turn}`. Loops of one worker overlap; nothing here blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput, register
+from verl.utils.profiler import simple_timer
+
+from siri_verl.config import RewardConfig, siri_config
+from siri_verl.core.seeding import derive_seed
+from siri_verl.envs.server import EnvironmentPool, StepResult
+from siri_verl.rollout.prompt_builder import BuiltPrompt, PromptBuilder, PromptTooLongError
+from siri_verl.rollout.prompts import TurnView, parse_reply
+from siri_verl.training.step_table import EXCLUDED_STATUSES
+
+AGENT_NAME = "siri_env"
+PROMPT_TOO_LONG = "prompt_too_long"
+
+
+@dataclass
+class Turn:
+    """What one turn leaves behind: enough to make its row."""
+
+    prompt: BuiltPrompt
+    anchor: str
+    response_ids: list[int]
+    log_probs: list[float] | None
+    valid: bool
+    admissible: bool
+    reward: float
+    server_fields: dict[str, Any]
+    metrics: AgentLoopMetrics
+
+
+@dataclass
+class Episode:
+    """A finished episode."""
+
+    turns: list[Turn] = field(default_factory=list)
+    status: str = "ok"
+    success: bool = False
+    score: float = 0.0
+    category: str = ""
+
+
+def training_reward(config: RewardConfig, result: StepResult) -> float:
+    """The training reward of one step, from the environment's native result."""
+    if config.kind == "success":
+        return config.success_reward if result.info.get("success") else 0.0
+    return config.success_reward * result.reward
+
+
+@register(AGENT_NAME)
+class EnvAgentLoop(AgentLoopBase):
+    """The loop for text environments. Needs the worker of `siri_verl.rollout.worker`, which says whether this is validation."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.settings = siri_config(self.config)
+        self.prompts = PromptBuilder(
+            self.tokenizer, self.settings.prompt, self.rollout_config.prompt_length, self.apply_chat_template_kwargs
+        )
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> list[AgentLoopOutput]:
+        """Play one episode.
+
+        Args:
+            sampling_params: temperature, top_p and so on; the same for every turn.
+            kwargs: dataset columns (`task_id`, ...) and `uid`, `session_id`, `global_steps`, `partition`.
+
+        Returns:
+            One output per turn, in order.
+        """
+        task_id, session, step = str(kwargs["task_id"]), int(kwargs["session_id"]), int(kwargs["global_steps"])
+        validate = kwargs["partition"] == "val"
+        arm = "plain"
+        seed = self.settings.seed
+        # All sessions of a training task meet the same environment; validation repeats the same episodes at every step.
+        env_seed = derive_seed(seed, "env", "val", task_id, session) if validate else derive_seed(seed, "env", step, task_id)
+        names = ("val" if validate else "train", step, task_id, arm, session)
+        pool = await EnvironmentPool.for_settings(self.settings.environment)
+        async with pool.open(f"{kwargs['uid']}_{session}", task_id, env_seed) as episode_env:
+            episode = await self._play(episode_env, sampling_params, names)
+        return self._rows(episode, task_id=task_id, arm=arm)
+
+    async def _play(self, env: Any, sampling_params: dict[str, Any], names: tuple) -> Episode:
+        settings, episode = self.settings, Episode()
+        result: StepResult = env.first
+        history: list[tuple[str, str]] = []
+        request_id = "-".join(map(str, names))
+        for turn in range(1, settings.rollout.max_turns + 1):
+            info = result.info
+            view = TurnView(
+                task=str(info["task"]),
+                observation=result.observation,
+                admissible_actions=tuple(info["admissible_actions"]),
+                turn=turn,
+                history=tuple(history[-settings.prompt.history_length :]) if settings.prompt.history_length else (),
+            )
+            try:
+                prompt = self.prompts.build(view)
+            except PromptTooLongError:
+                if not episode.turns:
+                    raise
+                episode.status = PROMPT_TOO_LONG
+                break
+            params = dict(sampling_params)
+            if settings.rollout.request_seeds:
+                params["seed"] = derive_seed(settings.seed, "request", *names, turn)
+            timing: dict[str, float] = {}
+            with simple_timer("generate_sequences", timing):
+                output = await self.server_manager.generate(
+                    request_id=request_id, prompt_ids=prompt.token_ids, sampling_params=params
+                )
+            reply = parse_reply(self.tokenizer.decode(output.token_ids, skip_special_tokens=True))
+            with simple_timer("tool_calls", timing):
+                after: StepResult = await env.step(reply.action)
+            episode.turns.append(
+                Turn(
+                    prompt=prompt,
+                    anchor=str(info["anchor"]),
+                    response_ids=list(output.token_ids),
+                    log_probs=list(output.log_probs) if output.log_probs else None,
+                    valid=reply.valid,
+                    admissible=bool(after.info.get("action_admissible", False)),
+                    reward=training_reward(settings.reward, after),
+                    server_fields=dict(output.extra_fields),
+                    metrics=AgentLoopMetrics(**timing, num_preempted=_number(output.num_preempted)),
+                )
+            )
+            history.append((result.observation, reply.action))
+            result = after
+            if after.status != "ok":
+                episode.status = after.status
+            if after.terminated or after.truncated:
+                break
+        episode.success = bool(result.info.get("success", False))
+        episode.score = float(result.info.get("score", 0.0))
+        episode.category = str(result.info.get("category", ""))
+        return episode
+
+    def _rows(self, episode: Episode, *, task_id: str, arm: str) -> list[AgentLoopOutput]:
+        turns = episode.turns
+        limit = self.rollout_config.response_length
+        # An episode that lost its environment teaches nothing: none of its tokens enters a loss.
+        counts = 0 if episode.status in EXCLUDED_STATUSES else 1
+        of_episode = {
+            "task_id": task_id,
+            "category": episode.category,
+            "arm": arm,
+            "skill_id": "",
+            "status": episode.status,
+            "success": episode.success,
+            "score": episode.score,
+        }
+        reward_extra_info = {
+            "acc": float(episode.success),
+            "success": float(episode.success),
+            "score": episode.score,
+            "turns": float(len(turns)),
+            "valid_share": sum(t.valid for t in turns) / len(turns),
+            "category": episode.category,
+            "status": episode.status,
+        }
+        return [
+            AgentLoopOutput(
+                prompt_ids=turn.prompt.token_ids,
+                response_ids=turn.response_ids[:limit],
+                response_mask=[counts] * len(turn.response_ids[:limit]),
+                response_logprobs=turn.log_probs[:limit] if turn.log_probs is not None else None,
+                reward_score=sum(t.reward for t in turns),
+                num_turns=len(turns),
+                metrics=turn.metrics,
+                extra_fields={
+                    **turn.server_fields,
+                    **of_episode,
+                    "reward_extra_info": reward_extra_info,
+                    "anchor": turn.anchor,
+                    "turn_reward": turn.reward,
+                    "valid": turn.valid,
+                    "admissible": turn.admissible,
+                    "history_dropped": turn.prompt.history_dropped,
+                },
+            )
+            for turn in turns
+        ]
+
+
+def _number(value: int | None) -> int:
+    return -1 if value is None else value

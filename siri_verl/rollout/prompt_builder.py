@@ -1,0 +1,102 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""From a turn to prompt tokens that fit: history is dropped first, oldest pair first; nothing is cut in the middle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from verl.utils import normalize_token_ids
+
+from siri_verl.config import ConfigError, PromptConfig
+from siri_verl.rollout.prompts import TEMPLATES, TurnView, render_prompt
+
+
+class PromptTooLongError(ValueError):
+    """A turn does not fit into the prompt length even without history."""
+
+
+@dataclass(frozen=True)
+class BuiltPrompt:
+    """A prompt's tokens and the turn they show (its history may be shorter than asked for)."""
+
+    token_ids: list[int]
+    view: TurnView
+    history_dropped: int
+
+
+class PromptBuilder:
+    """Renders turns with a template and tokenises them with the model's chat template.
+
+    Args:
+        tokenizer: the policy's tokenizer.
+        config: template and history length.
+        max_prompt_length: tokens (data.max_prompt_length).
+        chat_template_kwargs: passed to the chat template (data.apply_chat_template_kwargs).
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        config: PromptConfig,
+        max_prompt_length: int,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+    ):
+        self.tokenizer = tokenizer
+        self.template = TEMPLATES[config.template]
+        self.history_length = config.history_length
+        self.max_prompt_length = max_prompt_length
+        self.chat_template_kwargs = dict(chat_template_kwargs or {})
+
+    def tokens(self, view: TurnView) -> list[int]:
+        """Token ids of a turn's prompt, whatever their number."""
+        messages = [{"role": "user", "content": render_prompt(view, self.template)}]
+        ids = self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=True, **self.chat_template_kwargs
+        )
+        return normalize_token_ids(ids)
+
+    def build(self, view: TurnView) -> BuiltPrompt:
+        """The longest prompt of this turn that fits: history pairs are dropped from the oldest on.
+
+        Raises:
+            PromptTooLongError: it does not fit even without history; the message gives both lengths.
+        """
+        full = len(view.history)
+        while True:
+            ids = self.tokens(view)
+            if len(ids) <= self.max_prompt_length:
+                return BuiltPrompt(ids, view, full - len(view.history))
+            if not view.history:
+                raise PromptTooLongError(
+                    f"the prompt of turn {view.turn} has {len(ids)} tokens without any history; "
+                    f"data.max_prompt_length={self.max_prompt_length}"
+                )
+            view = replace(view, history=view.history[1:])
+
+    def first(self, task: str, observation: str, actions: Sequence[str], where: str) -> BuiltPrompt:
+        """The first turn's prompt.
+
+        Raises:
+            ConfigError: data.max_prompt_length is too small for it.
+        """
+        try:
+            return self.build(TurnView(task=task, observation=observation, admissible_actions=tuple(actions)))
+        except PromptTooLongError as error:
+            raise ConfigError(
+                f"data.max_prompt_length={self.max_prompt_length}: too small for the first observation of {where} ({error}); "
+                "raise it"
+            ) from error

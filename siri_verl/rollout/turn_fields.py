@@ -1,0 +1,54 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a row says about its turn: the fields an agent loop puts into `AgentLoopOutput.extra_fields`.
+
+An agent loop that returns one row per turn gets GiGPO by stating the three required fields on every row:
+
+    row.extra_fields["anchor"] = observation_before_acting
+    row.extra_fields["turn_reward"] = reward_of_this_turn
+    row.extra_fields["valid"] = action_was_well_formed
+"""
+
+from __future__ import annotations
+
+ANCHOR = "anchor"
+"""str: the state before acting, without history or instructions."""
+TURN_REWARD = "turn_reward"
+"""float: the training reward of this turn alone (verl overwrites `reward_score` of every row with the last row's)."""
+VALID = "valid"
+"""bool: the reply was well formed."""
+
+REQUIRED = (ANCHOR, TURN_REWARD, VALID)
+
+# Further fields of siri_verl's own loop; absent ones take the default.
+OPTIONAL: dict[str, object] = {
+    "admissible": True,  # bool: the action did something
+    "task_id": "",  # str
+    "category": "",  # str: for results by kind of task
+    "arm": "plain",  # str: "plain" or "skill"
+    "skill_id": "",  # str: the skill shown, "" in the plain arm
+    "status": "ok",  # str: how the episode ended, on every row (EpisodeStatus)
+    "success": False,  # bool: of the episode, on every row
+    "score": 0.0,  # float: native score of the episode, on every row
+    "history_dropped": 0,  # int: history pairs left out because the prompt was too long
+}
+
+MISSING_ANCHORS = (
+    "algorithm.adv_estimator=gigpo: {count} of {rows} rows state no {field!r} (first: {key}). An agent loop states its anchors with "
+    "three lines per row:\n"
+    '    output.extra_fields["anchor"] = observation_before_acting\n'
+    '    output.extra_fields["turn_reward"] = reward_of_this_turn\n'
+    '    output.extra_fields["valid"] = action_was_well_formed\n'
+    "(siri_verl/rollout/turn_fields.py). Without anchors use algorithm.adv_estimator=grpo."
+)

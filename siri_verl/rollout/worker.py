@@ -1,0 +1,46 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""verl's agent-loop worker and manager, with what environment episodes need.
+
+Select it with `+actor_rollout_ref.rollout.agent.agent_loop_manager_class=siri_verl.rollout.worker.SiriAgentLoopManager` (the siri
+configuration groups do). verl's own worker knows whether a batch is validation and does not tell the loop; this one does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
+
+import siri_verl.rollout.agent_loop  # noqa: F401  registers the loop
+
+# AgentLoopWorkerTQ is already a Ray actor class; a subclass needs the class it wraps.
+_PlainWorker = AgentLoopWorkerTQ.__ray_metadata__.modified_class
+
+
+class SiriAgentLoopWorker(_PlainWorker):
+    """Runs the episodes of a batch's tasks; loops overlap in one event loop."""
+
+    async def _run_agent_loop(self, sampling_params: dict[str, Any], trajectory: dict[str, Any], **kwargs: Any):
+        partition = "val" if trajectory["validate"] else "train"
+        return await super()._run_agent_loop(sampling_params, trajectory, partition=partition, **kwargs)
+
+
+class SiriAgentLoopManager(AgentLoopManagerTQ):
+    """verl's manager over `SiriAgentLoopWorker` actors."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.agent_loop_workers_class = ray.remote(SiriAgentLoopWorker)

@@ -1,0 +1,121 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Metrics of a batch of turns, prefix `siri/`, and validation with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from siri_verl.core.gigpo import GigpoAdvantages
+from siri_verl.training.step_table import EXCLUDED_STATUSES, StepTable
+
+TEXT_INFOS = ("category", "status")
+"""Entries of `reward_extra_info` that are text: kept from verl's own validation statistics, which want numbers."""
+
+
+class IncompleteBatchError(RuntimeError):
+    """Some trajectories of the batch are missing."""
+
+
+def check_complete(table: StepTable, tasks: int, sessions: int) -> None:
+    """Every task has all its trajectories. verl itself goes on with what there is after a failed rollout.
+
+    Raises:
+        IncompleteBatchError: how many are missing; the cause is in the rollout worker's log.
+    """
+    found = len(set(table.trajectory[table.real]))
+    if found != tasks * sessions:
+        raise IncompleteBatchError(
+            f"rollout: {found} of {tasks} x {sessions} trajectories arrived; the missing ones failed in the agent loop "
+            "(their traceback is in the log above, 'Error in _run_prompt')"
+        )
+
+
+def rollout_metrics(table: StepTable, success_reward: float) -> dict[str, float]:
+    """What the episodes of a batch did. Shares are of trajectories (success, statuses) or of turns (valid, admissible)."""
+    last, real, usable = table.last_rows(), table.real, table.usable
+    names, codes = np.unique(table.trajectory[real].astype(str), return_inverse=True)
+    returns = np.bincount(codes, weights=table.reward[real], minlength=len(names))
+    success = table["success"][last].astype(float)
+    metrics = {
+        "siri/success": float(success.mean()),
+        "siri/score": float(table["score"][last].astype(float).mean()),
+        "siri/return": float(returns.mean()),
+        "siri/turns": float(np.bincount(codes).mean()),
+        "siri/rows": float(real.sum()),
+        "siri/valid_share": float(table.valid[real].mean()),
+        "siri/admissible_share": float(table["admissible"][real].astype(float).mean()),
+        "siri/history_dropped_share": float((table["history_dropped"][real].astype(int) > 0).mean()),
+        "siri/excluded_share": float(np.isin(table["status"][last].astype(str), list(EXCLUDED_STATUSES)).mean()),
+    }
+    for status in sorted(set(table["status"][last].astype(str))):
+        metrics[f"siri/status/{status}"] = float((table["status"][last] == status).mean())
+    groups = table.group[last].astype(str)
+    by_group = [returns_of for g in np.unique(groups) if (returns_of := success[groups == g]).size]
+    metrics["siri/groups_without_signal"] = float(np.mean([np.ptp(values) == 0 for values in by_group]))
+    if not usable.any():
+        raise IncompleteBatchError("rollout: no episode of the batch counts; every one lost its environment")
+    metrics.update(by_category(table["category"][last].astype(str), success, "siri/success"))
+    return metrics
+
+
+def by_category(categories: Sequence[str], success: np.ndarray, prefix: str) -> dict[str, float]:
+    """Success per category, for categories that have a name."""
+    categories = np.asarray(categories)
+    return {f"{prefix}/{name}": float(success[categories == name].mean()) for name in sorted(set(categories)) if name}
+
+
+def advantage_metrics(result: GigpoAdvantages | None, table: StepTable) -> dict[str, float]:
+    """Sizes of the two advantage terms and of the step groups; rows that count."""
+    if result is None:
+        return {}
+    rows = table.usable
+    return {
+        "siri/advantage/episode_abs": float(np.abs(result.episode[rows]).mean()),
+        "siri/advantage/step_abs": float(np.abs(result.step[rows]).mean()),
+        "siri/advantage/total_std": float(result.total[rows].std()),
+        "siri/advantage/zero_share": float((result.total[rows] == 0).mean()),
+        "siri/step_group/size_mean": float(result.step_group_size[rows].mean()),
+        "siri/step_group/alone_share": float((result.step_group_size[rows] == 1).mean()),
+    }
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a success rate."""
+    interval = binomtest(successes, trials).proportion_ci(confidence_level=confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def validation_metrics(infos: Mapping[str, Sequence[Any]]) -> dict[str, float]:
+    """Success with its 95 % Wilson interval, score, and success by category, from the episodes' `reward_extra_info`."""
+    if "success" not in infos:
+        return {}
+    success = np.array([bool(value) for value in infos["success"]], dtype=float)
+    low, high = wilson(int(success.sum()), len(success))
+    metrics = {
+        "siri/val/success": float(success.mean()),
+        "siri/val/success_low": low,
+        "siri/val/success_high": high,
+        "siri/val/episodes": float(len(success)),
+    }
+    for name in ("score", "turns", "valid_share"):
+        if name in infos:
+            metrics[f"siri/val/{name}"] = float(np.mean([float(value) for value in infos[name]]))
+    if "category" in infos:
+        metrics.update(by_category([str(c or "") for c in infos["category"]], success, "siri/val/success"))
+    return metrics

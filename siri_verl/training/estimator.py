@@ -1,0 +1,173 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""GiGPO as verl's advantage estimator, and estimators over rows that are turns.
+
+verl hands an estimator `token_level_rewards, response_mask, config, index` and no anchors, so the seam is one level up: verl's V1
+trainers call `trainer_base.compute_advantage_for_multi_trajectories(data, batch_keys, ...)`, which is replaced by
+`advantages_over_turns` here. It sees the row keys and so can fetch the turn fields. It is the only function of verl replaced, and
+`tests/contracts` pins its signature.
+
+- `gigpo`: one advantage per turn, from anchors.
+- verl's outcome estimators treat every row as an independent sample (grpo excepted); over turns that would weigh long trajectories
+  more, so they are given one row per trajectory and their advantage is spread over the trajectory's turns. Rows whose response
+  mask is empty (padding, episodes that do not count) stay out.
+- `gae` is left to verl: it is token-level and needs no groups. Estimators that need what is not at hand are refused by name.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from siri_verl.config import ConfigError, gigpo_config
+from siri_verl.core.gigpo import GigpoAdvantages, gigpo_advantages
+
+if TYPE_CHECKING:
+    from siri_verl.training.step_table import StepTable
+
+TOKEN_LEVEL = ("gae",)
+ONE_ROW_PER_TRAJECTORY = (
+    "grpo",
+    "rloo",
+    "rloo_vectorized",
+    "opo",
+    "grpo_passk",
+    "gpg",
+    "grpo_vectorized",
+    "reinforce_plus_plus",
+    "reinforce_plus_plus_baseline",
+)
+_TABLE: ContextVar[StepTable | None] = ContextVar("siri_step_table", default=None)
+_LAST: ContextVar[GigpoAdvantages | None] = ContextVar("siri_last_advantages", default=None)
+
+
+@contextmanager
+def use_table(table: StepTable):
+    """Within the block, estimators take their turn fields from this table (rows in the order of the batch)."""
+    token = _TABLE.set(table)
+    try:
+        yield
+    finally:
+        _TABLE.reset(token)
+
+
+def last_advantages() -> GigpoAdvantages | None:
+    """What `gigpo` computed last in this context; for metrics."""
+    return _LAST.get()
+
+
+def check_estimator(name: str) -> None:
+    """Raise ConfigError unless the estimator has a defined meaning over rows that are turns."""
+    known = ("gigpo", *TOKEN_LEVEL, *ONE_ROW_PER_TRAJECTORY)
+    if name not in known:
+        raise ConfigError(
+            f"algorithm.adv_estimator={name!r}: with one row per turn it would see every turn as an independent sample, and no "
+            f"way to give it one row per trajectory is known; use one of {', '.join(known)}"
+        )
+
+
+def table_advantages(table: StepTable, algorithm: Any) -> GigpoAdvantages:
+    """GiGPO advantages of a table's rows; rows of excluded episodes and padding hold 0."""
+    settings = gigpo_config(algorithm)
+    return gigpo_advantages(
+        table.group,
+        table.trajectory,
+        table.turn,
+        table.anchor,
+        table.reward,
+        table.valid,
+        gamma=settings.gamma,
+        step_weight=settings.step_weight,
+        norm=settings.norm,  # type: ignore[arg-type]
+        episode_stats=settings.episode_stats,  # type: ignore[arg-type]
+        invalid_penalty=settings.invalid_penalty,
+        similarity=settings.similarity,
+        lone=settings.lone,  # type: ignore[arg-type]
+        padding=~table.usable,
+    )
+
+
+def gigpo_estimator(
+    token_level_rewards: torch.Tensor, response_mask: torch.Tensor, config: Any = None, **kwargs: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """verl's estimator interface (verl/trainer/ppo/core_algos.py): advantages and returns, both (rows, response_length).
+
+    Raises:
+        ConfigError: called outside `advantages_over_turns`, where no anchors are at hand.
+    """
+    table = _TABLE.get()
+    if table is None:
+        raise ConfigError(
+            "algorithm.adv_estimator=gigpo: no anchors are at hand here. GiGPO runs in verl's V1 trainers "
+            "(trainer.use_v1=True), where the agent loop states anchors per row (siri_verl/rollout/turn_fields.py)"
+        )
+    result = table_advantages(table, config)
+    _LAST.set(result)
+    per_row = torch.as_tensor(result.total, dtype=torch.float32, device=response_mask.device)
+    advantages = per_row.unsqueeze(-1) * response_mask
+    return advantages, advantages
+
+
+def _one_row_per_trajectory(original: Callable, data: Any, batch_keys: Sequence[str], **settings: Any) -> Any:
+    """Run an outcome estimator on each trajectory's last row and spread its advantage over the trajectory's turns."""
+    from siri_verl.training.step_table import split_key
+
+    sessions = [split_key(key)[:2] for key in batch_keys]
+    last: dict[tuple[str, str], int] = {}
+    for i, key in enumerate(batch_keys):
+        name = sessions[i]
+        if name not in last or split_key(key)[2] > split_key(batch_keys[last[name]])[2]:
+            last[name] = i
+    # Rows with an empty mask would enter whole-batch statistics as trajectories with score 0.
+    mask = data.batch["response_mask"]
+    chosen = {name: i for name, i in last.items() if bool(mask[i].any())}
+    names = list(chosen)
+    part = original(data.select_idxs([chosen[name] for name in names]), [batch_keys[chosen[n]] for n in names], **settings)
+    first = part.batch["response_mask"].argmax(dim=1)
+    value = part.batch["advantages"][torch.arange(len(names)), first]
+    position = {name: i for i, name in enumerate(names)}
+    index = torch.tensor([position.get(name, -1) for name in sessions])
+    per_row = torch.where(index >= 0, value[index.clamp(min=0)], torch.zeros(1, dtype=value.dtype))
+    data.batch["advantages"] = per_row.unsqueeze(-1) * mask
+    data.batch["returns"] = data.batch["advantages"]
+    return data
+
+
+def over_turns(original: Callable) -> Callable:
+    """verl's `compute_advantage_for_multi_trajectories`, for rows that are turns. Same signature."""
+
+    @functools.wraps(original)
+    def advantages_over_turns(data: Any, batch_keys: list[str], adv_estimator: Any, **settings: Any) -> Any:
+        name = str(getattr(adv_estimator, "value", adv_estimator))
+        if name == "gigpo":
+            table = _TABLE.get()
+            if table is not None:
+                return original(data, batch_keys, adv_estimator=adv_estimator, **settings)
+            from siri_verl.training.step_table import StepTable
+
+            mask = data.batch["response_mask"]
+            tags = [{"is_padding": key.startswith("pad") and not bool(mask[i].any())} for i, key in enumerate(batch_keys)]
+            with use_table(StepTable.fetch(batch_keys, tags)):
+                return original(data, batch_keys, adv_estimator=adv_estimator, **settings)
+        if name in ONE_ROW_PER_TRAJECTORY:
+            return _one_row_per_trajectory(original, data, batch_keys, adv_estimator=adv_estimator, **settings)
+        return original(data, batch_keys, adv_estimator=adv_estimator, **settings)
+
+    advantages_over_turns.__siri__ = True  # type: ignore[attr-defined]
+    return advantages_over_turns

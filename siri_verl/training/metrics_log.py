@@ -1,0 +1,55 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A JSON-lines copy of every metric, whatever loggers are configured; appended to, so that a resumed run keeps its past."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no NaN
+    return value
+
+
+class MetricsLog:
+    """Lines `{"step": int, "kind": "train" | "validation", "metrics": {name: number}}`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(self, kind: str, step: int, metrics: Mapping[str, Any]) -> None:
+        """Append one line. Values that are not numbers are left out."""
+        numbers = {k: _plain(v) for k, v in metrics.items() if isinstance(v, int | float | np.number)}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": int(step), "kind": kind, "metrics": numbers}) + "\n")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file. Where a resumed run repeated a step, its last line counts."""
+    latest: dict[tuple[str, int], dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        latest[(record["kind"], record["step"])] = record
+    return sorted(latest.values(), key=lambda r: (r["step"], r["kind"]))

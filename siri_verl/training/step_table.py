@@ -1,0 +1,153 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The batch as one typed table: one row per turn, in the order of the batch.
+
+This is the one place that reads TransferQueue's columns: non-tensor columns come back as list subclasses whose items may be
+wrapped, rows arrive in the order episodes happened to finish, and padding rows copy the columns of the first real row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from siri_verl.rollout import turn_fields
+
+EXCLUDED_STATUSES = frozenset({"environment_lost", "environment_error"})
+"""Episodes that ended for a reason that is not the policy's: their rows enter no statistic and get advantage 0."""
+
+
+class MissingAnchorsError(ValueError):
+    """GiGPO was asked for, and rows do not state their anchors."""
+
+
+def split_key(key: str) -> tuple[str, str, int]:
+    """(uid, session, turn index) of a row key `{uid}_{session}_{index}` (verl/trainer/ppo/v1/agent_loop_tq.py)."""
+    parts = key.rsplit("_", 2)
+    if len(parts) != 3:
+        raise ValueError(f"row key {key!r}: expected '<uid>_<session>_<index>' as verl's V1 agent loop writes it")
+    return parts[0], parts[1], int(parts[2])
+
+
+@dataclass(frozen=True)
+class StepTable:
+    """Rows of a batch. Every array is (rows,); `real` is False on padding rows, whose other columns mean nothing."""
+
+    keys: list[str]
+    real: np.ndarray
+    group: np.ndarray
+    trajectory: np.ndarray
+    turn: np.ndarray
+    anchor: list[str]
+    reward: np.ndarray
+    valid: np.ndarray
+    columns: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @classmethod
+    def build(cls, keys: Sequence[str], tags: Sequence[dict], extra_fields: Iterable[Any]) -> StepTable:
+        """From row keys, tags and their `extra_fields` column.
+
+        Raises:
+            MissingAnchorsError: a real row lacks a required turn field; the message shows the lines to add.
+        """
+        fields = [getattr(item, "data", item) for item in extra_fields]
+        real = np.array([not tag.get("is_padding", False) for tag in tags], dtype=bool)
+        rows = [f if r and isinstance(f, dict) else {} for f, r in zip(fields, real, strict=True)]
+        for name in turn_fields.REQUIRED:
+            missing = [key for key, row, r in zip(keys, rows, real, strict=True) if r and row.get(name) is None]
+            if missing:
+                raise MissingAnchorsError(
+                    turn_fields.MISSING_ANCHORS.format(count=len(missing), rows=int(real.sum()), field=name, key=missing[0])
+                )
+        parts = [split_key(key) for key in keys]
+        return cls(
+            keys=list(keys),
+            real=real,
+            group=np.array([uid for uid, _, _ in parts], dtype=object),
+            trajectory=np.array([f"{uid}_{session}" for uid, session, _ in parts], dtype=object),
+            turn=np.array([index for _, _, index in parts], dtype=np.int64),
+            anchor=[str(row.get(turn_fields.ANCHOR, "")) for row in rows],
+            reward=np.array([float(row.get(turn_fields.TURN_REWARD, 0.0)) for row in rows]),
+            valid=np.array([bool(row.get(turn_fields.VALID, True)) for row in rows]),
+            columns={
+                name: np.array([row.get(name, default) for row in rows], dtype=object if isinstance(default, str) else None)
+                for name, default in turn_fields.OPTIONAL.items()
+            },
+        )
+
+    @classmethod
+    def fetch(cls, keys: Sequence[str], tags: Sequence[dict], partition_id: str = "train") -> StepTable:
+        """Read the rows' turn fields from TransferQueue."""
+        import transfer_queue as tq
+
+        data = tq.kv_batch_get(keys=list(keys), partition_id=partition_id, select_fields=["extra_fields"])
+        return cls.build(keys, tags, list(data["extra_fields"]))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[name]
+
+    @property
+    def usable(self) -> np.ndarray:
+        """(rows,) bool: real rows of episodes that count."""
+        return self.real & ~np.isin(self.columns["status"].astype(str), list(EXCLUDED_STATUSES))
+
+    def take(self, order: Sequence[int]) -> StepTable:
+        """The rows at these positions, in this order."""
+        index = np.asarray(order, dtype=np.int64)
+        return replace(
+            self,
+            keys=[self.keys[i] for i in index],
+            real=self.real[index],
+            group=self.group[index],
+            trajectory=self.trajectory[index],
+            turn=self.turn[index],
+            anchor=[self.anchor[i] for i in index],
+            reward=self.reward[index],
+            valid=self.valid[index],
+            columns={name: column[index] for name, column in self.columns.items()},
+        )
+
+    def canonical_order(self) -> list[int]:
+        """Positions sorted by task, session and turn: the same for the same episodes, whenever they happened to finish."""
+        sessions = [split_key(key) for key in self.keys]
+        return sorted(range(len(self)), key=lambda i: (self["task_id"][i], int(sessions[i][1]), sessions[i][2], sessions[i][0]))
+
+    def aligned_to(self, keys: Sequence[str], tags: Sequence[dict]) -> StepTable:
+        """This table in the order of `keys`, with padding rows (tag `is_padding`) where the batch has some.
+
+        Raises:
+            KeyError: a real key is not in this table.
+        """
+        position = {key: i for i, key in enumerate(self.keys)}
+        padding = [bool(tag.get("is_padding", False)) for tag in tags]
+        if not any(padding):
+            return self.take([position[key] for key in keys])
+        # A padding row takes any real row's columns; `real` keeps it out of everything.
+        table = self.take([0 if pad else position[key] for key, pad in zip(keys, padding, strict=True)])
+        return replace(table, keys=list(keys), real=table.real & ~np.array(padding))
+
+    def last_rows(self) -> np.ndarray:
+        """Positions of each trajectory's last turn, real rows only, in table order."""
+        last: dict[str, int] = {}
+        for i in np.flatnonzero(self.real):
+            name = self.trajectory[i]
+            if name not in last or self.turn[i] > self.turn[last[name]]:
+                last[name] = int(i)
+        return np.array(sorted(last.values()), dtype=np.int64)
