@@ -174,7 +174,9 @@ def _typed(schema: type, given: DictConfig | dict | None, where: str) -> Any:
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         name = f"{where}.{key}" if key else where
-        raise ConfigError(f"{name}: {str(error).splitlines()[0]} (fields are documented in siri_verl/config.py)") from error
+        raise ConfigError(
+            f"{name}: {str(error).splitlines()[0]} (fields are documented in siri_verl/config.py)"
+        ) from error
 
 
 def siri_config(config: DictConfig) -> SiriConfig:

@@ -95,7 +95,9 @@ class EnvAgentLoop(AgentLoopBase):
         arm = "plain"
         seed = self.settings.seed
         # All sessions of a training task meet the same environment; validation repeats the same episodes at every step.
-        env_seed = derive_seed(seed, "env", "val", task_id, session) if validate else derive_seed(seed, "env", step, task_id)
+        env_seed = (
+            derive_seed(seed, "env", "val", task_id, session) if validate else derive_seed(seed, "env", step, task_id)
+        )
         names = ("val" if validate else "train", step, task_id, arm, session)
         pool = await EnvironmentPool.for_settings(self.settings.environment)
         async with pool.open(f"{kwargs['uid']}_{session}", task_id, env_seed) as episode_env:

@@ -73,7 +73,9 @@ def load_state(folder: Path) -> dict[str, Any]:
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not readable as JSON ({error}); restore it or resume from an earlier step") from error
+        raise ValueError(
+            f"{path}: not readable as JSON ({error}); restore it or resume from an earlier step"
+        ) from error
     if state.get("version") != STATE_VERSION:
         raise ValueError(f"{path}: version {state.get('version')!r}, expected {STATE_VERSION}")
     return state

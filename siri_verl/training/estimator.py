@@ -138,7 +138,9 @@ def _one_row_per_trajectory(original: Callable, data: Any, batch_keys: Sequence[
     mask = data.batch["response_mask"]
     chosen = {name: i for name, i in last.items() if bool(mask[i].any())}
     names = list(chosen)
-    part = original(data.select_idxs([chosen[name] for name in names]), [batch_keys[chosen[n]] for n in names], **settings)
+    part = original(
+        data.select_idxs([chosen[name] for name in names]), [batch_keys[chosen[n]] for n in names], **settings
+    )
     first = part.batch["response_mask"].argmax(dim=1)
     value = part.batch["advantages"][torch.arange(len(names)), first]
     position = {name: i for i, name in enumerate(names)}
@@ -162,7 +164,9 @@ def over_turns(original: Callable) -> Callable:
             from siri_verl.training.step_table import StepTable
 
             mask = data.batch["response_mask"]
-            tags = [{"is_padding": key.startswith("pad") and not bool(mask[i].any())} for i, key in enumerate(batch_keys)]
+            tags = [
+                {"is_padding": key.startswith("pad") and not bool(mask[i].any())} for i, key in enumerate(batch_keys)
+            ]
             with use_table(StepTable.fetch(batch_keys, tags)):
                 return original(data, batch_keys, adv_estimator=adv_estimator, **settings)
         if name in ONE_ROW_PER_TRAJECTORY:

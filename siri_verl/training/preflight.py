@@ -71,7 +71,9 @@ def read_panel(field: str, files: str | Sequence[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for file in [files] if isinstance(files, str) else list(files):
         if not Path(file).expanduser().exists():
-            raise ConfigError(f"{field}={file!r}: no such file; `siri-verl data panel --help` shows how panels are made")
+            raise ConfigError(
+                f"{field}={file!r}: no such file; `siri-verl data panel --help` shows how panels are made"
+            )
         try:
             table = pq.read_table(Path(file).expanduser())
         except Exception as error:
@@ -103,7 +105,9 @@ def check_panels(config: DictConfig, settings: SiriConfig, train: list[dict], va
         )
     size = config.data.train_batch_size
     if len(train) < size:
-        raise ConfigError(f"data.train_batch_size={size}: the training panel holds {len(train)} tasks; use at most that many")
+        raise ConfigError(
+            f"data.train_batch_size={size}: the training panel holds {len(train)} tasks; use at most that many"
+        )
 
 
 def check_first_prompts(config: DictConfig, settings: SiriConfig, panels: dict[str, list[dict]]) -> None:
@@ -126,7 +130,11 @@ def check_first_prompts(config: DictConfig, settings: SiriConfig, panels: dict[s
                 try:
                     observation, info = env.reset(seed=settings.seed, options={"task_id": row["task_id"]})
                 except KeyError as error:
-                    raise ConfigError(f"{field}: task {row['task_id']!r} is not in the environment ({error})") from error
-                builder.first(str(info["task"]), observation, info["admissible_actions"], where=f"task {row['task_id']!r}")
+                    raise ConfigError(
+                        f"{field}: task {row['task_id']!r} is not in the environment ({error})"
+                    ) from error
+                builder.first(
+                    str(info["task"]), observation, info["admissible_actions"], where=f"task {row['task_id']!r}"
+                )
     finally:
         env.close()

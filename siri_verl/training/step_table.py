@@ -74,7 +74,9 @@ class StepTable:
             missing = [key for key, row, r in zip(keys, rows, real, strict=True) if r and row.get(name) is None]
             if missing:
                 raise MissingAnchorsError(
-                    turn_fields.MISSING_ANCHORS.format(count=len(missing), rows=int(real.sum()), field=name, key=missing[0])
+                    turn_fields.MISSING_ANCHORS.format(
+                        count=len(missing), rows=int(real.sum()), field=name, key=missing[0]
+                    )
                 )
         parts = [split_key(key) for key in keys]
         return cls(
@@ -87,7 +89,9 @@ class StepTable:
             reward=np.array([float(row.get(turn_fields.TURN_REWARD, 0.0)) for row in rows]),
             valid=np.array([bool(row.get(turn_fields.VALID, True)) for row in rows]),
             columns={
-                name: np.array([row.get(name, default) for row in rows], dtype=object if isinstance(default, str) else None)
+                name: np.array(
+                    [row.get(name, default) for row in rows], dtype=object if isinstance(default, str) else None
+                )
                 for name, default in turn_fields.OPTIONAL.items()
             },
         )
@@ -127,7 +131,9 @@ class StepTable:
     def canonical_order(self) -> list[int]:
         """Positions sorted by task, session and turn: the same for the same episodes, whenever they happened to finish."""
         sessions = [split_key(key) for key in self.keys]
-        return sorted(range(len(self)), key=lambda i: (self["task_id"][i], int(sessions[i][1]), sessions[i][2], sessions[i][0]))
+        return sorted(
+            range(len(self)), key=lambda i: (self["task_id"][i], int(sessions[i][1]), sessions[i][2], sessions[i][0])
+        )
 
     def aligned_to(self, keys: Sequence[str], tags: Sequence[dict]) -> StepTable:
         """This table in the order of `keys`, with padding rows (tag `is_padding`) where the batch has some.

@@ -120,7 +120,9 @@ class SiriTrainer(PPOTrainerSync):
 
     # ---- metrics -------------------------------------------------------------------------------------------------------
 
-    def _compute_metrics(self, batch: KVBatchMeta, metrics: dict, timing_raw: dict, global_steps: int, epoch: int) -> None:
+    def _compute_metrics(
+        self, batch: KVBatchMeta, metrics: dict, timing_raw: dict, global_steps: int, epoch: int
+    ) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
         self.metrics_log.write("train", global_steps, metrics)
 

@@ -1,0 +1,122 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The estimator seam with verl's own advantage functions."""
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from tensordict import TensorDict
+from verl.protocol import DataProto
+from verl.trainer.ppo.v1 import trainer_base, utils
+
+from siri_verl.config import ConfigError
+from siri_verl.core.gigpo import gigpo_advantages
+from siri_verl.training.estimator import check_estimator, gigpo_estimator, over_turns, use_table
+from siri_verl.training.step_table import StepTable
+
+ALGORITHM = OmegaConf.create({"gigpo": {"gamma": 0.9, "norm": "mean"}, "adv_estimator": "gigpo", "gamma": 1.0})
+# Two tasks, two trajectories each, of different length; one padding row at the end.
+TURNS = {"u_0": (2, 10.0), "u_1": (4, 0.0), "v_0": (1, 0.0), "v_1": (3, 10.0)}
+
+
+def batch():
+    keys, scores, fields, uids, lengths = [], [], [], [], []
+    for name, (turns, score) in TURNS.items():
+        for t in range(turns):
+            keys.append(f"{name}_{t}")
+            scores.append(score)
+            uids.append(name[0])
+            lengths.append(2 + t)
+            fields.append({"anchor": f"s{t % 2}", "turn_reward": score if t == turns - 1 else 0.0, "valid": t != 1})
+    keys.append("pad0_0_0")
+    scores.append(0.0)
+    uids.append("pad0")
+    lengths.append(0)
+    fields.append({})
+    tags = [{"is_padding": key.startswith("pad")} for key in keys]
+    mask = torch.tensor([[1.0] * n + [0.0] * (6 - n) for n in lengths])
+    rewards = torch.zeros_like(mask)
+    for i, (n, score) in enumerate(zip(lengths, scores, strict=True)):
+        if n:
+            rewards[i, n - 1] = score
+    data = DataProto(
+        batch=TensorDict({"token_level_rewards": rewards, "response_mask": mask}, batch_size=len(keys)),
+        non_tensor_batch={"uid": np.array(uids, dtype=object)},
+    )
+    return keys, StepTable.build(keys, tags, fields), data
+
+
+def compute(name, data, keys, algorithm=ALGORITHM):
+    settings = dict(gamma=1.0, lam=1.0, num_repeat=2, norm_adv_by_std_in_grpo=True, config=algorithm)
+    return trainer_base.compute_advantage_for_multi_trajectories(data, batch_keys=keys, adv_estimator=name, **settings)
+
+
+def test_the_plugin_put_the_seam_in_place():
+    assert getattr(trainer_base.compute_advantage_for_multi_trajectories, "__siri__", False)
+
+
+def test_gigpo_through_verl_equals_the_pure_function():
+    keys, table, data = batch()
+    with use_table(table):
+        result = compute("gigpo", data, keys).batch["advantages"]
+    real = table.real
+    expected = gigpo_advantages(
+        table.group[real], table.trajectory[real], table.turn[real], np.array(table.anchor)[real], table.reward[real],
+        table.valid[real], gamma=0.9, norm="mean",
+    ).total  # fmt: skip
+    first = result[:, 0].numpy()
+    assert np.allclose(first[real], expected, atol=1e-5)
+    assert np.all(result.numpy()[~real] == 0)
+    # broadcast over response tokens, 0 elsewhere
+    mask = data.batch["response_mask"].numpy()
+    assert np.allclose(result.numpy(), first[:, None] * mask, atol=1e-6)
+
+
+def test_gigpo_without_anchors_is_an_error_and_never_grpo():
+    _, _, data = batch()
+    with pytest.raises(ConfigError, match="anchors"):
+        gigpo_estimator(data.batch["token_level_rewards"], data.batch["response_mask"], config=ALGORITHM)
+
+
+@pytest.mark.parametrize("name", ["rloo", "opo", "reinforce_plus_plus", "reinforce_plus_plus_baseline", "gpg", "grpo"])
+def test_outcome_estimators_see_one_row_per_trajectory(name):
+    keys, _, data = batch()
+    last = [i for i, key in enumerate(keys) if key in {f"{n}_{turns - 1}" for n, (turns, _) in TURNS.items()}]
+    original = utils.compute_advantage_for_multi_trajectories
+    alone = original(
+        data.select_idxs(last), [keys[i] for i in last], adv_estimator=name, gamma=1.0, lam=1.0, num_repeat=2,
+        norm_adv_by_std_in_grpo=True, config=ALGORITHM,
+    )  # fmt: skip
+    per_trajectory = {keys[i].rsplit("_", 1)[0]: float(alone.batch["advantages"][k, 0]) for k, i in enumerate(last)}
+    result = compute(name, data, keys).batch["advantages"]
+    for i, key in enumerate(keys):
+        expected = per_trajectory.get(key.rsplit("_", 1)[0], 0.0)
+        mask = data.batch["response_mask"][i]
+        assert torch.allclose(result[i], expected * mask, atol=1e-6), (name, key)
+    assert len({round(v, 4) for v in per_trajectory.values()}) > 1
+
+
+def test_estimators_without_a_meaning_over_turns_are_refused():
+    with pytest.raises(ConfigError, match="remax"):
+        check_estimator("remax")
+    for name in ("gigpo", "grpo", "rloo", "reinforce_plus_plus", "gae"):
+        check_estimator(name)
+
+
+def test_over_turns_keeps_verls_signature():
+    import inspect
+
+    original = utils.compute_advantage_for_multi_trajectories
+    assert inspect.signature(over_turns(original)) == inspect.signature(original)
