@@ -20,7 +20,7 @@ item
   page reads the same before and after choosing an option.
 * `rich` (default): the same strings without the instruction, which the prompt states anyway, and with chosen options
 marked.
-* `compact`: for very small models: lower case, one line per element, everything that can be clicked in square brackets.
+* `compact`: for very small models: lower case, few words, the chosen options on a line of their own.
 
 Deviations from the original in every mode: "Next >" stands only where there is a next page, and the last page does
 not spell out the goal (the original hides it there in invisible elements, which its text mode shows).
@@ -198,33 +198,32 @@ def rich_text(page: Page, task: str, lookup: Callable[[str], ProductLike]) -> st
 
 
 def _plain(text: str) -> str:
-    """Lower case, one line, no square brackets: those mean "can be clicked"."""
-    return " ".join(text.lower().replace("[", "(").replace("]", ")").split())
+    """Lower case, one line, no bar: bars stand between choices."""
+    return " ".join(text.lower().replace("|", "/").split())
 
 
 def compact_text(page: Page, task: str, lookup: Callable[[str], ProductLike]) -> str:
-    """Short lines for very small models."""
+    """Short lines for very small models: a product's asin follows its price, choices are parted by bars."""
     if page.kind == "search":
-        return SEARCH_FORM
+        return "search page"
     if page.kind == "done":
         return f"bought score {page.score}"
     if page.kind == "results":
         lines = [f"results {page.number} of {page.page_count}"]
         for asin in page.shown:
             product = lookup(asin)
-            lines.append(f"[{asin.lower()}] {_plain(product.title)} {_plain(product.price_tag)}")
-        buttons = [f"[{PREVIOUS}]"] * (page.number > 1) + [f"[{NEXT}]"] * (page.number < page.page_count)
-        return "\n".join(lines + [" ".join([*buttons, f"[{BACK}]"])])
+            lines.append(f"{_plain(product.price_tag)} {asin.lower()} {_plain(product.title)}")
+        buttons = [PREVIOUS] * (page.number > 1) + [NEXT] * (page.number < page.page_count) + [BACK]
+        return "\n".join([*lines, " | ".join(buttons)])
     product = lookup(page.asin)
     if page.kind == "item":
-        chosen = dict(page.options)
-        lines = [f"item {_plain(product.title)} {_plain(product.price_tag)}"]
+        lines = [f"item {_plain(product.price_tag)} {_plain(product.title)}"]
         for name, values in product.options.items():
-            now = f" = {label_of(chosen[name])}" if name in chosen else ""
-            lines.append(f"{_plain(name)}{now} : " + " ".join(f"[{label_of(value)}]" for value in values))
-        return "\n".join(lines + [f"[description] [features] [reviews] [{BUY}] [{PREVIOUS}] [{BACK}]"])
-    body = [_plain(part) for part in _sub_page_parts(page, product)]
-    return "\n".join([page.kind, *body, f"[{PREVIOUS}] [{BACK}]"])
+            lines.append(f"{_plain(name)} : " + " | ".join(label_of(value) for value in values))
+        lines.append("chosen : " + (" | ".join(label_of(value) for _, value in page.options) or "none"))
+        return "\n".join([*lines, " | ".join([*SUB_PAGES, BUY, PREVIOUS, BACK])])
+    body = " | ".join(_plain(part) for part in _sub_page_parts(page, product))
+    return f"{page.kind} : {body}\n{PREVIOUS} | {BACK}"
 
 
 RENDERERS: dict[str, Callable[[Page, str, Callable[[str], ProductLike]], str]] = {
