@@ -13,7 +13,8 @@
 # limitations under the License.
 """Typed settings: the `siri:` block and `algorithm.gigpo`, validated before anything heavy starts.
 
-Both are read with OmegaConf's structured configs, so an unknown key or a wrong type fails with its full name. A string under a
+Both are read with OmegaConf's structured configs, so an unknown key or a wrong type fails with its full name. A
+string under a
 field documents it.
 """
 
@@ -132,7 +133,8 @@ class RewardConfig:
     """From the environment's native score to the training reward."""
 
     kind: str = "success"
-    """`success`: `success_reward` at the turn that solves the task, else 0; `score`: native reward times `success_reward`."""
+    """`success`: `success_reward` at the turn that solves the task, else 0; `score`: native reward times
+    `success_reward`."""
     success_reward: float = 10.0
     """Return of a solved task."""
 
@@ -147,7 +149,8 @@ class UpdateConfig:
     """The optimizer steps of one iteration."""
 
     mini_batches: int | None = None
-    """A fixed number of optimizer steps per iteration. None keeps verl's rule: rows / (ppo_mini_batch_size * rollout.n)."""
+    """A fixed number of optimizer steps per iteration. None keeps verl's rule: rows / (ppo_mini_batch_size *
+    rollout.n)."""
 
     def __post_init__(self):
         number = self.mini_batches

@@ -23,7 +23,8 @@ def derive_seed(run_seed: int, *name: object, bits: int = 31) -> int:
 
     Args:
         run_seed: the run's seed.
-        name: what the seed is for, for example ("request", step, task_id, arm, session, turn). Parts are compared by their text.
+        name: what the seed is for, for example ("request", step, task_id, arm, session, turn). Parts are compared by
+            their text.
         bits: width of the result; 31 fits every generator in use here.
 
     Returns:

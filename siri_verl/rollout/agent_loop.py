@@ -13,8 +13,10 @@
 # limitations under the License.
 """One episode, turn by turn: prompt -> policy server -> action -> environment server; one row per turn.
 
-verl instantiates a loop per trajectory and calls `run` with the dataset's columns (verl/experimental/agent_loop/agent_loop.py). The
-loop returns a list: verl stores each item as a row `{uid}_{session}_{turn}`. Loops of one worker overlap; nothing here blocks.
+verl instantiates a loop per trajectory and calls `run` with the dataset's columns
+(verl/experimental/agent_loop/agent_loop.py). The
+loop returns a list: verl stores each item as a row `{uid}_{session}_{turn}`. Loops of one worker overlap; nothing
+here blocks.
 """
 
 from __future__ import annotations
@@ -71,7 +73,8 @@ def training_reward(config: RewardConfig, result: StepResult) -> float:
 
 @register(AGENT_NAME)
 class EnvAgentLoop(AgentLoopBase):
-    """The loop for text environments. Needs the worker of `siri_verl.rollout.worker`, which says whether this is validation."""
+    """The loop for text environments. Needs the worker of `siri_verl.rollout.worker`, which says whether this is
+    validation."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)

@@ -97,6 +97,7 @@ class PromptBuilder:
             return self.build(TurnView(task=task, observation=observation, admissible_actions=tuple(actions)))
         except PromptTooLongError as error:
             raise ConfigError(
-                f"data.max_prompt_length={self.max_prompt_length}: too small for the first observation of {where} ({error}); "
+                f"data.max_prompt_length={self.max_prompt_length}: too small for the first observation of {where} "
+                f"({error}); "
                 "raise it"
             ) from error

@@ -14,7 +14,8 @@
 """Prompts: one user message per turn, and the reading of replies.
 
 A prompt is a sequence of labelled sections: role, skill, task, turn count, history, observation, admissible actions,
-instruction. The plain prompt of a turn is the same sequence without the skill section, so a skill prompt and its plain twin
+instruction. The plain prompt of a turn is the same sequence without the skill section, so a skill prompt and its
+plain twin
 differ in that section alone. Text from the environment or from a model is only ever concatenated, never formatted.
 """
 
@@ -57,7 +58,8 @@ FULL = PromptTemplate(
     role="You act in a text environment, one action per turn, until the task below is solved.",
     skill="A procedure that has worked on tasks of this kind",
     instruction=(
-        "First reason about the situation inside <think> </think> tags. Then give exactly one of the admissible actions "
+        "First reason about the situation inside <think> </think> tags. Then give exactly one of the admissible "
+        "actions "
         "inside <action> </action> tags."
     ),
 )
@@ -139,7 +141,8 @@ class ParsedReply:
     """A model's reply.
 
     Attributes:
-        action: what goes to the environment: text between the first action tags, stripped and lower-cased; "" if malformed.
+        action: what goes to the environment: text between the first action tags, stripped and lower-cased; "" if
+            malformed.
         valid: the format test of GiGPO's reference setting: action tags and think tags found, no CJK character.
         problem: why it is not valid, None when it is.
     """

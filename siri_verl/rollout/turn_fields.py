@@ -45,7 +45,8 @@ OPTIONAL: dict[str, object] = {
 }
 
 MISSING_ANCHORS = (
-    "algorithm.adv_estimator=gigpo: {count} of {rows} rows state no {field!r} (first: {key}). An agent loop states its anchors with "
+    "algorithm.adv_estimator=gigpo: {count} of {rows} rows state no {field!r} (first: {key}). An agent loop states "
+    "its anchors with "
     "three lines per row:\n"
     '    output.extra_fields["anchor"] = observation_before_acting\n'
     '    output.extra_fields["turn_reward"] = reward_of_this_turn\n'

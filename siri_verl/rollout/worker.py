@@ -13,8 +13,10 @@
 # limitations under the License.
 """verl's agent-loop worker and manager, with what environment episodes need.
 
-Select it with `+actor_rollout_ref.rollout.agent.agent_loop_manager_class=siri_verl.rollout.worker.SiriAgentLoopManager` (the siri
-configuration groups do). verl's own worker knows whether a batch is validation and does not tell the loop; this one does.
+Select it with
+`+actor_rollout_ref.rollout.agent.agent_loop_manager_class=siri_verl.rollout.worker.SiriAgentLoopManager` (the siri
+configuration groups do). verl's own worker knows whether a batch is validation and does not tell the loop; this one
+does.
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ def check_complete(table: StepTable, tasks: int, sessions: int) -> None:
 
 
 def rollout_metrics(table: StepTable, success_reward: float) -> dict[str, float]:
-    """What the episodes of a batch did. Shares are of trajectories (success, statuses) or of turns (valid, admissible)."""
+    """What the episodes of a batch did. Shares are of trajectories (success, statuses) or of turns (valid,
+    admissible)."""
     last, real, usable = table.last_rows(), table.real, table.usable
     names, codes = np.unique(table.trajectory[real].astype(str), return_inverse=True)
     returns = np.bincount(codes, weights=table.reward[real], minlength=len(names))

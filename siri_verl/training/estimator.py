@@ -13,16 +13,21 @@
 # limitations under the License.
 """GiGPO as verl's advantage estimator, and estimators over rows that are turns.
 
-verl hands an estimator `token_level_rewards, response_mask, config, index` and no anchors, so the seam is one level up: verl's V1
+verl hands an estimator `token_level_rewards, response_mask, config, index` and no anchors, so the seam is one level
+up: verl's V1
 trainers call `trainer_base.compute_advantage_for_multi_trajectories(data, batch_keys, ...)`, which is replaced by
-`advantages_over_turns` here. It sees the row keys and so can fetch the turn fields. It is the only function of verl replaced, and
+`advantages_over_turns` here. It sees the row keys and so can fetch the turn fields. It is the only function of verl
+replaced, and
 `tests/contracts` pins its signature.
 
 - `gigpo`: one advantage per turn, from anchors.
-- verl's outcome estimators treat every row as an independent sample (grpo excepted); over turns that would weigh long trajectories
-  more, so they are given one row per trajectory and their advantage is spread over the trajectory's turns. Rows whose response
+- verl's outcome estimators treat every row as an independent sample (grpo excepted); over turns that would weigh long
+  trajectories
+  more, so they are given one row per trajectory and their advantage is spread over the trajectory's turns. Rows whose
+  response
   mask is empty (padding, episodes that do not count) stay out.
-- `gae` is left to verl: it is token-level and needs no groups. Estimators that need what is not at hand are refused by name.
+- `gae` is left to verl: it is token-level and needs no groups. Estimators that need what is not at hand are refused
+  by name.
 """
 
 from __future__ import annotations
@@ -77,7 +82,8 @@ def check_estimator(name: str) -> None:
     known = ("gigpo", *TOKEN_LEVEL, *ONE_ROW_PER_TRAJECTORY)
     if name not in known:
         raise ConfigError(
-            f"algorithm.adv_estimator={name!r}: with one row per turn it would see every turn as an independent sample, and no "
+            f"algorithm.adv_estimator={name!r}: with one row per turn it would see every turn as an independent "
+            f"sample, and no "
             f"way to give it one row per trajectory is known; use one of {', '.join(known)}"
         )
 
@@ -106,7 +112,8 @@ def table_advantages(table: StepTable, algorithm: Any) -> GigpoAdvantages:
 def gigpo_estimator(
     token_level_rewards: torch.Tensor, response_mask: torch.Tensor, config: Any = None, **kwargs: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """verl's estimator interface (verl/trainer/ppo/core_algos.py): advantages and returns, both (rows, response_length).
+    """verl's estimator interface (verl/trainer/ppo/core_algos.py): advantages and returns, both (rows,
+    response_length).
 
     Raises:
         ConfigError: called outside `advantages_over_turns`, where no anchors are at hand.

@@ -11,7 +11,8 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A JSON-lines copy of every metric, whatever loggers are configured; appended to, so that a resumed run keeps its past."""
+"""A JSON-lines copy of every metric, whatever loggers are configured; appended to, so that a resumed run keeps its
+past."""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ def check_algorithm(config: DictConfig) -> None:
             raise ConfigError(str(error)) from error
     if name == "gigpo" and config.algorithm.use_kl_in_reward:
         raise ConfigError(
-            "algorithm.use_kl_in_reward=True: gigpo takes its rewards from the environment's turns, so a KL term in token rewards "
+            "algorithm.use_kl_in_reward=True: gigpo takes its rewards from the environment's turns, so a KL term in "
+            "token rewards "
             "would be lost; use actor_rollout_ref.actor.use_kl_loss=True"
         )
 
@@ -81,7 +82,8 @@ def read_panel(field: str, files: str | Sequence[str]) -> list[dict[str, Any]]:
         absent = [name for name in REQUIRED_COLUMNS if name not in table.column_names]
         if absent:
             raise ConfigError(
-                f"{field}={file!r}: column {absent[0]!r} is missing (found {', '.join(table.column_names)}); write panels with "
+                f"{field}={file!r}: column {absent[0]!r} is missing (found {', '.join(table.column_names)}); write "
+                f"panels with "
                 "`siri-verl data panel`"
             )
         rows += table.select(list(REQUIRED_COLUMNS)).to_pylist()
@@ -96,12 +98,14 @@ def check_panels(config: DictConfig, settings: SiriConfig, train: list[dict], va
         wrong = sorted({row["environment"] for row in rows} - {settings.environment.name})
         if wrong:
             raise ConfigError(
-                f"{field}: holds tasks of environment {wrong[0]!r}, but siri.environment.name={settings.environment.name!r}"
+                f"{field}: holds tasks of environment {wrong[0]!r}, but "
+                f"siri.environment.name={settings.environment.name!r}"
             )
     shared = sorted({row["task_id"] for row in train} & {row["task_id"] for row in validation})
     if shared:
         raise ConfigError(
-            f"data.val_files: {len(shared)} tasks are also in data.train_files (first: {shared[0]!r}); panels must be disjoint"
+            f"data.val_files: {len(shared)} tasks are also in data.train_files (first: {shared[0]!r}); panels must "
+            f"be disjoint"
         )
     size = config.data.train_batch_size
     if len(train) < size:
@@ -111,7 +115,8 @@ def check_panels(config: DictConfig, settings: SiriConfig, train: list[dict], va
 
 
 def check_first_prompts(config: DictConfig, settings: SiriConfig, panels: dict[str, list[dict]]) -> None:
-    """Reset the environment for some tasks of each panel and measure the first prompt against data.max_prompt_length."""
+    """Reset the environment for some tasks of each panel and measure the first prompt against
+    data.max_prompt_length."""
     from verl.utils import hf_tokenizer
 
     from siri_verl.rollout.prompt_builder import PromptBuilder

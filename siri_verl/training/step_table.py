@@ -13,7 +13,8 @@
 # limitations under the License.
 """The batch as one typed table: one row per turn, in the order of the batch.
 
-This is the one place that reads TransferQueue's columns: non-tensor columns come back as list subclasses whose items may be
+This is the one place that reads TransferQueue's columns: non-tensor columns come back as list subclasses whose items
+may be
 wrapped, rows arrive in the order episodes happened to finish, and padding rows copy the columns of the first real row.
 """
 
@@ -129,7 +130,8 @@ class StepTable:
         )
 
     def canonical_order(self) -> list[int]:
-        """Positions sorted by task, session and turn: the same for the same episodes, whenever they happened to finish."""
+        """Positions sorted by task, session and turn: the same for the same episodes, whenever they happened to
+        finish."""
         sessions = [split_key(key) for key in self.keys]
         return sorted(
             range(len(self)), key=lambda i: (self["task_id"][i], int(sessions[i][1]), sessions[i][2], sessions[i][0])

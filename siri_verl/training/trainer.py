@@ -15,8 +15,10 @@
 
     python -m verl.trainer.main_ppo +siri=webshop ...        # the group sets trainer.v1.trainer_mode=siri
 
-What it adds to verl's `sync` mode: settings are checked before workers start; the batch is put in an order that does not depend on
-which episode finished first; anchors reach the estimator; the number of optimizer steps per iteration can be fixed; a non-finite
+What it adds to verl's `sync` mode: settings are checked before workers start; the batch is put in an order that does
+not depend on
+which episode finished first; anchors reach the estimator; the number of optimizer steps per iteration can be fixed; a
+non-finite
 update stops the run and names the rows; metrics under `siri/` and a JSON-lines copy of all metrics.
 """
 
@@ -61,7 +63,7 @@ class SiriTrainer(PPOTrainerSync):
         buffer.poll_interval = self.settings.rollout.poll_interval
         return buffer
 
-    # ---- one iteration -------------------------------------------------------------------------------------------------
+    # ---- one iteration ---------------------------------------------------------------------------------------------
 
     def _balance_batch(self, batch: KVBatchMeta, metrics: dict, **kwargs: Any) -> KVBatchMeta:
         """The first step after sampling: order, table, counts; then verl's balancing."""
@@ -97,7 +99,8 @@ class SiriTrainer(PPOTrainerSync):
         rows = actor.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n
         if mini_batches is not None:
             rows = len(batch) // mini_batches
-        # As PPOTrainer._update_actor, with `rows` and without teachers; verl fixes rows per mini-batch, and with one row per turn
+        # As PPOTrainer._update_actor, with `rows` and without teachers; verl fixes rows per mini-batch, and with one
+        # row per turn
         # the number of optimizer steps would float.
         batch.extra_info.update(
             calculate_entropy=actor.calculate_entropy or actor.entropy_coeff != 0.0,
@@ -118,7 +121,7 @@ class SiriTrainer(PPOTrainerSync):
         metrics["siri/updates"] = (len(batch) // rows) * actor.ppo_epochs
         return batch
 
-    # ---- metrics -------------------------------------------------------------------------------------------------------
+    # ---- metrics ---------------------------------------------------------------------------------------------------
 
     def _compute_metrics(
         self, batch: KVBatchMeta, metrics: dict, timing_raw: dict, global_steps: int, epoch: int
@@ -136,7 +139,7 @@ class SiriTrainer(PPOTrainerSync):
         self.metrics_log.write("validation", self.global_steps, metrics)
         return metrics
 
-    # ---- checkpoints ---------------------------------------------------------------------------------------------------
+    # ---- checkpoints -----------------------------------------------------------------------------------------------
 
     def _save_checkpoint(self) -> None:
         # Own state first: verl writes its tracker file inside, and what comes after it can be lost.

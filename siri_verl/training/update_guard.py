@@ -28,7 +28,8 @@ class NonFiniteUpdateError(FloatingPointError):
 
 
 def non_finite(metrics: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Watched metrics with values that are not finite: name -> positions (one value per optimizer step or micro-batch)."""
+    """Watched metrics with values that are not finite: name -> positions (one value per optimizer step or
+    micro-batch)."""
     found: dict[str, list[int]] = {}
     for name in WATCHED:
         if name not in metrics:
@@ -78,6 +79,7 @@ def _suspects(batch: Any) -> str:
     empty = [key for key, count in zip(batch.keys, tokens, strict=True) if count == 0]
     return (
         f"All advantages and log-probs of the {len(batch.keys)} rows are finite; {len(empty)} rows hold no loss token "
-        f"(first {empty[:8]}): an optimizer step made of such rows alone divides 0 by 0. Use fewer siri.update.mini_batches, or a "
+        f"(first {empty[:8]}): an optimizer step made of such rows alone divides 0 by 0. Use fewer "
+        f"siri.update.mini_batches, or a "
         "smaller learning rate if the model itself diverged"
     )
