@@ -29,13 +29,15 @@ from verl.utils.profiler import simple_timer
 
 from siri_verl.config import RewardConfig, siri_config
 from siri_verl.core.seeding import derive_seed
-from siri_verl.envs.server import EnvironmentPool, StepResult
+from siri_verl.envs.server import EnvironmentSession, StepResult
+from siri_verl.rollout.environments import environment_pool
 from siri_verl.rollout.prompt_builder import BuiltPrompt, PromptBuilder, PromptTooLongError
 from siri_verl.rollout.prompts import TurnView, parse_reply
 from siri_verl.training.step_table import EXCLUDED_STATUSES
 
 AGENT_NAME = "siri_env"
-PROMPT_TOO_LONG = "prompt_too_long"
+# Why an episode stopped; beside these the environment server's own "environment_lost" and "environment_error".
+TERMINATED, TRUNCATED, PROMPT_TOO_LONG = "terminated", "truncated", "prompt_too_long"
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Episode:
     """A finished episode."""
 
     turns: list[Turn] = field(default_factory=list)
-    status: str = "ok"
+    status: str = TRUNCATED
     success: bool = False
     score: float = 0.0
     category: str = ""
@@ -69,6 +71,13 @@ def training_reward(config: RewardConfig, result: StepResult) -> float:
     if config.kind == "success":
         return config.success_reward if result.info.get("success") else 0.0
     return config.success_reward * result.reward
+
+
+def stop_reason(result: StepResult) -> str:
+    """Why an ended episode stopped."""
+    if result.status != "ok":
+        return result.status
+    return TERMINATED if result.terminated else TRUNCATED
 
 
 @register(AGENT_NAME)
@@ -102,14 +111,19 @@ class EnvAgentLoop(AgentLoopBase):
             derive_seed(seed, "env", "val", task_id, session) if validate else derive_seed(seed, "env", step, task_id)
         )
         names = ("val" if validate else "train", step, task_id, arm, session)
-        pool = await EnvironmentPool.for_settings(self.settings.environment)
-        async with pool.open(f"{kwargs['uid']}_{session}", task_id, env_seed) as episode_env:
-            episode = await self._play(episode_env, sampling_params, names)
+        pool = await environment_pool(self.settings.environment)
+        async with await pool.open(f"{kwargs['uid']}_{session}", task_id, env_seed) as env:
+            if env.result.ended:
+                raise RuntimeError(
+                    f"task {task_id!r}: no episode could be started ({env.result.status}): "
+                    f"{env.result.info.get('reason', '')}"
+                )
+            episode = await self._play(env, sampling_params, names)
         return self._rows(episode, task_id=task_id, arm=arm)
 
-    async def _play(self, env: Any, sampling_params: dict[str, Any], names: tuple) -> Episode:
+    async def _play(self, env: EnvironmentSession, sampling_params: dict[str, Any], names: tuple) -> Episode:
         settings, episode = self.settings, Episode()
-        result: StepResult = env.first
+        result: StepResult = env.result
         history: list[tuple[str, str]] = []
         request_id = "-".join(map(str, names))
         for turn in range(1, settings.rollout.max_turns + 1):
@@ -154,9 +168,8 @@ class EnvAgentLoop(AgentLoopBase):
             )
             history.append((result.observation, reply.action))
             result = after
-            if after.status != "ok":
-                episode.status = after.status
-            if after.terminated or after.truncated:
+            if after.ended:
+                episode.status = stop_reason(after)
                 break
         episode.success = bool(result.info.get("success", False))
         episode.score = float(result.info.get("score", 0.0))

@@ -38,7 +38,7 @@ OPTIONAL: dict[str, object] = {
     "category": "",  # str: for results by kind of task
     "arm": "plain",  # str: "plain" or "skill"
     "skill_id": "",  # str: the skill shown, "" in the plain arm
-    "status": "ok",  # str: how the episode ended, on every row (EpisodeStatus)
+    "status": "terminated",  # str: why the episode stopped, on every row (siri_verl/rollout/agent_loop.py)
     "success": False,  # bool: of the episode, on every row
     "score": 0.0,  # float: native score of the episode, on every row
     "history_dropped": 0,  # int: history pairs left out because the prompt was too long

@@ -14,20 +14,15 @@
 """GiGPO as verl's advantage estimator, and estimators over rows that are turns.
 
 verl hands an estimator `token_level_rewards, response_mask, config, index` and no anchors, so the seam is one level
-up: verl's V1
-trainers call `trainer_base.compute_advantage_for_multi_trajectories(data, batch_keys, ...)`, which is replaced by
-`advantages_over_turns` here. It sees the row keys and so can fetch the turn fields. It is the only function of verl
-replaced, and
-`tests/contracts` pins its signature.
+up: verl's V1 trainers call `trainer_base.compute_advantage_for_multi_trajectories(data, batch_keys, ...)`, which is
+replaced by `advantages_over_turns` here. It sees the row keys and so can fetch the turn fields. It is the only function
+of verl's trainers replaced, and `tests/contracts` pins its signature.
 
 - `gigpo`: one advantage per turn, from anchors.
 - verl's outcome estimators treat every row as an independent sample (grpo excepted); over turns that would weigh long
-  trajectories
-  more, so they are given one row per trajectory and their advantage is spread over the trajectory's turns. Rows whose
-  response
-  mask is empty (padding, episodes that do not count) stay out.
-- `gae` is left to verl: it is token-level and needs no groups. Estimators that need what is not at hand are refused
-  by name.
+  trajectories more, so they are given one row per trajectory and their advantage is spread over the trajectory's turns.
+  Rows whose response mask is empty (padding, episodes that do not count) stay out.
+- `gae` is left to verl: it is token-level and needs no groups. Estimators that need what is not at hand are refused.
 """
 
 from __future__ import annotations

@@ -1,0 +1,44 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The environment pool of this worker process: connected once, shared by its loops."""
+
+from __future__ import annotations
+
+import asyncio
+
+from siri_verl.config import EnvironmentConfig
+from siri_verl.envs.server import EnvironmentPool, PoolConfig
+
+POOL_NAME = "rollout"
+_pools: dict[str, asyncio.Task[EnvironmentPool]] = {}
+
+
+def pool_config(config: EnvironmentConfig) -> PoolConfig:
+    """The pool's settings from the `siri.environment` block."""
+    return PoolConfig(
+        environment=config.name,
+        kwargs=dict(config.kwargs),
+        num_servers=config.num_servers,
+        sessions_per_server=config.sessions_per_server,
+        step_timeout_s=config.step_timeout,
+    )
+
+
+async def environment_pool(config: EnvironmentConfig) -> EnvironmentPool:
+    """This node's pool for the configured environment; loops that ask at the same time share one connection."""
+    task = _pools.get(config.name)
+    if task is None:
+        task = asyncio.create_task(EnvironmentPool.connect_or_create(POOL_NAME, pool_config(config)))
+        _pools[config.name] = task
+    return await asyncio.shield(task)
