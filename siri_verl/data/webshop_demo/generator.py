@@ -1,0 +1,204 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Writes the demo catalogue in the official file format.
+
+    siri-verl data webshop-demo --out DIR            # or: generate(DIR, seed=0, products=5760)
+
+DIR then holds `items_shuffle.json`, `items_ins_v2.json`, `items_human_ins.json` (read by the same loader as the real
+files), and `panels.json`: panel -> department -> task ids. Panels share no product and no instruction.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from siri_verl.data.webshop_demo import words
+from siri_verl.data.webshop_demo.layouts import FAMILY_SIZE, LAYOUTS, NAMES_OPTIONS, NEAR_DUPLICATE, Slot
+from siri_verl.envs.webshop.goals import human_goals
+from siri_verl.envs.webshop.product import parse_product
+
+PRODUCTS, ATTRIBUTES, HUMAN, PANELS = "items_shuffle.json", "items_ins_v2.json", "items_human_ins.json", "panels.json"
+
+PANEL_SHARES = {"warm_start": 1 / 3, "train": 1 / 3, "development": 1 / 6, "test": 1 / 6}
+"""Share of each noun's families. The warm start sees no product that reinforcement learning trains or is judged on."""
+
+INSTRUCTIONS_PER_FAMILY = 2
+_NOUN_COUNT = sum(len(nouns) for nouns in words.NOUNS.values())
+MAX_PRODUCTS = len(words.MODIFIERS) * _NOUN_COUNT * FAMILY_SIZE
+MIN_PRODUCTS = 6 * _NOUN_COUNT * FAMILY_SIZE
+
+
+@dataclass(frozen=True)
+class Family:
+    """A product family: its place in the shop and the panel that owns it."""
+
+    department: str
+    noun: str
+    modifier: str
+    panel: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.modifier} {self.noun}"
+
+
+def families(seed: int, modifiers: int) -> list[Family]:
+    """Every family, with panels dealt noun by noun in `PANEL_SHARES`."""
+    rng = random.Random(f"families:{seed}")
+    found = []
+    for department, nouns in words.NOUNS.items():
+        for noun in nouns:
+            names = rng.sample(words.MODIFIERS, modifiers)
+            start, share = 0, 0.0
+            for panel, part in PANEL_SHARES.items():
+                share += part
+                stop = round(share * modifiers)
+                found += [Family(department, noun, name, panel) for name in names[start:stop]]
+                start = stop
+    rng.shuffle(found)
+    return found
+
+
+def _prices(slots: list[Slot], rng: random.Random) -> list[int]:
+    """Dollars per slot. The low prices undercut the right product's, so that page 1 has one clear cheapest."""
+    goal = rng.choice(words.GOAL_PRICES)
+    high = rng.sample(words.HIGH_PRICES, FAMILY_SIZE)
+    low = [p for p in words.LOW_PRICES if p != goal]
+    cheapest = rng.choice([p for p in low if p < goal])
+    rest = rng.choices([p for p in low if p > cheapest], k=FAMILY_SIZE)
+    first_low = [k for k, slot in enumerate(slots[:4]) if slot.price == "low"]
+    chosen = rng.choice(first_low) if first_low else None
+    prices = []
+    for k, slot in enumerate(slots):
+        prices.append({"goal": goal, "high": high[k], "low": cheapest if k == chosen else rest[k]}[slot.price])
+    return prices
+
+
+def _product(
+    family: Family, asin: str, slot: Slot, price: int, attribute: str, brand: str, style: str, rng: random.Random
+) -> tuple[dict[str, Any], list[str]]:
+    """One record of the product file and its attributes. Every index text of a family has the same number of words."""
+    others = rng.sample([a for a in words.ATTRIBUTES if a != attribute], 2)
+    listed = rng.sample([attribute, others[0]], 2) if slot.where in ("title", "features") else others
+    title_word = attribute if slot.where == "title" else style
+    described = attribute if slot.where in ("title", "description") else rng.choice(words.STYLES)
+    options = {"color": rng.sample(words.COLORS, 3)}
+    if family.department in NAMES_OPTIONS:
+        options["size"] = list(words.SIZES)
+    record = {
+        "asin": asin,
+        "name": f"{brand} {title_word} {family.name}",
+        "full_description": f"a {described} piece for the {family.department}",
+        "small_description": [f"{brand} quality", *listed],
+        "pricing": f"${price}.00",
+        "images": [],
+        "category": family.department,
+        "query": family.name,
+        "product_category": f"{family.department} \u203a {family.noun}",
+        "customization_options": {name: [{"value": v} for v in values] for name, values in options.items()},
+    }
+    return record, sorted({*listed, *([attribute] if slot.where == "description" else [])})
+
+
+def _instructions(family: Family, attribute: str, colors: list[str], rng: random.Random) -> list[dict[str, Any]]:
+    """What people might write about the family's right product."""
+    written = []
+    for template in rng.sample(words.INSTRUCTIONS, INSTRUCTIONS_PER_FAMILY):
+        options, phrase = [], ""
+        if family.department in NAMES_OPTIONS:
+            color, size = rng.choice(colors), rng.choice(words.SIZES)
+            options = [color, size]
+            phrase = rng.choice(words.OPTION_PHRASES).format(color=color, size=size)
+        text = template.format(attribute=attribute, family=family.name, department=family.department, options=phrase)
+        entry = {"instruction": text, "instruction_attributes": [attribute], "instruction_options": options}
+        written.append(entry)
+    return written
+
+
+def _families_products(
+    family: Family, asins: list[str], rng: random.Random
+) -> Iterator[tuple[dict[str, Any], list[str], list[dict[str, Any]] | None]]:
+    """(record, attributes, instructions of the right product or None) per slot."""
+    slots = LAYOUTS[family.department](rng)
+    prices = _prices(slots, rng)
+    attribute = rng.choice(words.ATTRIBUTES)
+    brands, styles = rng.sample(words.BRANDS, FAMILY_SIZE), rng.sample(words.STYLES, FAMILY_SIZE)
+    if family.department in NEAR_DUPLICATE:
+        first, twin = NEAR_DUPLICATE[family.department]
+        brands[twin], styles[twin] = brands[first], styles[first]
+    for k, slot in enumerate(slots):
+        record, attributes = _product(family, asins[k], slot, prices[k], attribute, brands[k], styles[k], rng)
+        colors = [c["value"] for c in record["customization_options"]["color"]]
+        yield record, attributes, _instructions(family, attribute, colors, rng) if slot.right else None
+
+
+def generate(out: Path | str, *, seed: int = 0, products: int = MAX_PRODUCTS) -> dict[str, int]:
+    """Write the demo catalogue.
+
+    Args:
+        out: folder, made if missing; files of the same names are overwritten.
+        seed: decides every word of it.
+        products: how many; rounded down to whole families for every noun.
+
+    Returns:
+        Counts: products, families and tasks per panel.
+
+    Raises:
+        ValueError: `products` outside what the word lists can name.
+    """
+    if not MIN_PRODUCTS <= products <= MAX_PRODUCTS:
+        raise ValueError(f"products: got {products}; the demo shop's words name {MIN_PRODUCTS} to {MAX_PRODUCTS}")
+    all_families = families(seed, products // (_NOUN_COUNT * FAMILY_SIZE))
+    rng = random.Random(f"catalogue:{seed}")
+    names = [head + tail for head in words.ASIN_HEADS for tail in words.ASIN_TAILS]
+    rng.shuffle(names)
+    records, attributes, human = [], {}, {}
+    panels: dict[str, dict[str, list[str]]] = {panel: {d: [] for d in words.DEPARTMENTS} for panel in PANEL_SHARES}
+    for number, family in enumerate(all_families):
+        asins = sorted(_distinct_heads(names, rng))  # search breaks ties by document id, which is the asin's order
+        for record, known, instructions in _families_products(family, asins, rng):
+            asin = record["asin"]
+            records.append(record)
+            attributes[asin] = {"attributes": known}
+            if instructions is not None:
+                human[asin] = instructions
+                product = parse_product(record, attributes, seed=seed, where=f"family {number}")
+                goals = human_goals(product, instructions, seed=seed, where=f"family {number}")
+                panels[family.panel][family.department] += [goal.id for goal in goals]
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    for file, content in ((PRODUCTS, records), (ATTRIBUTES, attributes), (HUMAN, human), (PANELS, panels)):
+        (out / file).write_text(json.dumps(content, indent=0), encoding="utf-8")
+    counts = {"products": len(records), "families": len(all_families)}
+    return counts | {f"tasks/{panel}": sum(map(len, found.values())) for panel, found in panels.items()}
+
+
+def _distinct_heads(names: list[str], rng: random.Random) -> list[str]:
+    """Take one family's asins off the list, no two with the same head: then a first token tells them apart."""
+    taken: list[str] = []
+    heads: set[str] = set()
+    skipped: list[str] = []
+    while len(taken) < FAMILY_SIZE and names:
+        name = names.pop()
+        (skipped if name[:4] in heads else taken).append(name)
+        heads.add(name[:4])
+    names.extend(skipped)
+    if len(taken) < FAMILY_SIZE:  # only the last few names can run out of distinct heads
+        taken += [names.pop() for _ in range(FAMILY_SIZE - len(taken))]
+    return taken

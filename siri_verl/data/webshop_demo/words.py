@@ -1,0 +1,83 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The demo shop's words: few enough for a word-level vocabulary of some 400 tokens.
+
+A family of products is "<modifier> <noun>" ("harbor mug"); the noun decides the department. Every modifier and every noun
+occurs in every panel, but a family belongs to one panel alone.
+"""
+
+from __future__ import annotations
+
+NOUNS: dict[str, tuple[str, ...]] = {
+    "closet": ("jacket", "shirt", "scarf", "coat"),
+    "kitchen": ("mug", "pan", "bowl", "kettle"),
+    "garden": ("hose", "rake", "planter", "shovel"),
+    "bath": ("towel", "mat", "robe", "mirror"),
+    "pets": ("leash", "crate", "collar", "feeder"),
+    "office": ("desk", "lamp", "chair", "shelf"),
+}
+"""Department -> nouns."""
+
+DEPARTMENTS: tuple[str, ...] = tuple(NOUNS)
+
+MODIFIERS: tuple[str, ...] = (
+    *("travel", "camp", "family", "junior", "studio", "cabin", "guest", "winter", "summer", "spring"),
+    *("city", "alpine", "coastal", "prairie", "harbor", "village", "forest", "desert", "island", "river"),
+    *("sunset", "morning", "holiday", "weekend", "festival", "market", "station", "tower", "bridge", "meadow"),
+)
+
+BRANDS: tuple[str, ...] = (
+    *("acme", "zenith", "orbit", "lumen", "nordic", "vertex", "pico", "tango"),
+    *("delta", "sigma", "kappa", "mira", "nova", "quill", "ember", "fable"),
+)
+
+STYLES: tuple[str, ...] = ("classic", "basic", "plain", "standard", "regular", "simple", "modest", "neutral")
+"""Say nothing that a goal asks for; they stand where a title or a description names no goal attribute."""
+
+ATTRIBUTES: tuple[str, ...] = (
+    *("waterproof", "handmade", "organic", "foldable", "washable", "recycled"),
+    *("durable", "padded", "vintage", "quiet", "sturdy", "scented"),
+)
+
+COLORS: tuple[str, ...] = ("red", "blue", "green", "black", "white", "purple")
+SIZES: tuple[str, ...] = ("small", "medium", "large")
+
+LOW_PRICES: tuple[int, ...] = tuple(range(9, 49, 3))
+"""Dollars. A goal's price is at most 27, so its cap (one of the first four tens above it) is at most 60."""
+GOAL_PRICES: tuple[int, ...] = tuple(range(15, 28, 3))
+HIGH_PRICES: tuple[int, ...] = tuple(range(63, 97, 3))
+"""Above every cap."""
+
+ASIN_HEADS: tuple[str, ...] = tuple(f"B0{a}{b}" for a in "CDFGHJKLMNPQRTVWXYZ" for b in "2468")
+ASIN_TAILS: tuple[str, ...] = tuple(f"-{a}{b}" for a in "CDFGHJKLMNPQRTVWXYZ" for b in "1357")
+"""An asin is a head and a tail ("B0K4-M7"): two tokens each, 76 x 76 names."""
+
+INSTRUCTIONS: tuple[str, ...] = (
+    "i need a {attribute} {family} for my {department}{options}",
+    "for the {department} , i want a {family} that is {attribute}{options}",
+    "looking for a {family} in the {department} section , {attribute}{options}",
+    "can you find a {attribute} {family} ? it is for our {department}{options}",
+)
+OPTION_PHRASES: tuple[str, ...] = (
+    " , in {color} and {size}",
+    " , color {color} , size {size}",
+    " , {size} and {color}",
+)
+
+
+def department_of(task: str) -> str | None:
+    """The department a task text names, read from the text alone; None if it names none or several."""
+    words = set(task.lower().replace(",", " ").split())
+    named = [name for name in DEPARTMENTS if name in words]
+    return named[0] if len(named) == 1 else None
