@@ -1,0 +1,237 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+import ray
+
+from siri_verl.envs.base import EpisodeOverError, UnknownTaskError
+from siri_verl.envs.server import EnvironmentPool, EnvironmentPoolError, EnvironmentStartError, PoolConfig
+
+FAULTY = "faulty_env:siri_verl_tests/Faulty-v0"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}},
+    )
+    yield
+    ray.shutdown()
+
+
+def config(**changes):
+    settings = dict(num_servers=2, sessions_per_server=2, step_timeout_s=20.0, open_timeout_s=60.0)
+    return PoolConfig(FAULTY, **{**settings, **changes})
+
+
+def run(test, name, settings):
+    """Runs `test(pool)` against a pool of its own, with a limit that turns a hang into a failure."""
+
+    async def go():
+        pool = await EnvironmentPool.connect_or_create(name, settings)
+        try:
+            return await test(pool)
+        finally:
+            await pool.shutdown()
+
+    return asyncio.run(asyncio.wait_for(go(), 120))
+
+
+def word(observation, name):
+    words = observation.split()
+    return words[words.index(name) + 1]
+
+
+def test_an_episode_runs_to_its_end(cluster):
+    async def test(pool):
+        session = await pool.open("s", "a", seed=7)
+        assert session.result.observation.startswith("task a turn 0 seed 7") and session.result.reward == 0
+        for turn in (1, 2, 3):
+            result = await session.step("wait")
+            assert result is session.result and result.status == "ok"
+            assert (result.terminated, result.reward) == (turn == 3, float(turn == 3))
+        with pytest.raises(EpisodeOverError, match="status 'ok'"):
+            await session.step("wait")
+        await session.close()
+        metrics = await pool.metrics()
+        assert metrics["opened"] == 1 and metrics["steps"] == 3 and metrics["active"] == 0
+        assert metrics["lost"] == metrics["errors"] == metrics["replaced"] == 0
+        assert 0 < metrics["step_seconds_mean"] <= metrics["step_seconds_max"]
+
+    run(test, "episode", config())
+
+
+def test_environments_are_used_again_and_bounded(cluster):
+    async def test(pool):
+        async def episode(k):
+            session = await pool.open(f"s{k}", "b", seed=k)
+            first = session.result.observation
+            while not session.result.ended:
+                await session.step("sleep 0.02")
+            return word(first, "pid") + word(first, "env"), word(first, "pid")
+
+        seen = await asyncio.gather(*(episode(k) for k in range(24)))
+        assert len({env for env, _ in seen}) <= 4, "at most servers x sessions environments exist"
+        assert len({pid for _, pid in seen}) == 2
+        assert (await pool.metrics())["opened"] == 24
+
+    run(test, "reuse", config())
+
+
+def test_a_full_pool_serves_in_the_order_of_asking(cluster):
+    async def test(pool):
+        first = await pool.open("first", "a", seed=0)
+        order = []
+
+        async def wait_for_a_turn(k):
+            async with await pool.open(f"w{k}", "a", seed=k):
+                order.append(k)
+
+        waiting = []
+        for k in range(5):
+            waiting.append(asyncio.ensure_future(wait_for_a_turn(k)))
+            await asyncio.sleep(0.1)
+        assert (await pool.metrics())["waiting"] == 5 and not order
+        waiting.pop(1).cancel()  # a client that gives up must not hold the place it waited for
+        await first.close()
+        await asyncio.gather(*waiting)
+        assert order == [0, 2, 3, 4]
+        await asyncio.sleep(0.1)
+        assert (await pool.metrics())["active"] == 0
+
+    run(test, "fair", config(num_servers=1, sessions_per_server=1))
+
+
+def test_a_crash_ends_its_sessions_and_nothing_else(cluster):
+    async def test(pool):
+        sessions = [await pool.open(f"s{k}", "a", seed=k) for k in range(4)]
+        await sessions[0].step("wait")
+        pid = word(sessions[0].result.observation, "pid")
+        neighbours = [s for s in sessions[1:] if word(s.result.observation, "pid") == pid]
+        others = [s for s in sessions if word(s.result.observation, "pid") != pid]
+        assert len(neighbours) == 1 and len(others) == 2
+        results = await asyncio.gather(sessions[0].step("crash"), *(s.step("wait") for s in neighbours))
+        late = await neighbours[0].step("wait") if not results[1].ended else results[1]
+        for result in (results[0], late):
+            assert result.status == "environment_lost" and result.truncated and not result.terminated
+            assert result.reward == 0 and not result.info["success"] and "died" in result.info["reason"]
+            assert result.info["task_id"] == "a" and result.info["anchor"]
+        for session in others:
+            assert (await session.step("wait")).status == "ok"
+        replaced = [await pool.open(f"n{k}", "b", seed=k) for k in range(2)]
+        assert all(s.result.status == "ok" and word(s.result.observation, "pid") != pid for s in replaced)
+        metrics = await pool.metrics()
+        assert metrics["lost"] == 2 and metrics["replaced"] == 1 and metrics["opened"] == 6
+
+    run(test, "crash", config())
+
+
+def test_a_hanging_step_times_out(cluster):
+    async def test(pool):
+        session = await pool.open("s", "a", seed=0)
+        began = time.monotonic()
+        result = await session.step("sleep 600")
+        assert time.monotonic() - began < 10
+        assert result.status == "environment_lost" and "within 2 s" in result.info["reason"]
+        again = await pool.open("t", "a", seed=0)
+        assert again.result.status == "ok"
+
+    run(test, "hang", config(step_timeout_s=2.0, num_servers=1))
+
+
+def test_exceptions_end_one_session_with_their_traceback(cluster):
+    async def test(pool):
+        one, two = await pool.open("one", "a", seed=0), await pool.open("two", "a", seed=0)
+        result = await one.step("raise")
+        assert result.status == "environment_error" and result.truncated and result.reward == 0
+        assert "ValueError: step went wrong" in result.info["reason"] and "faulty_env.py" in result.info["reason"]
+        assert (await two.step("wait")).status == "ok"
+        failed = await pool.open("three", "raise", seed=0)
+        assert failed.result.status == "environment_error" and "reset went wrong" in failed.result.info["reason"]
+        with pytest.raises(UnknownTaskError, match="no task 'nope'"):
+            await pool.open("four", "nope", seed=0)
+        metrics = await pool.metrics()
+        assert metrics["errors"] == 2 and metrics["replaced"] == 0 and metrics["active"] == 1 and metrics["opened"] == 3
+
+    run(test, "raise", config(num_servers=1, sessions_per_server=2))
+
+
+def test_a_crash_while_opening_is_tried_again_then_reported(cluster):
+    async def test(pool):
+        session = await pool.open("s", "crash", seed=0)
+        assert session.result.status == "environment_lost" and session.result.truncated
+        assert (await pool.metrics())["replaced"] == 3
+        with pytest.raises(EnvironmentPoolError, match="times in a row"):
+            for _ in range(2):
+                await pool.open("s", "crash", seed=0)
+
+    run(test, "opening", config(num_servers=1, give_up_after=4))
+
+
+def test_clients_share_a_pool_and_must_agree(cluster):
+    async def test(pool):
+        other = await EnvironmentPool.connect_or_create("shared", config())
+        await pool.open("s", "a", seed=0)
+        assert (await other.metrics())["active"] == 1
+        with pytest.raises(ValueError, match="sessions_per_server: asked 5, runs with 2"):
+            await EnvironmentPool.connect_or_create("shared", config(sessions_per_server=5))
+
+    run(test, "shared", config())
+
+
+def test_wrong_settings_show_when_connecting(cluster):
+    async def go():
+        with pytest.raises(EnvironmentStartError, match="refused to start"):
+            await EnvironmentPool.connect_or_create("refuse", config(kwargs={"refuse": True}))
+        with pytest.raises(EnvironmentStartError, match="no_such_environment.*webshop|toy"):
+            await EnvironmentPool.connect_or_create("none", PoolConfig("no_such_environment"))
+
+    asyncio.run(asyncio.wait_for(go(), 120))
+    with pytest.raises(ValueError, match="num_servers must be an integer of at least 1, got 0"):
+        config(num_servers=0)
+
+
+def test_idle_sessions_are_evicted(cluster):
+    async def test(pool):
+        idle = await pool.open("idle", "a", seed=0)
+        following = await asyncio.wait_for(pool.open("following", "a", seed=0), 30)
+        assert following.result.status == "ok"
+        result = await idle.step("wait")
+        assert result.status == "environment_lost" and "idling" in result.info["reason"]
+        assert (await pool.metrics())["evicted"] == 1
+        assert (await following.step("wait")).status == "ok", "the evicted session's last call must not touch its heir"
+
+    run(test, "idle", config(num_servers=1, sessions_per_server=1, idle_timeout_s=1.5, sweep_interval_s=0.3))
+
+
+def test_a_swollen_server_is_replaced_between_episodes(cluster):
+    async def test(pool):
+        session = await pool.open("s", "a", seed=0)
+        pid = word(session.result.observation, "pid")
+        await session.step("swell 300")
+        await asyncio.sleep(1.0)
+        assert (await session.step("wait")).status == "ok", "running episodes are not cut"
+        await session.step("wait")
+        heir = await pool.open("t", "a", seed=0)
+        assert word(heir.result.observation, "pid") != pid
+        metrics = await pool.metrics()
+        assert metrics["recycled"] == 1 and metrics["lost"] == 0
+
+    run(test, "memory", config(num_servers=1, sweep_interval_s=0.2, memory_limit_mib=300))
