@@ -40,6 +40,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
+    # With a package_dir an editable install is a plain path entry, which Hydra's plugin discovery needs.
+    package_dir={"": "."},
     packages=find_packages(include=["siri_verl", "siri_verl.*"]) + find_namespace_packages(include=["hydra_plugins.*"]),
     package_data={"siri_verl": ["conf/**/*.yaml", "data/**/*.json", "data/**/*.txt", "py.typed"]},
     install_requires=INSTALL_REQUIRES,
