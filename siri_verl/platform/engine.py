@@ -1,0 +1,60 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""verl's FSDP2 engines on the CPU: a policy with a language-model head and a critic with a value head."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from verl.workers.engine.base import EngineRegistry
+from verl.workers.engine.fsdp.transformer_impl import FSDPEngine, FSDPEngineWithLMHead, FSDPEngineWithValueHead
+
+
+class CpuFsdpMixin(FSDPEngine):
+    """What differs on a CPU: the checks of the settings, and no offload for a forward-only engine."""
+
+    def __init__(self, model_config, engine_config, optimizer_config, checkpoint_config):
+        if engine_config.strategy != "fsdp2":
+            raise ValueError(
+                f"engine strategy={engine_config.strategy!r} cannot run on a CPU: set strategy=fsdp2 "
+                "(actor_rollout_ref.actor.strategy, critic.strategy; engine.strategy in the SFT trainer)"
+            )
+        if engine_config.param_offload or engine_config.optimizer_offload or engine_config.offload_policy:
+            raise ValueError(
+                "param_offload, optimizer_offload and offload_policy move tensors from an accelerator to the CPU: "
+                "set all three to False on a CPU"
+            )
+        super().__init__(model_config, engine_config, optimizer_config, checkpoint_config)
+
+    def _build_fsdp_module(self, module):
+        if not self.engine_config.forward_only:
+            return super()._build_fsdp_module(module)
+        # verl keeps a forward-only (reference) model in pinned host memory, which a CPU build of torch refuses and
+        # a CPU has no use for: the module is sharded like a trained one.
+        config = self.engine_config
+        self.engine_config = dataclasses.replace(config, forward_only=False)
+        try:
+            return super()._build_fsdp_module(module)
+        finally:
+            self.engine_config = config
+
+
+@EngineRegistry.register(model_type="language_model", backend=["fsdp", "fsdp2"], device="cpu")
+class CpuFsdpEngineWithLMHead(CpuFsdpMixin, FSDPEngineWithLMHead):
+    """Policy engine, device cpu."""
+
+
+@EngineRegistry.register(model_type="value_model", backend=["fsdp", "fsdp2"], device="cpu")
+class CpuFsdpEngineWithValueHead(CpuFsdpMixin, FSDPEngineWithValueHead):
+    """Critic engine, device cpu."""

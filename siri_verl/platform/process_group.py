@@ -1,0 +1,69 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The process group of a CPU run.
+
+verl asks torch for the backend string "cpu:gloo,<device>:<backend>", which names the device cpu twice on a CPU run; torch
+refuses it. verl has no setting for it, so its two initialisers are wrapped: on the CPU platform they ask for "cpu:gloo", on
+any other they run unchanged. The wrapping happens right after ``verl.utils.distributed`` is imported, before anybody can take
+the functions from it.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from types import ModuleType
+from typing import Any, Callable
+
+import wrapt
+
+CPU_BACKEND = "cpu:gloo"
+
+
+def _on_cpu() -> bool:
+    from verl.plugin.platform import get_platform
+
+    return get_platform().device_name == "cpu"
+
+
+def _ray_initialiser(wrapped: Callable, instance: Any, args: tuple, kwargs: dict) -> None:
+    """``initialize_global_process_group_ray(timeout_second=None, backend=None)``."""
+    if _on_cpu() and len(args) < 2 and kwargs.get("backend") is None:
+        kwargs = {**kwargs, "backend": CPU_BACKEND}
+    return wrapped(*args, **kwargs)
+
+
+def _spmd_initialiser(wrapped: Callable, instance: Any, args: tuple, kwargs: dict) -> tuple[int, int, int]:
+    """``initialize_global_process_group(timeout_second=36000)``, used under torchrun: (local rank, rank, world size)."""
+    if not _on_cpu():
+        return wrapped(*args, **kwargs)
+    import torch.distributed
+
+    timeout = args[0] if args else kwargs.get("timeout_second", 36000)
+    torch.distributed.init_process_group(
+        backend=CPU_BACKEND,
+        timeout=timedelta(seconds=timeout),
+        init_method=os.environ.get("DIST_INIT_METHOD", None),
+    )
+    return int(os.environ["LOCAL_RANK"]), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+
+def install(module: ModuleType) -> None:
+    """Wrap the initialisers of ``verl.utils.distributed``.
+
+    Args:
+        module: the module ``verl.utils.distributed``, freshly imported.
+    """
+    wrapt.wrap_function_wrapper(module, "initialize_global_process_group_ray", _ray_initialiser)
+    wrapt.wrap_function_wrapper(module, "initialize_global_process_group", _spmd_initialiser)

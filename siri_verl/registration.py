@@ -1,0 +1,131 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What the plugin registers with verl: one small function per part, run in order by :mod:`siri_verl.plugin`.
+
+The functions must be cheap, for they run in every process that imports verl: names are registered at once, and what needs
+one of verl's heavy modules waits for verl to import it (``wrapt.when_imported``).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+
+import wrapt
+
+
+def when_imported(module_name: str, action: Callable[[ModuleType], None]) -> None:
+    """Run ``action(module)`` right after the module is imported, or at once if it already is.
+
+    A failure there is reported like one at plugin import, with the name of the action.
+    """
+    from siri_verl.plugin import guarded
+
+    wrapt.register_post_import_hook(
+        lambda module: guarded(f"{action.__name__} ({module_name})", lambda: action(module)), module_name
+    )
+
+
+def cpu_platform() -> None:
+    """Platform "cpu"."""
+    from siri_verl.platform.cpu import register
+
+    register()
+
+
+def cpu_process_group() -> None:
+    """Backend "cpu:gloo" for the process groups of a CPU run."""
+
+    def install(module: ModuleType) -> None:
+        from siri_verl.platform.process_group import install as wrap
+
+        wrap(module)
+
+    when_imported("verl.utils.distributed", install)
+
+
+def cpu_engines() -> None:
+    """FSDP2 engines for device cpu."""
+
+    def register_engines(module: ModuleType) -> None:
+        importlib.import_module("siri_verl.platform.engine")
+
+    when_imported("verl.workers.engine.fsdp.transformer_impl", register_engines)
+
+
+def light_rollout() -> None:
+    """Rollout "light": the replica by verl's registry, the adapter in verl's private table."""
+
+    def register_replica(module: ModuleType) -> None:
+        def load():
+            from siri_verl.rollout.light_replica import LightReplica
+
+            return LightReplica
+
+        module.RolloutReplicaRegistry.register("light", load)
+
+    def register_adapter(module: ModuleType) -> None:
+        module._ROLLOUT_REGISTRY[("light", "async")] = "siri_verl.rollout.light_replica.LightServerAdapter"
+
+    when_imported("verl.workers.rollout.replica", register_replica)
+    when_imported("verl.workers.rollout.base", register_adapter)
+
+
+def siri_trainer() -> None:
+    """Trainer mode "siri"."""
+
+    def register_trainer(module: ModuleType) -> None:
+        importlib.import_module("siri_verl.training.trainer")
+
+    # trainer_sync defines the class the trainer derives from; importing it earlier would load the engines in every process.
+    when_imported("verl.trainer.ppo.v1.trainer_sync", register_trainer)
+
+
+def advantage_estimators() -> None:
+    """Estimator "gigpo", and estimators over rows that are turns."""
+
+    def register_gigpo(module: ModuleType) -> None:
+        from siri_verl.training.estimator import gigpo_estimator
+
+        module.register_adv_est("gigpo")(gigpo_estimator)
+
+    def wrap_multi_trajectories(module: ModuleType) -> None:
+        from siri_verl.training.estimator import over_turns
+
+        name = "compute_advantage_for_multi_trajectories"
+        setattr(module, name, over_turns(getattr(module, name)))
+
+    when_imported("verl.trainer.ppo.core_algos", register_gigpo)
+    when_imported("verl.trainer.ppo.v1.trainer_base", wrap_multi_trajectories)
+
+
+def environment_agent_loop() -> None:
+    """Agent loop "siri_env"."""
+
+    def register_loop(module: ModuleType) -> None:
+        module._agent_loop_registry["siri_env"] = {"_target_": "siri_verl.rollout.agent_loop.EnvAgentLoop"}
+
+    when_imported("verl.experimental.agent_loop.agent_loop", register_loop)
+
+
+REGISTRATIONS: list[Callable[[], None]] = [
+    cpu_platform,
+    cpu_process_group,
+    cpu_engines,
+    light_rollout,
+    siri_trainer,
+    advantage_estimators,
+    environment_agent_loop,
+]

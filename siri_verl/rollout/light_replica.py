@@ -1,0 +1,124 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The light rollout in verl's terms: the replica that starts its server, and the adapter through which a trainer rank sends
+weights. Registered under ``rollout.name=light`` (siri_verl/registration.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Generator
+from typing import Any
+
+import ray
+import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from verl.workers.rollout.base import BaseRollout
+from verl.workers.rollout.replica import RolloutReplica
+
+from siri_verl.rollout.light_server import LightOptions, LightServer
+
+
+def server_name(replica_rank: int, role: str = "") -> str:
+    """Name of a replica's actor in Ray."""
+    return f"light_server_{role}{replica_rank}"
+
+
+class LightReplica(RolloutReplica):
+    """One server, one process, whatever the trainer's size: the model is small enough to be whole in each."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if self.world_size != 1:
+            raise ValueError(
+                f"rollout tensor x data x pipeline parallel size = {self.world_size}: the light server runs a whole model, "
+                "set rollout.tensor_model_parallel_size=1 (the number of replicas is the number of trainer ranks)"
+            )
+
+    async def launch_servers(self) -> None:
+        """Start the server on the node of its trainer rank."""
+        node = await self.workers[0].__ray_call__.remote(lambda self: ray.get_runtime_context().get_node_id())
+        role = "reward_" if self.is_reward_model else "teacher_" if self.is_teacher_model else ""
+        options = LightOptions.from_mapping(self.config.engine_kwargs.get("light"))
+        threads = str(options.num_threads)
+        server = (
+            ray.remote(LightServer)
+            .options(
+                name=server_name(self.replica_rank, role) + self.name_suffix,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node, soft=False),
+                runtime_env={"env_vars": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}},
+                max_concurrency=self.max_concurrency,
+            )
+            .remote(config=self.config, model_config=self.model_config, replica_rank=self.replica_rank)
+        )
+        self.servers = [server]
+        self._server_handle = server
+        self._server_address = await server.ready.remote()
+
+    async def sleep(self) -> None:
+        """Let running requests finish, then free their cache."""
+        await asyncio.gather(*[server.sleep.remote() for server in self.servers])
+
+    async def abort_request(self, request_id: str) -> dict[str, Any]:
+        """End one request with what it has."""
+        return await self._server_handle.abort_request.remote(request_id)
+
+
+class LightServerAdapter(BaseRollout):
+    """In each trainer rank: hands weights and sleep calls to the rank's own replica."""
+
+    def __init__(self, config: Any, model_config: Any, device_mesh: Any, replica_rank: int = -1, **kwargs: Any):
+        super().__init__(config, model_config, device_mesh)
+        self.replica_rank = int(os.environ["RANK"]) if replica_rank == -1 else replica_rank
+        self.is_leader_rank = True
+        self._server: Any = None
+
+    @property
+    def server(self) -> Any:
+        """The replica's actor; it is started after the trainer ranks, so it is looked up at first use."""
+        if self._server is None:
+            self._server = ray.get_actor(server_name(self.replica_rank))
+        return self._server
+
+    async def resume(self, tags: list[str]) -> None:
+        """Wake the server."""
+        if self.config.free_cache_engine:
+            await self.server.wake_up.remote(tags=tags)
+
+    async def release(self) -> None:
+        """Put the server to sleep."""
+        if self.config.free_cache_engine:
+            await self.server.sleep.remote()
+
+    @torch.no_grad()
+    async def update_weights(
+        self,
+        weights: Generator[tuple[str, torch.Tensor], None, None],
+        global_steps: int | None = None,
+        wire_format: str = "named_tensors",
+        **kwargs: Any,
+    ) -> None:
+        """Send all weights through Ray's object store.
+
+        Raises:
+            ValueError: another wire format than named tensors, or an adapter (LoRA) that was not merged.
+        """
+        from verl.workers.rollout.utils import ensure_async_iterator
+
+        if wire_format != "named_tensors":
+            raise ValueError(f"wire_format={wire_format!r}: the light server takes named_tensors")
+        if kwargs.get("peft_config") is not None:
+            raise ValueError("the light server loads no LoRA adapter: set actor_rollout_ref.model.lora.merge=True")
+        named = {name: tensor.detach().cpu() async for name, tensor in ensure_async_iterator(weights)}
+        await self.server.update_weights.remote(named, global_steps=global_steps)

@@ -1,0 +1,50 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Toy data for a run of verl's own trainer: prompts that name a letter, and a reward for writing it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas
+
+from siri_verl.data.tiny_model import make_tiny_model
+
+
+def make(folder: Path, rows: int = 32) -> None:
+    """Write model/, train.parquet, val.parquet and sft.parquet into the folder."""
+    make_tiny_model(folder / "model")
+    letters = [chr(ord("a") + i % 26) for i in range(rows)]
+    table = pandas.DataFrame(
+        {
+            "prompt": [[{"role": "user", "content": f"write {c}"}] for c in letters],
+            "data_source": ["toy"] * rows,
+            "reward_model": [{"style": "rule", "ground_truth": c} for c in letters],
+            "extra_info": [{"index": i} for i in range(rows)],
+        }
+    )
+    table.to_parquet(folder / "train.parquet")
+    table.head(8).to_parquet(folder / "val.parquet")
+    pandas.DataFrame(
+        {
+            "messages": [
+                [{"role": "user", "content": f"write {c}"}, {"role": "assistant", "content": c * 8}] for c in letters
+            ]
+        }
+    ).to_parquet(folder / "sft.parquet")
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))
