@@ -11,3 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+"""A WebShop without Java or Flask: the official files in, search that ranks like Lucene, the original's rewards out.
+
+Imports neither verl nor torch.
+"""
+
+from siri_verl.envs.webshop.catalog import Catalog
+from siri_verl.envs.webshop.goals import Goal
+from siri_verl.envs.webshop.product import DataError, Product
+from siri_verl.envs.webshop.reward import PurchaseScore, score_purchase
+
+__all__ = ["Catalog", "DataError", "Goal", "Product", "PurchaseScore", "score_purchase"]

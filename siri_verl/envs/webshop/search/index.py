@@ -16,8 +16,9 @@
     score(q, d) = sum over distinct terms t of q of  w - w / (1 + tf * n_d),
     w = (count of t in q) * ln(1 + (N - df + 0.5) / (df + 0.5)),   n_d = 1 / (k1 * (1 - b + b * len_d / avg_len))
 
-all in float32, added up in double precision and rounded to float32 at the end; `len_d` is the document's length rounded to what
-Lucene's one byte per document holds. Ties go to the smaller document id, so documents are numbered in the order of their ids.
+all in float32, added up in double precision and rounded to float32 at the end; `len_d` is the document's length
+rounded to what Lucene's one byte per document holds. Ties go to the smaller document id, so documents are numbered in
+the order of their ids.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ B = np.float32(0.4)
 
 
 def rounded_length(length: int) -> int:
-    """A document length after Lucene's one-byte encoding: exact below 24, then four significant bits above an offset of 24."""
+    """A document length after Lucene's one-byte encoding: exact below 24, else four significant bits."""
     if length < 24:
         return length
     excess = length - 24
@@ -46,11 +47,7 @@ def rounded_length(length: int) -> int:
 
 
 class IndexBuilder:
-    """Collects documents and writes an index.
-
-    Args:
-        expected order: `add` may be called in any order; `write` renumbers.
-    """
+    """Collects documents in any order and writes an index."""
 
     def __init__(self) -> None:
         self._term_of_word: dict[str, int] = {}
@@ -80,7 +77,8 @@ class IndexBuilder:
 
         Args:
             folder: an existing directory.
-            order: (documents,) integers: the document added as `order[i]` gets number i, which breaks ties. Default: as added.
+            order: (documents,) integers: the document added as `order[i]` gets number i, which breaks ties. Default:
+                as added.
         """
         from scipy.sparse import csr_matrix
 

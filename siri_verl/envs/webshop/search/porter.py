@@ -21,16 +21,20 @@ from __future__ import annotations
 import re
 
 _VOWELS = "aeiou"
+
+
+def _rules(text: str) -> tuple[tuple[str, str], ...]:
+    """`suffix>replacement` words as pairs."""
+    return tuple((suffix, new) for suffix, new in (rule.split(">") for rule in text.split()))
+
+
 # the first suffix that matches decides, whether or not its condition holds; longer ones stand before their own endings
-_STEP2 = (
-    ("ational", "ate"), ("tional", "tion"), ("enci", "ence"), ("anci", "ance"), ("izer", "ize"), ("bli", "ble"), ("alli", "al"),
-    ("entli", "ent"), ("eli", "e"), ("ousli", "ous"), ("ization", "ize"), ("ation", "ate"), ("ator", "ate"), ("alism", "al"),
-    ("iveness", "ive"), ("fulness", "ful"), ("ousness", "ous"), ("aliti", "al"), ("iviti", "ive"), ("biliti", "ble"),
-    ("logi", "log"),
-)  # fmt: skip
-_STEP3 = (
-    ("icate", "ic"), ("ative", ""), ("alize", "al"), ("iciti", "ic"), ("ical", "ic"), ("ful", ""), ("ness", ""),
-)  # fmt: skip
+_STEP2 = _rules(
+    """ational>ate tional>tion enci>ence anci>ance izer>ize bli>ble alli>al entli>ent eli>e ousli>ous
+    ization>ize ation>ate ator>ate alism>al iveness>ive fulness>ful ousness>ous aliti>al iviti>ive
+    biliti>ble logi>log"""
+)
+_STEP3 = _rules("""icate>ic ative> alize>al iciti>ic ical>ic ful> ness>""")
 _STEP4 = tuple("al ance ence er ic able ible ant ement ment ent ion ou ism ate iti ous ive ize".split())
 
 
