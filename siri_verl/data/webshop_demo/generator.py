@@ -11,12 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Writes the demo catalogue in the official file format.
+"""Writes the demo catalogue: official files, and the store made from them by the same code as for the real ones.
 
     siri-verl data webshop-demo --out DIR            # or: generate(DIR, seed=0, products=5760)
 
-DIR then holds `items_shuffle.json`, `items_ins_v2.json`, `items_human_ins.json` (read by the same loader as the real
-files), and `panels.json`: panel -> department -> task ids. Panels share no product and no instruction.
+DIR then holds `official/items_shuffle.json`, `items_ins_v2.json` and `items_human_ins.json`, the prepared `store/`, and
+`panels.json`: panel -> department -> task ids. Panels share no product and no instruction. The store knows them as the
+splits `demo` (train, validation = development, test) and `demo_warm_start` (train alone).
 """
 
 from __future__ import annotations
@@ -29,11 +30,15 @@ from pathlib import Path
 from typing import Any
 
 from siri_verl.data.webshop_demo import words
-from siri_verl.data.webshop_demo.layouts import FAMILY_SIZE, LAYOUTS, NAMES_OPTIONS, NEAR_DUPLICATE, Slot
+from siri_verl.data.webshop_demo.layouts import FAMILY_SIZE, LAYOUTS, NEAR_DUPLICATE, OPTIONS_COUNT, PER_PAGE, Slot
+from siri_verl.envs.webshop.catalog import Catalog
 from siri_verl.envs.webshop.goals import human_goals
+from siri_verl.envs.webshop.prepare import prepare
 from siri_verl.envs.webshop.product import parse_product
+from siri_verl.envs.webshop.splits import Split
 
 PRODUCTS, ATTRIBUTES, HUMAN, PANELS = "items_shuffle.json", "items_ins_v2.json", "items_human_ins.json", "panels.json"
+STORE = "store"
 
 PANEL_SHARES = {"warm_start": 1 / 3, "train": 1 / 3, "development": 1 / 6, "test": 1 / 6}
 """Share of each noun's families. The warm start sees no product that reinforcement learning trains or is judged on."""
@@ -82,7 +87,7 @@ def _prices(slots: list[Slot], rng: random.Random) -> list[int]:
     low = [p for p in words.LOW_PRICES if p != goal]
     cheapest = rng.choice([p for p in low if p < goal])
     rest = rng.choices([p for p in low if p > cheapest], k=FAMILY_SIZE)
-    first_low = [k for k, slot in enumerate(slots[:4]) if slot.price == "low"]
+    first_low = [k for k, slot in enumerate(slots[:PER_PAGE]) if slot.price == "low" and k > 0]
     chosen = rng.choice(first_low) if first_low else None
     prices = []
     for k, slot in enumerate(slots):
@@ -91,16 +96,22 @@ def _prices(slots: list[Slot], rng: random.Random) -> list[int]:
 
 
 def _product(
-    family: Family, asin: str, slot: Slot, price: int, attribute: str, brand: str, style: str, rng: random.Random
+    family: Family,
+    asin: str,
+    slot: Slot,
+    price: int,
+    attribute: str,
+    colors: list[str],
+    brand: str,
+    style: str,
+    rng: random.Random,
 ) -> tuple[dict[str, Any], list[str]]:
     """One record of the product file and its attributes. Every index text of a family has the same number of words."""
     others = rng.sample([a for a in words.ATTRIBUTES if a != attribute], 2)
     listed = rng.sample([attribute, others[0]], 2) if slot.where in ("title", "features") else others
     title_word = attribute if slot.where == "title" else style
     described = attribute if slot.where in ("title", "description") else rng.choice(words.STYLES)
-    options = {"color": rng.sample(words.COLORS, 3)}
-    if family.department in NAMES_OPTIONS:
-        options["size"] = list(words.SIZES)
+    options = {"color": colors, "size": list(words.SIZES)}
     record = {
         "asin": asin,
         "name": f"{brand} {title_word} {family.name}",
@@ -117,21 +128,19 @@ def _product(
 
 
 def _instructions(family: Family, attribute: str, colors: list[str], rng: random.Random) -> list[dict[str, Any]]:
-    """What people might write about the family's right product."""
+    """What people might write about the family's right product. All name options; not everywhere do those count."""
     written = []
     for template in rng.sample(words.INSTRUCTIONS, INSTRUCTIONS_PER_FAMILY):
-        options, phrase = [], ""
-        if family.department in NAMES_OPTIONS:
-            color, size = rng.choice(colors), rng.choice(words.SIZES)
-            options = [color, size]
-            phrase = rng.choice(words.OPTION_PHRASES).format(color=color, size=size)
+        color, size = rng.choice(colors), rng.choice(words.SIZES)
+        options = [color, size] if family.department in OPTIONS_COUNT else []
+        phrase = rng.choice(words.OPTION_PHRASES).format(color=color, size=size)
         text = template.format(attribute=attribute, family=family.name, department=family.department, options=phrase)
         entry = {"instruction": text, "instruction_attributes": [attribute], "instruction_options": options}
         written.append(entry)
     return written
 
 
-def _families_products(
+def _family_products(
     family: Family, asins: list[str], rng: random.Random
 ) -> Iterator[tuple[dict[str, Any], list[str], list[dict[str, Any]] | None]]:
     """(record, attributes, instructions of the right product or None) per slot."""
@@ -142,51 +151,99 @@ def _families_products(
     if family.department in NEAR_DUPLICATE:
         first, twin = NEAR_DUPLICATE[family.department]
         brands[twin], styles[twin] = brands[first], styles[first]
+    colors = rng.sample(words.COLORS, 3)
     for k, slot in enumerate(slots):
-        record, attributes = _product(family, asins[k], slot, prices[k], attribute, brands[k], styles[k], rng)
-        colors = [c["value"] for c in record["customization_options"]["color"]]
+        record, attributes = _product(family, asins[k], slot, prices[k], attribute, colors, brands[k], styles[k], rng)
         yield record, attributes, _instructions(family, attribute, colors, rng) if slot.right else None
 
 
-def generate(out: Path | str, *, seed: int = 0, products: int = MAX_PRODUCTS) -> dict[str, int]:
+@dataclass
+class _Catalogue:
+    """What is written."""
+
+    records: list[dict[str, Any]]
+    attributes: dict[str, dict[str, list[str]]]
+    human: dict[str, list[dict[str, Any]]]
+    panels: dict[str, dict[str, list[str]]]
+
+
+def _compose(seed: int, all_families: list[Family]) -> _Catalogue:
+    rng = random.Random(f"catalogue:{seed}")
+    names = [head + tail for head in words.ASIN_HEADS for tail in words.ASIN_TAILS]
+    rng.shuffle(names)
+    made = _Catalogue([], {}, {}, {panel: {d: [] for d in words.DEPARTMENTS} for panel in PANEL_SHARES})
+    for number, family in enumerate(all_families):
+        asins = sorted(_distinct_heads(names, rng))  # search breaks ties by document id, which is the asin's order
+        for record, known, instructions in _family_products(family, asins, rng):
+            asin = record["asin"]
+            made.records.append(record)
+            made.attributes[asin] = {"attributes": known}
+            if instructions is not None:
+                made.human[asin] = instructions
+                where = f"demo family {number}"
+                product = parse_product(record, made.attributes, seed=seed, where=where)
+                goals = human_goals(product, instructions, seed=seed, where=where)
+                made.panels[family.panel][family.department] += [goal.id for goal in goals]
+    return made
+
+
+def generate(
+    out: Path | str, *, seed: int = 0, products: int = MAX_PRODUCTS, overwrite: bool = False
+) -> dict[str, int]:
     """Write the demo catalogue.
 
     Args:
-        out: folder, made if missing; files of the same names are overwritten.
-        seed: decides every word of it.
+        out: folder, made if missing.
+        seed: decides every word of it, and every price limit.
         products: how many; rounded down to whole families for every noun.
+        overwrite: replace a catalogue that is there.
 
     Returns:
         Counts: products, families and tasks per panel.
 
     Raises:
         ValueError: `products` outside what the word lists can name.
+        FileExistsError: a catalogue is there already.
     """
     if not MIN_PRODUCTS <= products <= MAX_PRODUCTS:
         raise ValueError(f"products: got {products}; the demo shop's words name {MIN_PRODUCTS} to {MAX_PRODUCTS}")
     all_families = families(seed, products // (_NOUN_COUNT * FAMILY_SIZE))
-    rng = random.Random(f"catalogue:{seed}")
-    names = [head + tail for head in words.ASIN_HEADS for tail in words.ASIN_TAILS]
-    rng.shuffle(names)
-    records, attributes, human = [], {}, {}
-    panels: dict[str, dict[str, list[str]]] = {panel: {d: [] for d in words.DEPARTMENTS} for panel in PANEL_SHARES}
-    for number, family in enumerate(all_families):
-        asins = sorted(_distinct_heads(names, rng))  # search breaks ties by document id, which is the asin's order
-        for record, known, instructions in _families_products(family, asins, rng):
-            asin = record["asin"]
-            records.append(record)
-            attributes[asin] = {"attributes": known}
-            if instructions is not None:
-                human[asin] = instructions
-                product = parse_product(record, attributes, seed=seed, where=f"family {number}")
-                goals = human_goals(product, instructions, seed=seed, where=f"family {number}")
-                panels[family.panel][family.department] += [goal.id for goal in goals]
+    made = _compose(seed, all_families)
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    for file, content in ((PRODUCTS, records), (ATTRIBUTES, attributes), (HUMAN, human), (PANELS, panels)):
-        (out / file).write_text(json.dumps(content, indent=0), encoding="utf-8")
-    counts = {"products": len(records), "families": len(all_families)}
-    return counts | {f"tasks/{panel}": sum(map(len, found.values())) for panel, found in panels.items()}
+    official = out / "official"
+    if (out / PANELS).exists() and not overwrite:
+        raise FileExistsError(f"out: {out} holds a demo catalogue already; choose another folder or overwrite it")
+    official.mkdir(parents=True, exist_ok=True)
+    for file, content in ((PRODUCTS, made.records), (ATTRIBUTES, made.attributes), (HUMAN, made.human)):
+        (official / file).write_text(json.dumps(content, indent=0), encoding="utf-8")
+    catalog = prepare(
+        official / PRODUCTS,
+        official / ATTRIBUTES,
+        out / STORE,
+        official / HUMAN,
+        seed=seed,
+        type_backend="rules",  # the same store everywhere; a family's products are of one kind by their query anyway
+        overwrite=overwrite,
+        show_progress=False,
+    )
+    ids = {panel: [i for listed in found.values() for i in listed] for panel, found in made.panels.items()}
+    _write_splits(catalog, ids, seed)
+    (out / PANELS).write_text(json.dumps(made.panels, indent=0), encoding="utf-8")
+    counts = {"products": len(made.records), "families": len(all_families)}
+    return counts | {f"tasks/{panel}": len(found) for panel, found in ids.items()}
+
+
+def _write_splits(catalog: Catalog, ids: dict[str, list[str]], seed: int) -> None:
+    """The panels as splits of the store, each in one shuffled order."""
+    shuffled = {panel: random.Random(f"order:{seed}:{panel}").sample(found, len(found)) for panel, found in ids.items()}
+    unknown = [goal_id for found in ids.values() for goal_id in found if goal_id not in catalog.goals]
+    if unknown:
+        raise RuntimeError(
+            f"demo catalogue: {len(unknown)} tasks, first {unknown[0]}, are not in the store just written"
+        )
+    folder = catalog.path / "splits"
+    Split("demo", shuffled["train"], shuffled["development"], shuffled["test"]).write(folder)
+    Split("demo_warm_start", shuffled["warm_start"], [], []).write(folder)
 
 
 def _distinct_heads(names: list[str], rng: random.Random) -> list[str]:

@@ -14,21 +14,22 @@
 """How the eight products of a family stand to each other in each department.
 
 A search for the family's name returns its products in the order of their asins (their index texts have equal length and
-hold the name equally often), four on a page. In every department one slot is right: it has the goal's attribute, its price is
-under the cap. The others are near misses: the attribute is lacking, or the price is above the cap. Where the right slot
-is and where its attribute shows differs, and with it the procedure that finds it:
+hold the name equally often), four on a page. In every department one slot is right: it has the goal's attribute and its
+price is under the cap. The others are near misses: the attribute is lacking, or the price is above the cap. Where the
+right slot is and where its attribute shows differs, and with it the procedure that finds it:
 
 | department | right slot | what finds it |
 |---|---|---|
-| closet | first, two options named | choosing every option named |
+| closet | first, and the two options named count | choosing every option named |
 | kitchen | first | buying at once |
 | garden | the cheapest on page 1, the others above the cap | taking the cheapest |
 | bath | first or second, attribute in its features only | opening features before deciding |
 | pets | first on page 2, a near-duplicate of the very first | looking at page 2 |
 | office | deep in the list, attribute in title and description | naming the attribute in the query |
 
-Everywhere but in the office and the closet a bait names the attribute in its title at a price above the cap, so that
-naming the attribute in the query does not help.
+The first product is never the cheapest on page 1, except in one of ten families of the garden. Everywhere but in the
+office and the closet a bait names the attribute in its title at a price above the cap, so that naming the attribute in
+the query does not help.
 """
 
 from __future__ import annotations
@@ -99,5 +100,6 @@ LAYOUTS = {f.__name__: f for f in (closet, kitchen, garden, bath, pets, office)}
 NEAR_DUPLICATE = {"pets": (0, PER_PAGE)}
 """Department -> (slot, slot) with the same title."""
 
-NAMES_OPTIONS = frozenset({"closet"})
-"""Departments whose instructions name option values."""
+OPTIONS_COUNT = frozenset({"closet"})
+"""Departments where the options an instruction names are part of the goal. Elsewhere people name them in passing, as in
+real instructions, where the goal's options are what annotators marked and not all that the text mentions."""

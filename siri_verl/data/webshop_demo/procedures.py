@@ -13,8 +13,8 @@
 # limitations under the License.
 """Six scripted procedures. Each can be followed in every department; which one pays where is not known here.
 
-A procedure maps what the prompt shows (task, page, own actions so far) to an action, on any page: a stray click does not
-derail it. `facts` is the think text that every procedure writes alike, whatever it does next.
+A procedure maps what the prompt shows (task, page, own actions so far) to an action, on any page: a stray click does
+not derail it. `facts` is the think text that every procedure writes alike, whatever it does next.
 """
 
 from __future__ import annotations

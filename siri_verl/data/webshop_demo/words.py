@@ -13,8 +13,8 @@
 # limitations under the License.
 """The demo shop's words: few enough for a word-level vocabulary of some 400 tokens.
 
-A family of products is "<modifier> <noun>" ("harbor mug"); the noun decides the department. Every modifier and every noun
-occurs in every panel, but a family belongs to one panel alone.
+A family of products is "<modifier> <noun>" ("harbor mug"); the noun decides the department. Every noun occurs in every
+panel, but a family belongs to one panel alone.
 """
 
 from __future__ import annotations
