@@ -1,0 +1,149 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The prompt that asks a policy to turn one of its trajectories into a skill, and the reading of its answer.
+
+The prompt shows the task and, per turn, the (shortened) observation and the action. The answer is two lines:
+
+    condition: <when the procedure applies>
+    strategy: <what to do>
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from siri_verl.skills.text import one_line
+
+TrajectoryTurn = tuple[str, str]
+"""(observation, action)."""
+
+
+@dataclass(frozen=True)
+class MiningTemplate:
+    """What stands around a trajectory.
+
+    Attributes:
+        opening: first line.
+        closing: instruction at the end, None for none.
+        max_observation_chars: an observation is cut after this many characters, at the end of a word.
+        max_chars: of the whole trajectory; longer ones show shorter observations, and then fewer turns.
+    """
+
+    opening: str
+    closing: str | None
+    max_observation_chars: int
+    max_chars: int
+
+    def __post_init__(self) -> None:
+        for name in ("max_observation_chars", "max_chars"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"mining template: {name} is {getattr(self, name)}; it must be at least 1")
+
+
+FULL_MINING = MiningTemplate(
+    opening="The following task was solved. Each line shows what was seen and the action taken.",
+    closing=(
+        "State the procedure behind this success as a skill that helps with other tasks of this kind. Name neither "
+        "products, objects nor answers of this one task. Answer with exactly two lines:\n"
+        "condition: <the kind of task this applies to>\n"
+        "strategy: <the procedure, in one or two sentences>"
+    ),
+    max_observation_chars=600,
+    max_chars=12_000,
+)
+"""For instruction-tuned models."""
+
+COMPACT_MINING = MiningTemplate(opening="describe", closing=None, max_observation_chars=240, max_chars=1_600)
+"""For the small CPU model."""
+
+MINING_TEMPLATES = {"full": FULL_MINING, "compact": COMPACT_MINING}
+
+
+def _shorten(text: str, limit: int) -> str:
+    text = one_line(text)
+    return (
+        text if len(text) <= limit else text[: text.rfind(" ", 0, limit + 1)] if " " in text[:limit] else text[:limit]
+    )
+
+
+def render_mining_prompt(
+    task: str, trajectory_turns: Sequence[TrajectoryTurn], template: MiningTemplate = COMPACT_MINING
+) -> str:
+    """The user message of a mining request.
+
+    Args:
+        task: the task text.
+        trajectory_turns: in order; the final observation, which may show the outcome, is not among them.
+        template: see `MINING_TEMPLATES`.
+
+    Raises:
+        ValueError: no turns.
+    """
+    if not trajectory_turns:
+        raise ValueError("mining prompt: the trajectory has no turns; only finished episodes can be described")
+    limit = template.max_observation_chars
+    turns = list(trajectory_turns)
+    while True:
+        lines = [f"{k}: {_shorten(o, limit)} -> {one_line(a)}" for k, (o, a) in enumerate(turns, 1)]
+        body = "\n".join(lines)
+        if len(body) <= template.max_chars or len(turns) == 1:
+            break
+        if limit > 40:
+            limit //= 2
+        else:
+            turns.pop(len(turns) // 2)  # how an episode begins and ends says most about its procedure
+    parts = [template.opening, f"task: {one_line(task)}", body]
+    return "\n".join(parts if template.closing is None else [*parts, template.closing])
+
+
+MAX_CONDITION_CHARS, MAX_STRATEGY_CHARS = 200, 600
+_THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
+_ANSWER = re.compile(r"\s*condition\s*:(.*?)\bstrategy\s*:(.*)", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class MinedSkill:
+    """An answer's content.
+
+    Attributes:
+        condition, strategy: "" where there is a problem.
+        problem: why the answer cannot be used, None when it can: "no_condition_and_strategy", "repeated_label",
+            "empty_condition", "empty_strategy", "condition_too_long" or "strategy_too_long".
+    """
+
+    condition: str
+    strategy: str
+    problem: str | None = None
+
+
+def parse_mined_skill(text: str) -> MinedSkill:
+    """Read a model's answer strictly: "condition:" first, then "strategy:", each once and neither empty nor overlong.
+
+    Think text before the answer is left out.
+    """
+    found = _ANSWER.fullmatch(_THINK.sub(" ", text))
+    if found is None:
+        return MinedSkill("", "", "no_condition_and_strategy")
+    condition, strategy = one_line(found[1]), one_line(found[2])
+    if re.search(r"\b(condition|strategy)\s*:", f"{condition}\n{strategy}", re.IGNORECASE):
+        return MinedSkill("", "", "repeated_label")
+    limits = {"condition": (condition, MAX_CONDITION_CHARS), "strategy": (strategy, MAX_STRATEGY_CHARS)}
+    for name, (part, limit) in limits.items():
+        if not part:
+            return MinedSkill("", "", f"empty_{name}")
+        if len(part) > limit:
+            return MinedSkill("", "", f"{name}_too_long")
+    return MinedSkill(condition, strategy)
