@@ -58,6 +58,10 @@ class UnknownTaskError(KeyError):
     __str__ = Exception.__str__
 
 
+class UnknownSplitError(ValueError):
+    """The environment has no split of this name; the message lists those it has."""
+
+
 class EpisodeOverError(RuntimeError):
     """`step` was called before `reset`, or after the episode's end."""
 
@@ -106,6 +110,10 @@ class TextEnv(gymnasium.Env[str, str]):
     def task_ids(self) -> list[str]:
         """Every task id of the chosen split (of all splits when none was chosen), in a fixed order."""
         raise NotImplementedError
+
+    def split_names(self) -> list[str]:
+        """What the environment's `split` setting may be; empty if it has none."""
+        return []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start an episode.

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Which environments there are: a name, its gymnasium id, its settings, its splits.
+"""Which environments there are: a name, its gymnasium id, its settings.
 
 A configuration says `environment: webshop`, or any gymnasium id directly, for example `environment:
 my_package:MyShop-v0` (gymnasium imports `my_package` first).
@@ -26,14 +26,11 @@ from typing import Any
 import gymnasium
 
 TOY_ID = "siri_verl/Toy-v0"
+WEBSHOP_ID = "siri_verl/WebShop-v0"
 
 
 class UnknownEnvironmentError(ValueError):
     """The name is neither registered here nor a gymnasium id."""
-
-
-class UnknownSplitError(ValueError):
-    """The environment has no split of this name."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +41,12 @@ class EnvironmentSpec:
         name: what configurations and panels say.
         gymnasium_id: what `gymnasium.make` is given.
         kwargs: default settings, overridden by the caller's.
-        splits: names the `split` setting takes; empty when the environment has no such setting.
         required: settings without a default, with the advice given when one is missing.
     """
 
     name: str
     gymnasium_id: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    splits: tuple[str, ...] = ()
     required: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -104,7 +99,7 @@ def make_environment(name: str, **kwargs: Any) -> gymnasium.Env:
 
     Raises:
         UnknownEnvironmentError: no such environment.
-        UnknownSplitError: `kwargs["split"]` is not one of the environment's.
+        UnknownSplitError: `kwargs["split"]` is not one of the environment's; the message lists those it has.
         ValueError: a required setting is missing.
     """
     spec = get_environment(name)
@@ -112,16 +107,8 @@ def make_environment(name: str, **kwargs: Any) -> gymnasium.Env:
     for key, advice in spec.required.items():
         if settings.get(key) is None:
             raise ValueError(f"environment {name!r}: setting {key!r} is missing; {advice}")
-    check_split(name, settings.get("split"))
     # Gymnasium's passive checker and order enforcer cost time at every step; check_text_env looks once instead.
     return gymnasium.make(spec.gymnasium_id, disable_env_checker=True, **settings)
-
-
-def check_split(name: str, split: str | None) -> None:
-    """Raise UnknownSplitError, listing the known ones, unless the environment has this split (None: all tasks)."""
-    splits = get_environment(name).splits
-    if split is not None and splits and split not in splits:
-        raise UnknownSplitError(f"split: {split!r} is unknown to environment {name!r}; known: {', '.join(splits)}")
 
 
 def list_task_ids(name: str, **kwargs: Any) -> list[str]:
@@ -144,6 +131,10 @@ def list_task_ids(name: str, **kwargs: Any) -> list[str]:
 
 def register_gymnasium_ids() -> None:
     """Tell gymnasium and this registry about the environments shipped here. Loads none of them; safe to call twice."""
-    if TOY_ID not in gymnasium.registry:
-        gymnasium.register(TOY_ID, entry_point="siri_verl.envs.toy:ToyEnv")
-    register_environment(EnvironmentSpec("toy", TOY_ID, splits=("train", "validation")))
+    entry_points = {TOY_ID: "siri_verl.envs.toy:ToyEnv", WEBSHOP_ID: "siri_verl.envs.webshop.env:WebShopEnv"}
+    for env_id, entry_point in entry_points.items():
+        if env_id not in gymnasium.registry:
+            gymnasium.register(env_id, entry_point=entry_point)
+    register_environment(EnvironmentSpec("toy", TOY_ID))
+    advice = "pass the directory that `siri-verl data webshop` or `siri-verl data webshop-demo` wrote"
+    register_environment(EnvironmentSpec("webshop", WEBSHOP_ID, required={"store": advice}))

@@ -23,7 +23,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from siri_verl.envs.base import EpisodeOverError, TextEnv, UnknownTaskError
+from siri_verl.envs.base import EpisodeOverError, TextEnv, UnknownSplitError, UnknownTaskError
 
 THINGS = ("coin", "lamp", "book", "rope")
 ROOMS = ("kitchen", "cellar", "attic", "garden")
@@ -35,10 +35,10 @@ def toy_tasks(split: str | None = None) -> dict[str, tuple[str, str, str]]:
     """Task id -> (thing, place, room). 48 train and 16 validation tasks; every word occurs in both splits.
 
     Raises:
-        ValueError: `split` is neither None nor one of `SPLITS`.
+        UnknownSplitError: `split` is neither None nor one of `SPLITS`.
     """
     if split is not None and split not in SPLITS:
-        raise ValueError(
+        raise UnknownSplitError(
             f"split: {split!r} is unknown to the toy environment; known: {', '.join(SPLITS)}, or None for all"
         )
     tasks = {}
@@ -77,6 +77,9 @@ class ToyEnv(TextEnv):
 
     def task_ids(self) -> list[str]:
         return list(self._tasks)
+
+    def split_names(self) -> list[str]:
+        return list(SPLITS)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super(TextEnv, self).reset(seed=seed)
