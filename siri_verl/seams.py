@@ -1,0 +1,164 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The places where siri_verl leans on verl's insides, and what to do when one of them moves.
+
+`siri-verl doctor` and `tests/contracts` check this table, so that an upgrade of verl fails in a named place with
+advice.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+V1 = "verl.trainer.ppo.v1"
+
+
+@dataclass(frozen=True)
+class Seam:
+    """One place.
+
+    Attributes:
+        target: `module:attribute.path` in verl.
+        parameters: names the callable takes, in order; None when it is not a callable or its parameters do not matter.
+        used_by: our file.
+        advice: what to change when it differs.
+    """
+
+    target: str
+    parameters: tuple[str, ...] | None
+    used_by: str
+    advice: str
+
+
+def _trainer(name: str, parameters: str, advice: str) -> Seam:
+    names = tuple(parameters.split())
+    return Seam(f"{V1}.trainer_base:PPOTrainer.{name}", names, "siri_verl/training/trainer.py", advice)
+
+
+SEAMS: tuple[Seam, ...] = (
+    Seam(
+        f"{V1}.trainer_base:register_trainer",
+        ("name",),
+        "siri_verl/training/trainer.py",
+        "register the trainer mode 'siri' the way verl now registers trainers",
+    ),
+    Seam(
+        f"{V1}.trainer_sync:PPOTrainerSync",
+        None,
+        "siri_verl/training/trainer.py",
+        "derive SiriTrainer from verl's new synchronous V1 trainer",
+    ),
+    _trainer("_build_replay_buffer", "self", "set trainer_mode and poll_interval where the buffer is now built"),
+    _trainer(
+        "_balance_batch",
+        "self batch metrics logging_prefix keep_minibatch",
+        "move ordering and counting of rows to the first step after sampling",
+    ),
+    _trainer("_get_required_batch_multiple", "self dp_size", "pad the batch to siri.update.mini_batches elsewhere"),
+    _trainer("_compute_advantage", "self batch metrics", "put the step table in place around the new advantage step"),
+    _trainer("_update_actor", "self batch metrics", "compare with PPOTrainer._update_actor and carry its changes over"),
+    _trainer(
+        "_compute_metrics",
+        "self batch metrics timing_raw global_steps epoch",
+        "write metrics.jsonl where verl now completes a step's metrics",
+    ),
+    _trainer(
+        "_val_metrics_update",
+        "self data_sources sample_uids reward_extra_infos_dict sample_turns expected_acc_counts",
+        "compute validation intervals from where reward_extra_info now arrives",
+    ),
+    _trainer("_save_checkpoint", "self", "write siri_state.json before verl writes its tracker file"),
+    _trainer("_load_checkpoint", "self", "read siri_state.json after verl set global_steps"),
+    _trainer("step", "self metrics timing_raw", "check that batches still come from replay_buffer.sample"),
+    Seam(
+        f"{V1}.utils:compute_advantage_for_multi_trajectories",
+        ("data", "batch_keys", "adv_estimator", "gamma", "lam", "num_repeat", "norm_adv_by_std_in_grpo", "config"),
+        "siri_verl/training/estimator.py",
+        "wrap the function that now sees the row keys and calls the estimator",
+    ),
+    Seam(
+        "verl.trainer.ppo.core_algos:register_adv_est",
+        ("name_or_enum",),
+        "siri_verl/registration.py",
+        "register 'gigpo' the way verl now registers estimators",
+    ),
+    Seam(
+        f"{V1}.replay_buffer:ReplayBuffer._wait_for_next_poll",
+        ("self", "partition_id", "last_debug_time"),
+        "siri_verl/training/trainer.py",
+        "find what now reads poll_interval; siri.rollout.poll_interval sets it",
+    ),
+    Seam(
+        f"{V1}.agent_loop_tq:AgentLoopWorkerTQ.__ray_metadata__.modified_class._run_agent_loop",
+        ("self", "sampling_params", "trajectory", "agent_name", "trace", "_ray_trace_ctx", "kwargs"),
+        "siri_verl/rollout/worker.py",
+        "tell the loop the partition ('train' or 'val') where the worker now knows it",
+    ),
+    Seam(
+        f"{V1}.agent_loop_tq:AgentLoopManagerTQ",
+        None,
+        "siri_verl/rollout/worker.py",
+        "derive the manager from verl's new TransferQueue manager",
+    ),
+    Seam(
+        "verl.experimental.agent_loop.agent_loop:_agent_loop_registry",
+        None,
+        "siri_verl/registration.py",
+        "register 'siri_env' the way verl now registers agent loops",
+    ),
+    Seam(
+        "verl.experimental.agent_loop.agent_loop:AgentLoopBase.run",
+        ("self", "sampling_params", "kwargs"),
+        "siri_verl/rollout/agent_loop.py",
+        "adapt EnvAgentLoop.run to verl's new call",
+    ),
+    Seam(
+        "verl.workers.rollout.llm_server:LLMServerClient.generate",
+        (
+            *("self", "request_id", "prompt_ids", "sampling_params", "image_data", "video_data", "audio_data"),
+            *("mm_processor_kwargs", "kwargs"),
+        ),
+        "siri_verl/rollout/agent_loop.py",
+        "adapt the generate call of EnvAgentLoop",
+    ),
+)
+
+
+def resolve(target: str) -> Any:
+    """The object `module:attribute.path` names."""
+    module, _, path = target.partition(":")
+    found: Any = importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def problem(seam: Seam) -> str | None:
+    """None where verl is as expected; else a sentence that says what differs and what to change."""
+    try:
+        found = resolve(seam.target)
+    except (ImportError, AttributeError) as error:
+        return f"{seam.target} is gone ({error}); in {seam.used_by}: {seam.advice}"
+    if seam.parameters is None:
+        return None
+    names = tuple(inspect.signature(found).parameters)
+    if names != seam.parameters:
+        return (
+            f"{seam.target} takes ({', '.join(names)}), expected ({', '.join(seam.parameters)}); "
+            f"in {seam.used_by}: {seam.advice}"
+        )
+    return None
