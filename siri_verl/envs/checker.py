@@ -1,0 +1,255 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Does an environment keep the contract agents are trained under? `check_text_env` plays a few episodes and says what
+is wrong.
+
+Beside Gymnasium's own checker, which looks at signatures, spaces and seeding, this looks at what training relies on:
+the keys of `info`, stable task ids, episodes that repeat under a seed, no-ops, the end of episodes.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+from gymnasium.utils.env_checker import check_env
+
+from siri_verl.envs.base import REQUIRED_INFO_KEYS, UnknownTaskError
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "task": (str,),
+    "task_id": (str,),
+    "admissible_actions": (list,),
+    "anchor": (str,),
+    "action_admissible": (bool,),
+    "success": (bool,),
+    "score": (float, int),
+}
+_UNKNOWN_TASK = "siri_verl checker: no such task"
+_NO_OP = "siri_verl checker: not an action"
+
+
+class EnvironmentCheckError(AssertionError):
+    """An environment breaks the contract.
+
+    Attributes:
+        problems: everything found, one sentence each.
+    """
+
+    def __init__(self, environment: str, problems: list[str]):
+        self.problems = problems
+        listing = "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(f"{environment}: {len(problems)} problem(s)\n{listing}")
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a passed check saw.
+
+    Attributes:
+        tasks: how many task ids the environment lists.
+        episodes: episodes played.
+        turns: turns taken in them.
+        endings: "terminated", "truncated", "unfinished" -> episodes.
+        warnings: doubts that break nothing.
+    """
+
+    tasks: int
+    episodes: int
+    turns: int
+    endings: dict[str, int]
+    warnings: tuple[str, ...]
+
+
+class _Checker:
+    def __init__(self, env: gymnasium.Env, episodes: int, max_turns: int, seed: int):
+        self.env, self.episodes, self.max_turns, self.seed = env, episodes, max_turns, seed
+        self.problems: list[str] = []
+        self.doubts: list[str] = []
+        self.turns = 0
+        self.endings = {"terminated": 0, "truncated": 0, "unfinished": 0}
+
+    def problem(self, text: str) -> None:
+        if text not in self.problems:
+            self.problems.append(text)
+
+    def info(self, info: Any, where: str) -> bool:
+        """Checks the keys and types of an `info`; whether it can be worked with."""
+        if not isinstance(info, dict):
+            self.problem(f"{where}: info is a {type(info).__name__}; it must be a dict")
+            return False
+        missing = [key for key in REQUIRED_INFO_KEYS if key not in info]
+        if missing:
+            self.problem(f"{where}: info lacks {', '.join(missing)} (siri_verl.envs.base.TurnInfo says what they mean)")
+        for key, types in _TYPES.items():
+            if key in info and (not isinstance(info[key], types) or (bool not in types and info[key] is True)):
+                expected = " or ".join(kind.__name__ for kind in types)
+                self.problem(f"{where}: info[{key!r}] is {info[key]!r}; expected {expected}")
+        actions = info.get("admissible_actions")
+        if isinstance(actions, list) and not all(isinstance(action, str) and action for action in actions):
+            self.problem(f"{where}: info['admissible_actions'] holds something that is not a non-empty string")
+        score = info.get("score")
+        if isinstance(score, (int, float)) and not 0 <= score <= 1:
+            self.problem(f"{where}: info['score'] is {score!r}; it must lie in [0, 1]")
+        return not missing and all(isinstance(info[key], types) for key, types in _TYPES.items())
+
+    def run(self) -> int:
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                check_env(self.env.unwrapped, skip_render_check=True, skip_close_check=True)
+            self.doubts += [f"gymnasium's checker: {warning.message}" for warning in caught]
+        except Exception as error:
+            self.problem(f"gymnasium's own checker: {error}")
+        tasks = self.task_ids()
+        if not tasks:
+            return 0
+        self.unknown_task()
+        for number in range(self.episodes):
+            # the same tasks for everyone who checks with this seed, spread over the list
+            spread = number * len(tasks) // self.episodes if len(tasks) >= self.episodes else number % len(tasks)
+            self.episode(tasks[spread], self.seed + number)
+        return len(tasks)
+
+    def task_ids(self) -> list[str]:
+        method = getattr(self.env.unwrapped, "task_ids", None)
+        if not callable(method):
+            self.problem("it has no method task_ids() -> list[str]: panels name tasks by their ids")
+            return []
+        tasks = method()
+        if not isinstance(tasks, list) or not tasks or not all(isinstance(task, str) for task in tasks):
+            self.problem(f"task_ids() must return a non-empty list of strings, got {str(tasks)[:80]}")
+            return []
+        if len(set(tasks)) != len(tasks):
+            self.problem(f"task_ids() names {len(tasks) - len(set(tasks))} tasks twice")
+        if method() != tasks:
+            self.problem("task_ids() differs between two calls: a task id names one task for ever, in a fixed order")
+        return tasks
+
+    def unknown_task(self) -> None:
+        try:
+            self.env.reset(seed=self.seed, options={"task_id": _UNKNOWN_TASK})
+        except UnknownTaskError:
+            return
+        except Exception as error:
+            self.problem(f"reset with an unknown task_id raised {error!r}; it must raise UnknownTaskError")
+        else:
+            self.problem("reset with an unknown task_id did not raise; it must raise UnknownTaskError")
+
+    def episode(self, task_id: str, seed: int) -> None:
+        try:
+            trace, actions = self.play(task_id, seed, None)
+            again, _ = self.play(task_id, seed, actions)
+        except Exception as error:
+            self.problem(f"task {task_id!r}, seed {seed}: an episode raised {error!r}")
+            return
+        for turn, (a, b) in enumerate(zip(trace, again, strict=False)):
+            if a != b:
+                self.problem(
+                    f"task {task_id!r}, seed {seed}: the same seed and actions gave another turn {turn}: "
+                    f"{str(a)[:80]} against {str(b)[:80]}"
+                )
+                break
+
+    def play(self, task_id: str, seed: int, script: list[str] | None) -> tuple[list[Any], list[str]]:
+        """One episode: random admissible actions and one no-op, or the actions of an earlier one."""
+        first = script is None
+        where = f"task {task_id!r}"
+        observation, info = self.env.reset(seed=seed, options={"task_id": task_id})
+        if not self.info(info, f"{where}, reset"):
+            return [], []
+        if info["task_id"] != task_id:
+            self.problem(f"{where}: reset answers with info['task_id'] = {info['task_id']!r}")
+        if not info["action_admissible"] or info["success"] or info["score"] != 0:
+            self.problem(f"{where}: after reset action_admissible must be True, success False and score 0")
+        task, trace, actions, rng = info["task"], [(observation, info)], [], random.Random(seed)
+        terminated = truncated = False
+        while not (terminated or truncated) and len(actions) < self.max_turns:
+            if not info["admissible_actions"]:
+                self.problem(f"{where}: turn {len(actions)} offers no admissible action though the episode goes on")
+                break
+            if script is not None and len(actions) >= len(script):
+                break
+            offered = rng.choice(info["admissible_actions"])
+            if script is not None:
+                action = script[len(actions)]
+            else:
+                action = _NO_OP if len(actions) == 1 else _fill(offered, task)
+            anchor = info["anchor"]
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            actions.append(action)
+            trace.append((observation, reward, terminated, truncated, info))
+            self.answer(where, action, offered, anchor, task, trace[-1])
+            if not self.info(info, f"{where}, step"):
+                return [], []
+        if first:
+            self.turns += len(actions)
+            self.endings["terminated" if terminated else "truncated" if truncated else "unfinished"] += 1
+        return trace, actions
+
+    def answer(self, where: str, action: str, offered: str, anchor: str, task: str, answer: tuple) -> None:
+        observation, reward, terminated, truncated, info = answer
+        ended = terminated or truncated
+        if not isinstance(observation, str):
+            self.problem(f"{where}: the observation is a {type(observation).__name__}; it must be text")
+        if isinstance(reward, bool) or not isinstance(reward, (int, float)) or reward != reward:
+            self.problem(f"{where}: the reward is {reward!r}; it must be a finite number")
+        if not isinstance(info, dict):
+            return
+        if info.get("task") != task:
+            self.problem(f"{where}: info['task'] changed within an episode")
+        if info.get("success") and not ended:
+            self.problem(f"{where}: info['success'] is True before the episode ended")
+        if action == _NO_OP:
+            if info.get("action_admissible"):
+                self.problem(f"{where}: {action!r} counts as admissible")
+            if not ended and info.get("anchor") != anchor:
+                self.doubts.append(
+                    f"{where}: a meaningless action changed the anchor, so such turns share no step group"
+                )
+        elif info.get("action_admissible") is False:
+            self.problem(f"{where}: {action!r}, made from the offered {offered!r}, counts as inadmissible")
+
+
+def _fill(action: str, task: str) -> str:
+    """Writes words of the task where an action asks for free text: `search[<your query>]`."""
+    begin, end = action.find("<your"), action.find(">")
+    return action if begin < 0 or end < begin else action[:begin] + " ".join(task.split()[:6]) + action[end + 1 :]
+
+
+def check_text_env(env: gymnasium.Env, *, episodes: int = 5, max_turns: int = 50, seed: int = 0) -> CheckReport:
+    """Play an environment and check what training relies on.
+
+    Args:
+        env: made by `siri_verl.envs.registry.make_environment` or `gymnasium.make`.
+        episodes: episodes to play, each twice, with random admissible actions and one action that means nothing.
+        max_turns: turns after which an episode is left unfinished.
+        seed: seeds tasks and actions.
+
+    Returns:
+        What was seen.
+
+    Raises:
+        EnvironmentCheckError: at least one problem; the message lists all of them.
+    """
+    checker = _Checker(env, episodes, max_turns, seed)
+    tasks = checker.run()
+    if checker.problems:
+        name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+        raise EnvironmentCheckError(name, checker.problems)
+    doubts = tuple(dict.fromkeys(checker.doubts))
+    return CheckReport(tasks, episodes, checker.turns, checker.endings, doubts)

@@ -1,0 +1,188 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Task panels: which tasks a run trains or is measured on, as a file.
+
+A panel is a small JSON file; `write_dataset` turns it into the parquet file that verl's dataset reads. The prompt
+column holds the task id only: the agent loop writes the real prompts turn by turn.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+PANEL_VERSION = 1
+AGENT_NAME = "siri_env"
+"""The agent loop that plays the rows (`agent_name` column)."""
+
+
+class PanelError(ValueError):
+    """A panel that is malformed, empty, or overlaps another; the message names file, field and value."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Tasks of one environment.
+
+    Attributes:
+        environment: registered name or gymnasium id.
+        env_kwargs: settings of the environment; JSON values.
+        split: a name for results, for example "official/validation".
+        task_ids: the tasks, each once, in order.
+    """
+
+    environment: str
+    task_ids: tuple[str, ...]
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    split: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "task_ids", tuple(self.task_ids))
+        if not isinstance(self.environment, str) or not self.environment:
+            raise PanelError(f"panel: environment must be a name or gymnasium id, got {self.environment!r}")
+        if not self.task_ids:
+            raise PanelError(f"panel of {self.environment!r}, split {self.split!r}: task_ids is empty")
+        wrong = [task for task in self.task_ids if not isinstance(task, str) or not task]
+        if wrong:
+            raise PanelError(
+                f"panel of {self.environment!r}: task_ids holds {wrong[0]!r}; task ids are non-empty strings"
+            )
+        twice = _repeated(self.task_ids)
+        if twice:
+            raise PanelError(f"panel of {self.environment!r}: {_name(twice)} stand(s) twice in task_ids")
+
+    def subset(self, size: int, seed: int) -> Panel:
+        """`size` of the tasks, drawn with `seed` from the set of ids; their order is drawn too.
+
+        Raises:
+            PanelError: the panel has fewer tasks.
+        """
+        if not 1 <= size <= len(self.task_ids):
+            raise PanelError(f"panel subset: size is {size}; the panel has {len(self.task_ids)} tasks")
+        drawn = random.Random(f"panel:{seed}").sample(sorted(self.task_ids), size)
+        return Panel(self.environment, tuple(drawn), self.env_kwargs, self.split)
+
+    def write(self, path: Path | str) -> None:
+        """Write the panel as JSON."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fields = {"version": PANEL_VERSION, **asdict(self), "task_ids": list(self.task_ids)}
+        path.write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path | str) -> Panel:
+        """Read a panel file.
+
+        Raises:
+            PanelError: missing, not JSON, another version, or a field is missing or wrong.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise PanelError(f"{path}: no such panel file; `siri-verl data panel` writes one")
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise PanelError(f"{path}: not JSON ({error})") from error
+        if not isinstance(fields, dict) or fields.get("version") != PANEL_VERSION:
+            version = fields.get("version") if isinstance(fields, dict) else None
+            raise PanelError(f"{path}: version is {version!r}; this siri_verl reads version {PANEL_VERSION}")
+        types: dict[str, type] = {"environment": str, "env_kwargs": dict, "split": str, "task_ids": list}
+        for name, kind in types.items():
+            if not isinstance(fields.get(name), kind):
+                raise PanelError(f"{path}: field {name!r} is {fields.get(name)!r}; expected a {kind.__name__}")
+        try:
+            return cls(fields["environment"], tuple(fields["task_ids"]), fields["env_kwargs"], fields["split"])
+        except PanelError as error:
+            raise PanelError(f"{path}: {error}") from error
+
+
+def make_panel(
+    environment: str, env_kwargs: Mapping[str, Any], split: str | None, size: int | None = None, seed: int = 0
+) -> Panel:
+    """The tasks of a split, or a seeded subset of them.
+
+    Args:
+        environment: registered name or gymnasium id.
+        env_kwargs: settings of the environment, without `split`.
+        split: the environment's name for it; None for all tasks.
+        size: how many tasks; None keeps all, in the split's order.
+        seed: draws the subset.
+
+    Raises:
+        UnknownEnvironmentError, UnknownSplitError: the message lists the known ones.
+        PanelError: fewer tasks than `size`.
+    """
+    from siri_verl.envs.registry import list_task_ids
+
+    chosen = {} if split is None else {"split": split}
+    task_ids = list_task_ids(environment, **env_kwargs, **chosen)
+    panel = Panel(environment, tuple(task_ids), dict(env_kwargs), split or "all")
+    return panel if size is None else panel.subset(size, seed)
+
+
+def check_disjoint(train: Panel, validation: Panel) -> None:
+    """Raise PanelError naming the tasks that are in both panels of one environment."""
+    if train.environment != validation.environment:
+        return
+    both = sorted(set(train.task_ids) & set(validation.task_ids))
+    if both:
+        raise PanelError(
+            f"{len(both)} task(s) are in the training panel ({train.split!r}) and in the validation panel "
+            f"({validation.split!r}): {_name(both)}; a model must not be measured on what it trained on"
+        )
+
+
+def dataset_rows(panel: Panel) -> list[dict[str, Any]]:
+    """The panel's tasks as rows for verl's RLHFDataset (verl/utils/dataset/rl_dataset.py)."""
+    return [
+        {
+            "prompt": [{"role": "user", "content": task_id}],
+            "data_source": panel.environment,
+            "environment": panel.environment,
+            "task_id": task_id,
+            "split": panel.split,
+            "agent_name": AGENT_NAME,
+            # verl's reward managers want the column; the reward comes from the environment
+            "reward_model": {"style": "rule", "ground_truth": ""},
+            "extra_info": {"index": index, "task_id": task_id, "split": panel.split},
+        }
+        for index, task_id in enumerate(panel.task_ids)
+    ]
+
+
+def write_dataset(panel: Panel, path: Path | str) -> Path:
+    """Write a panel as the parquet file that `data.train_files` or `data.val_files` names. Returns its path."""
+    import pyarrow
+    import pyarrow.parquet
+
+    path = Path(path)
+    if path.suffix != ".parquet":
+        raise PanelError(f"{path}: verl reads panels from files whose name ends in .parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(dataset_rows(panel)), path)
+    return path
+
+
+def _repeated(task_ids: Sequence[str]) -> list[str]:
+    seen: set[str] = set()
+    return sorted({task for task in task_ids if task in seen or seen.add(task)})
+
+
+def _name(ids: Sequence[str]) -> str:
+    shown = ", ".join(repr(task) for task in ids[:5])
+    return shown if len(ids) <= 5 else f"{shown} and {len(ids) - 5} more"
