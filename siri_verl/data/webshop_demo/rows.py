@@ -18,8 +18,8 @@ follow    the same with a skill block that names the procedure, drawn evenly, ri
 describe  a finished trajectory -> (condition, strategy); the procedure is drawn evenly, the outcome is not looked at
 
 No episode is dropped for its outcome and no row shows one. Nothing here reads `layouts.py`, where it is settled what
-pays. In acting and following a share `stray` of the turns is spent on a random admissible action: it is played, while the
-row teaches what the procedure would have done, so that the rows also cover the states that mistakes lead to.
+pays. In acting and following a share `stray` of the turns is spent on a random admissible action: it is played, while
+the row teaches what the procedure would have done, so that the rows also cover the states that mistakes lead to.
 """
 
 from __future__ import annotations
