@@ -71,7 +71,7 @@ def _unicode_pattern() -> str:
             _word_pattern(letter, digit, extend, mid_letter, mid_digit),
             rf"{extend}*{katakana}(?:{extend}*{katakana})*{extend}*",
             rf"(?:\p{{WB=Regional_Indicator}}{glue}){{2}}",  # flags
-            rf"{emoji}(?:\u200D{emoji})*(?:[\U000E0020-\U000E007E]+\U000E007F)?",
+            rf"{emoji}(?:\u200D?(?<=\u200D){emoji})*(?:[\U000E0020-\U000E007E]+\U000E007F)?",
             rf"(?:\p{{Line_Break=Complex_Context}}{glue})+",  # Thai, Lao, Khmer, Myanmar: one run
             rf"[\p{{Script=Han}}\p{{Script=Hiragana}}]{glue}",  # one character each
         )

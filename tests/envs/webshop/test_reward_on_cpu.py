@@ -1,0 +1,158 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Purchases score as in the original."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from siri_verl.envs.webshop import Product, score_purchase
+from siri_verl.envs.webshop.reward import COLORS, count_attributes, count_options, normalize_color
+
+GOAL = {
+    "asin": "B01",
+    "category": "fashion",
+    "query": "shirts",
+    "name": "Acme Cotton Shirt",
+    "product_category": "Clothing › Men › Shirts",
+    "attributes": ["machine wash", "slim fit"],
+    "price_upper": 30.0,
+    "goal_options": {"color": "navy blue", "size": "small"},
+}
+SHIRT = Product(
+    asin="B01",
+    title="Acme Cotton Shirt",
+    description="Quick to dry",
+    bullet_points=("Fits everyone",),
+    price_tag="$20.0",
+    price=20.0,
+    options={"color": ["navy blue", "red"], "size": ["small", "large"]},
+    attributes=["machine wash", "slim fit"],
+    category="fashion",
+    query="shirts",
+    product_category="Clothing › Men › Shirts",
+)
+RIGHT = {"color": "navy blue", "size": "small"}
+
+
+def test_the_wanted_purchase_is_a_success():
+    score = score_purchase(GOAL, SHIRT, RIGHT, 20.0)
+    assert score.total == 1.0 and score.success
+    assert (score.attribute_share, score.option_share, score.price_ok) == (1.0, 1.0, True)
+    assert (score.query_match, score.category_match, score.type_score) == (True, True, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("goal", "product", "options", "price", "total"),
+    [
+        ({}, {}, {}, 20.0, 3 / 5),
+        ({}, {}, {"size": "small"}, 20.0, 4 / 5),
+        ({}, {}, RIGHT, 30.0, 1.0),
+        ({}, {}, RIGHT, 30.01, 4 / 5),
+        ({}, {"attributes": ["slim fit"]}, RIGHT, 20.0, 4 / 5),
+        ({}, {"attributes": [], "description": "Machine Wash, slim fit"}, RIGHT, 20.0, 1.0),
+        ({"goal_options": {}}, {}, {}, 20.0, 1.0),
+        # no query, one shared level, no shared noun: not the type at all
+        ({}, {"query": "x", "product_category": "Clothing", "title": "Oak Table"}, RIGHT, 20.0, 0.0),
+        # the same title score of zero overrides an equal query
+        ({}, {"title": "Oak Table"}, RIGHT, 20.0, 0.0),
+        # nouns decide alone: 3 of 3
+        ({}, {"query": "x", "product_category": "Toys"}, RIGHT, 20.0, 1.0),
+        # 2 of 10 nouns is not above 0.2 and not below 0.1
+        (
+            {"name": "hat tie sock boot belt cap coat lamp acme cotton"},
+            {"query": "x", "product_category": "T"},
+            RIGHT,
+            20.0,
+            0.5,
+        ),
+        # 1 of 11
+        ({"name": "hat tie sock boot belt cap coat lamp bag rug acme"}, {}, RIGHT, 20.0, 0.1),
+        # a goal title without nouns counts as 0.2
+        ({"name": "2 x 100"}, {}, RIGHT, 20.0, 1.0),
+        ({"name": "2 x 100"}, {"query": "x", "product_category": "T"}, RIGHT, 20.0, 0.5),
+    ],
+)
+def test_totals(goal, product, options, price, total):
+    assert score_purchase(GOAL | goal, dataclasses.replace(SHIRT, **product), options, price).total == pytest.approx(
+        total
+    )
+
+
+def test_human_goals_name_values_and_their_colours_are_normalised():
+    human = GOAL | {"goal_options": ["light blue", "small"]}
+    assert score_purchase(human, SHIRT, RIGHT, 20.0).option_share == 1.0
+    assert score_purchase(human, SHIRT, {"color": "red", "size": "large"}, 20.0).option_share == 0.0
+
+
+def test_synthetic_goals_are_matched_as_name_and_value():
+    assert count_options({"color": "navy blue"}, ["light blue"]) == 1  # "blue" is a part of "color navy blue"
+    assert count_options(["light navy"], ["deep navy"]) == 0  # "light" against "deep navy" -> "navy"
+    # what the original makes impossible stays impossible: "rectangular" is taken for "tan"
+    assert count_options({"shape": "rectangular"}, ["rectangular"]) == 0
+    assert count_options([("size", "small")], ["small"]) == 1
+
+
+def test_attributes_match_fuzzily_or_in_the_text():
+    wanted = ["long-lasting", "gluten free", "quick to dry"]
+    assert count_attributes(wanted, dataclasses.replace(SHIRT, attributes=["long lasting"])) == 2
+
+
+def test_goal_and_product_may_be_mappings_or_objects():
+    class Goal:
+        pass
+
+    goal = Goal()
+    vars(goal).update(GOAL)
+    assert score_purchase(goal, vars(SHIRT), RIGHT, 20.0) == score_purchase(GOAL, SHIRT, RIGHT, 20.0)
+
+
+def test_stored_nouns_are_used_when_both_sides_have_them():
+    goal, product = GOAL | {"nouns": ("a", "b", "c", "d")}, dataclasses.replace(SHIRT, nouns=("a",))
+    score = score_purchase(goal, product, RIGHT, 20.0, type_backend="spacy")
+    assert score.title_score == 0.25 and score.type_backend == "spacy"
+    assert score_purchase(goal, SHIRT, RIGHT, 20.0).title_score == 1.0
+
+
+def test_errors_name_the_field():
+    with pytest.raises(KeyError, match="price_upper"):
+        score_purchase({k: v for k, v in GOAL.items() if k != "price_upper"}, SHIRT, RIGHT, 20.0)
+    with pytest.raises(ValueError, match="price=nan"):
+        score_purchase(GOAL, SHIRT, RIGHT, float("nan"))
+    with pytest.raises(ValueError, match="goal_options='red'"):
+        score_purchase(GOAL | {"goal_options": "red"}, SHIRT, RIGHT, 20.0)
+
+
+def test_colours():
+    assert normalize_color("navy blue") == "blue" and normalize_color("plaid") == "plaid"
+    assert list(COLORS) == sorted(COLORS)
+
+
+option = st.sampled_from(["navy blue", "red", "small", "large", "8 ounce", ""])
+
+
+@given(
+    attributes=st.lists(st.sampled_from(["machine wash", "slim fit", "waterproof"]), max_size=3),
+    wanted=st.one_of(st.lists(option, max_size=3), st.dictionaries(st.sampled_from(["color", "size"]), option)),
+    chosen=st.dictionaries(st.sampled_from(["color", "size"]), option),
+    price=st.floats(0, 100),
+)
+def test_the_parts_make_the_total(attributes, wanted, chosen, price):
+    goal = GOAL | {"attributes": attributes, "goal_options": wanted}
+    score = score_purchase(goal, SHIRT, chosen, price)
+    parts = score.attribute_share * len(attributes) + score.option_share * len(wanted) + score.price_ok
+    assert 0 <= score.total <= 1
+    assert score.total == pytest.approx(score.type_score * parts / (len(attributes) + len(wanted) + 1))
