@@ -1,0 +1,175 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The `siri-verl` command. Each command is a few lines over the module that does the work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(help="SIRI for unmodified verl.", no_args_is_help=True, pretty_exceptions_enable=False)
+data = typer.Typer(help="Make, prepare and download data.", no_args_is_help=True)
+app.add_typer(data, name="data")
+console = Console()
+
+Settings = Annotated[
+    Optional[list[str]], typer.Option("--set", help="A setting of the environment, as key=value; the value is JSON.")
+]
+
+
+def fail(message: object) -> typer.Exit:
+    """Say what is wrong on standard error; to be raised."""
+    Console(stderr=True).print(f"[red]error[/red] {message}", soft_wrap=True, highlight=False)
+    return typer.Exit(1)
+
+
+def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
+    """`["a=1", "b=text"]` -> {"a": 1, "b": "text"}.
+
+    Raises:
+        typer.BadParameter: a pair without an equals sign.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs or []:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise typer.BadParameter(f"--set {pair!r}: expected key=value")
+        try:
+            settings[key] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[key] = value
+    return settings
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installation: versions, plugin, verl's seams, environments, devices. Exits 1 when something is
+    wrong."""
+    from siri_verl.doctor import examine, report
+
+    if not report(examine(), console):
+        raise typer.Exit(1)
+
+
+@app.command("check-env")
+def check_env(name: str, settings: Settings = None, episodes: int = 5, max_turns: int = 50, seed: int = 0) -> None:
+    """Play an environment (registered name or Gymnasium id) and say what training would stumble over."""
+    from siri_verl.envs.checker import EnvironmentCheckError, check_text_env
+    from siri_verl.envs.registry import make_environment
+
+    try:
+        env = make_environment(name, **parse_settings(settings))
+        seen = check_text_env(env, episodes=episodes, max_turns=max_turns, seed=seed)
+    except (EnvironmentCheckError, ValueError, OSError) as error:
+        raise fail(error) from error
+    console.print(f"{name}: {seen.episodes} episodes, {seen.turns} turns over {seen.tasks} tasks; {seen.endings}")
+    for warning in seen.warnings:
+        console.print(f"[yellow]doubt[/yellow] {warning}", soft_wrap=True)
+
+
+@app.command()
+def curve(runs: list[Path], out: Annotated[Optional[Path], typer.Option(help="PNG file.")] = None) -> None:
+    """Draw the learning curve of one or more run folders and print it as a table."""
+    from siri_verl.evaluation.curve import curve_table, draw_curve, read_curve
+
+    try:
+        curves = {run.name: read_curve(run) for run in runs}
+    except (OSError, ValueError) as error:
+        raise fail(error) from error
+    for name, points in curves.items():
+        console.print(curve_table(name, points))
+    target = out or runs[0] / "learning_curve.png"
+    draw_curve(curves, target)
+    console.print(f"picture: {target}")
+
+
+@data.command("webshop")
+def data_webshop(
+    out: Annotated[Path, typer.Option(help="Folder of the prepared store.")],
+    products: Annotated[Optional[Path], typer.Option(help="items_shuffle*.json")] = None,
+    attributes: Annotated[Optional[Path], typer.Option(help="items_ins_v2*.json")] = None,
+    human: Annotated[Optional[Path], typer.Option(help="items_human_ins.json")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the official files first.")] = False,
+    source: Annotated[str, typer.Option(help="With --download: drive or hub.")] = "hub",
+    size: Annotated[str, typer.Option(help="With --download: small (1,000 products) or full.")] = "small",
+    goals: Annotated[str, typer.Option(help="auto, human, synthetic or both.")] = "auto",
+    seed: int = 233,
+    overwrite: bool = False,
+) -> None:
+    """Prepare WebShop from its official files: catalogue, search index, goals, splits."""
+    from siri_verl.envs.webshop.download import DownloadError
+    from siri_verl.envs.webshop.download import download as fetch
+    from siri_verl.envs.webshop.prepare import prepare
+
+    try:
+        if download:
+            files = fetch(out.with_name(out.name + "_official"), source=source, size=size)
+            products, attributes, human = files["products"], files["attributes"], files.get("human")
+        if products is None or attributes is None:
+            raise fail("--products and --attributes name the official files; --download fetches them")
+        catalog = prepare(products, attributes, out, human, seed=seed, goals=goals, overwrite=overwrite)
+    except (DownloadError, ValueError, OSError) as error:
+        raise fail(error) from error
+    console.print(f"{out}: {len(catalog)} products, {len(catalog.goals)} goals")
+
+
+@data.command("webshop-demo")
+def data_webshop_demo(
+    out: Annotated[Path, typer.Option(help="Folder of the demo shop.")],
+    seed: int = 0,
+    products: Annotated[Optional[int], typer.Option(help="How many products.")] = None,
+    overwrite: bool = False,
+) -> None:
+    """Make the demo shop: self-made products in the official format, prepared, with panels."""
+    from siri_verl.data.webshop_demo.generator import MAX_PRODUCTS, generate
+
+    try:
+        counts = generate(out, seed=seed, products=products or MAX_PRODUCTS, overwrite=overwrite)
+    except (ValueError, OSError) as error:
+        raise fail(error) from error
+    console.print(f"{out}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+@data.command("panel")
+def data_panel(
+    environment: str,
+    out: Annotated[Path, typer.Option(help="Parquet file; the panel itself goes beside it as JSON.")],
+    split: Annotated[Optional[str], typer.Option(help="The environment's name for it; none: all tasks.")] = None,
+    size: Annotated[Optional[int], typer.Option(help="Draw this many tasks.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the subset.")] = 0,
+    settings: Settings = None,
+) -> None:
+    """Write a panel of tasks as the file that data.train_files or data.val_files names."""
+    from siri_verl.envs.panels import make_panel, write_dataset
+
+    try:
+        panel = make_panel(environment, parse_settings(settings), split, size, seed)
+        panel.write(out.with_suffix(".json"))
+        write_dataset(panel, out)
+    except (ValueError, OSError, TypeError) as error:
+        raise fail(error) from error
+    console.print(f"{out}: {len(panel.task_ids)} tasks of {environment}, split {panel.split}")
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

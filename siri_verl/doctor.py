@@ -1,0 +1,186 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`siri-verl doctor`: is everything in place? Prints what it finds and says what to do where something is wrong."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from rich.console import Console
+from rich.table import Table
+
+PACKAGES = (
+    "siri_verl",
+    "verl",
+    "torch",
+    "ray",
+    "transformers",
+    "TransferQueue",
+    "tensordict",
+    "hydra-core",
+    "gymnasium",
+)
+OPTIONAL_PACKAGES = ("vllm", "flash-attn", "alfworld", "textworld")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. `ok` is None for information that is neither right nor wrong."""
+
+    section: str
+    name: str
+    value: str
+    ok: bool | None = None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def packages() -> Iterator[Finding]:
+    """Versions of what is needed and of what is optional."""
+    yield Finding("system", "python", f"{platform.python_version()} on {platform.platform()}")
+    for name in PACKAGES:
+        found = _version(name)
+        yield Finding("packages", name, found or "missing: pip install siri_verl", found is not None)
+    for name in OPTIONAL_PACKAGES:
+        yield Finding("packages", name, _version(name) or "not installed (optional)")
+
+
+def devices() -> Iterator[Finding]:
+    """Accelerators and cores."""
+    import torch
+
+    yield Finding("devices", "cpu", f"{os.cpu_count()} cores")
+    count = torch.cuda.device_count()
+    for i in range(count):
+        properties = torch.cuda.get_device_properties(i)
+        yield Finding("devices", f"cuda:{i}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+    if not count:
+        yield Finding("devices", "cuda", "none: verl runs on the CPU platform of siri_verl (+siri=cpu)")
+
+
+def plugin() -> Iterator[Finding]:
+    """Whether verl loaded the plugin, and everything it registers."""
+    import verl  # noqa: F401  loads the plugin as every verl process does
+
+    from siri_verl.plugin import FAILURES
+
+    for failure in FAILURES:
+        yield Finding("plugin", failure.name, f"{type(failure.error).__name__}: {failure.error}", False)
+    if not FAILURES:
+        yield Finding("plugin", "loaded", "in every process that imports verl", True)
+
+
+def _check(name: str, look: Callable[[], object]) -> Finding:
+    try:
+        return Finding("registered", name, str(look()), True)
+    except Exception as error:
+        return Finding("registered", name, f"{type(error).__name__}: {error}", False)
+
+
+def registered() -> Iterator[Finding]:
+    """Trainer mode, estimator, agent loop, rollout, and the configuration group."""
+
+    def trainer() -> object:
+        from verl.trainer.ppo.v1 import get_trainer_cls
+
+        return get_trainer_cls("siri").__qualname__
+
+    def estimator() -> object:
+        from verl.trainer.ppo.core_algos import get_adv_estimator_fn
+
+        return get_adv_estimator_fn("gigpo").__qualname__
+
+    def agent_loop() -> object:
+        from verl.experimental.agent_loop.agent_loop import _agent_loop_registry
+
+        return _agent_loop_registry["siri_env"]["_target_"]
+
+    def light_rollout() -> object:
+        from verl.workers.rollout.replica import get_rollout_replica_class
+
+        return get_rollout_replica_class("light").__qualname__
+
+    def configuration() -> object:
+        from hydra import compose, initialize_config_module
+
+        with initialize_config_module("verl.trainer.config", version_base=None):
+            config = compose("ppo_trainer", overrides=["+siri=base"])
+        return f"+siri=base gives trainer_mode={config.trainer.v1.trainer_mode}"
+
+    yield _check("trainer mode siri", trainer)
+    yield _check("estimator gigpo", estimator)
+    yield _check("agent loop siri_env", agent_loop)
+    yield _check("rollout light", light_rollout)
+    yield _check("configuration group siri", configuration)
+
+
+def seams() -> Iterator[Finding]:
+    """verl's corners that siri_verl leans on."""
+    from siri_verl.seams import SEAMS, problem
+
+    found = {seam.target: text for seam in SEAMS if (text := problem(seam)) is not None}
+    yield Finding("seams", "as expected", f"{len(SEAMS) - len(found)} of {len(SEAMS)}", not found)
+    for target, text in found.items():
+        yield Finding("seams", target, text, False)
+
+
+def environments() -> Iterator[Finding]:
+    """Registered environments and whether what they need is here."""
+    from siri_verl.envs.registry import get_environment, known_environments
+
+    for name in known_environments():
+        spec = get_environment(name)
+        needs = "; ".join(f"needs {key}: {advice}" for key, advice in spec.required.items())
+        yield Finding("environments", name, f"{spec.gymnasium_id}{'; ' + needs if needs else ''}")
+
+
+SECTIONS: tuple[Callable[[], Iterator[Finding]], ...] = (packages, devices, plugin, registered, seams, environments)
+
+
+def examine() -> list[Finding]:
+    """All findings. A section that itself fails becomes a finding."""
+    findings: list[Finding] = []
+    for section in SECTIONS:
+        try:
+            findings += list(section())
+        except Exception as error:
+            findings.append(Finding(section.__name__, "error", f"{type(error).__name__}: {error}", False))
+    return findings
+
+
+def report(findings: list[Finding], console: Console) -> bool:
+    """Print the findings; True when nothing is wrong."""
+    marks = {True: "[green]ok[/green]", False: "[red]wrong[/red]", None: ""}
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    section = ""
+    for finding in findings:
+        if finding.section != section:
+            section = finding.section
+            table.add_row(f"[bold]{section}[/bold]")
+        table.add_row("", marks[finding.ok], finding.name, finding.value)
+    console.print(table)
+    wrong = [finding for finding in findings if finding.ok is False]
+    for finding in wrong:
+        console.print(f"[red]wrong[/red] {finding.section}: {finding.name}: {finding.value}", soft_wrap=True)
+    console.print("everything is in place" if not wrong else f"{len(wrong)} things are wrong")
+    return not wrong

@@ -1,0 +1,129 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The learning curve of a run: validation success with its interval, as a table and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from siri_verl.training.metrics_log import read_metrics
+
+METRICS_FILE = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One validation. Shares in [0, 1]; the interval is Wilson's 95 %."""
+
+    step: int
+    success: float
+    low: float
+    high: float
+    episodes: int
+    env_steps: int
+    by_category: Mapping[str, float]
+
+
+def read_curve(run: Path) -> list[CurvePoint]:
+    """Validation points of a run folder, by step.
+
+    Raises:
+        FileNotFoundError: the folder holds no metrics file.
+        ValueError: the file holds no validation.
+    """
+    path = run / METRICS_FILE
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file; give the run's folder (trainer.default_local_dir)")
+    env_steps, points = 0, []
+    for record in read_metrics(path):
+        metrics = record["metrics"]
+        if record["kind"] == "train":
+            env_steps = int(metrics.get("siri/env_steps_total", env_steps))
+            continue
+        prefix = "siri/val/success/"
+        points.append(
+            CurvePoint(
+                step=record["step"],
+                success=metrics["siri/val/success"],
+                low=metrics["siri/val/success_low"],
+                high=metrics["siri/val/success_high"],
+                episodes=int(metrics["siri/val/episodes"]),
+                env_steps=env_steps,
+                by_category={k.removeprefix(prefix): v for k, v in metrics.items() if k.startswith(prefix)},
+            )
+        )
+    if not points:
+        raise ValueError(
+            f"{path}: holds no validation; run with trainer.test_freq > 0 or trainer.val_before_train=True"
+        )
+    return points
+
+
+def curve_table(name: str, points: Sequence[CurvePoint]) -> Table:
+    """The points as a table."""
+    categories = sorted({category for point in points for category in point.by_category})
+    table = Table(title=f"{name}: validation on the plain prompt")
+    for column in ("step", "env steps", "episodes", "success", "95 % interval", *categories):
+        table.add_column(column, justify="right")
+    for p in points:
+        shares = [f"{p.by_category[c]:.2f}" if c in p.by_category else "" for c in categories]
+        cells = [
+            str(p.step),
+            str(p.env_steps),
+            str(p.episodes),
+            f"{p.success:.3f}",
+            f"{p.low:.3f}-{p.high:.3f}",
+            *shares,
+        ]
+        table.add_row(*cells)
+    return table
+
+
+def draw_curve(curves: Mapping[str, Sequence[CurvePoint]], target: Path) -> None:
+    """Success over environment steps with intervals, and by category where a single run has some."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    only = next(iter(curves.values())) if len(curves) == 1 else None
+    categories = sorted(only[0].by_category) if only else []
+    figure, axes = plt.subplots(
+        1, 2 if categories else 1, figsize=(11 if categories else 6, 4), sharey=True, squeeze=False
+    )
+    main = axes[0, 0]
+    for name, points in curves.items():
+        x = [p.env_steps for p in points]
+        (line,) = main.plot(x, [p.success for p in points], marker="o", label=name)
+        main.fill_between(x, [p.low for p in points], [p.high for p in points], alpha=0.2, color=line.get_color())
+    main.set(xlabel="environment steps", ylabel="validation success", ylim=(0, 1), title="plain prompt, 95 % interval")
+    main.legend()
+    if categories and only:
+        right = axes[0, 1]
+        for category in categories:
+            right.plot(
+                [p.env_steps for p in only], [p.by_category.get(category, float("nan")) for p in only], label=category
+            )
+        right.set(xlabel="environment steps", title="by category")
+        right.legend(fontsize="small")
+    for axis in axes.flat:
+        axis.grid(alpha=0.3)
+    figure.tight_layout()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, dpi=130)
+    plt.close(figure)
