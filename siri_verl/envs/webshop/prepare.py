@@ -134,7 +134,9 @@ class _Inputs:
         batch: list[Product] = []
         for number, record in iterate_array(self.products_path, PRODUCTS, report):
             where = f"{self.products_path}: record {number}"
-            product = parse_product(record, self.attributes, seed=self.seed, where=where)
+            product = parse_product(
+                record, self.attributes, seed=self.seed, where=where, attributes_file=str(self.attributes_path)
+            )
             if product is None or product.asin in seen:
                 continue
             seen.add(product.asin)

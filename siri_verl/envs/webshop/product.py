@@ -61,7 +61,9 @@ class Product:
         return f"{self.title} {self.description} {first} {options}".lower()
 
 
-def parse_product(record: Any, attributes: Mapping[str, Any], *, seed: int, where: str) -> Product | None:
+def parse_product(
+    record: Any, attributes: Mapping[str, Any], *, seed: int, where: str, attributes_file: str
+) -> Product | None:
     """Turn one record of `items_shuffle*.json` into a product.
 
     Args:
@@ -69,6 +71,7 @@ def parse_product(record: Any, attributes: Mapping[str, Any], *, seed: int, wher
         attributes: the parsed `items_ins_v2*.json`: asin to {attributes, ...}.
         seed: seeds the draw within a price range.
         where: file and record number, for messages.
+        attributes_file: where `attributes` were read from, for messages.
 
     Returns:
         The product, or None for a record the original skips: asin 'nan' or longer than 10 characters.
@@ -97,12 +100,10 @@ def parse_product(record: Any, attributes: Mapping[str, Any], *, seed: int, wher
         price = random.Random(f"price:{seed}:{asin}").uniform(low, high)
     entry = attributes.get(asin, {})
     if not isinstance(entry, Mapping):
-        raise DataError(
-            f"{where}: its entry in the attribute file is {_short(entry)}; expected {{'attributes': [...]}}."
-        )
+        raise DataError(f"{attributes_file}: entry {asin!r} is {_short(entry)}; expected {{'attributes': [...]}}.")
     known = entry.get("attributes")
     if known is not None:
-        known = string_list(known, f"{where}: field 'attributes' of the attribute file")
+        known = string_list(known, f"{attributes_file}: entry {asin!r}: field 'attributes'")
     return Product(
         asin=asin,
         title=_text(record, "name", where),
