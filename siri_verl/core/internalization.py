@@ -1,0 +1,194 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Internalization (SIRI, phase 2): which tokens of skill runs the plain policy learns, and with what weight.
+
+The teacher is a trajectory produced with a skill in the prompt, the student the same policy on the plain prompt of the
+same turn. A token passes the gate m when all three hold: its trajectory used a skill; the skill helped in that group
+(Delta_g > 0); it is an action token. Its weight is the clipped GiGPO advantage of its turn:
+
+    w = clip(A_{i,t} / s, 0, c)      s = success reward, c = 1 under norm=mean;  s = 1, c = 2 under norm=mean_std
+    L_int = - sum m * w * log pi(y | plain prompt of that turn, previous tokens) / sum m
+    lambda(k) = lambda_max * min(1, k / K_warm)
+
+The sums run over one optimizer step, all ranks and micro-batches. So the driver computes the column m * w / sum m, and
+every rank returns dp_size * sum(column * -log pi): verl averages gradients over ranks, and micro-batches add up.
+
+Functions work on arrays over rows (one per turn) and tokens (response positions). Nothing here knows tokenizers or
+prompts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from siri_verl.core.gate import (
+    InternalizationSettings,
+    advantage_weights,
+    deal_rows,
+    open_rows,
+    self_imitation_rows,
+)
+from siri_verl.core.rows import FloatRows, as_list, check_lengths, flags, numbers
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "InternalizationSettings",
+    "WeightColumn",
+    "advantage_weights",
+    "deal_rows",
+    "internalization_loss",
+    "open_rows",
+    "self_imitation_rows",
+    "weight_column",
+]
+
+REFERENCE_FLOOR = -5.0
+"""Where no floor is set, the share of gated tokens below this plain log-probability is logged."""
+KNOWN_LOG_PROB = -0.05
+"""A mean plain log-probability of gated tokens above this leaves nothing to learn."""
+
+
+@dataclass(frozen=True)
+class WeightColumn:
+    """What the loss and the log need.
+
+    Attributes:
+        column: (rows, tokens) float64, m * w / denominator of the row's optimizer step; 0 outside the gate.
+        gate: (rows, tokens) bool, m.
+        denominators: (steps,) the number each optimizer step was divided by; 0 where it holds no gated token.
+        metrics: counts and means for the log, by name.
+    """
+
+    column: NDArray[np.float64]
+    gate: NDArray[np.bool_]
+    denominators: FloatRows
+    metrics: dict[str, float]
+
+
+def weight_column(
+    open_row: Sequence[bool],
+    weight: Sequence[float],
+    span: ArrayLike,
+    settings: InternalizationSettings,
+    *,
+    optimizer_step: Sequence[int] | None = None,
+    all_tokens: Sequence[int] | None = None,
+    plain_log_prob: ArrayLike | None = None,
+) -> WeightColumn:
+    """The per-token column m * w / sum m.
+
+    Rows of weight 0 count in sum m: give all gated rows, deal them to optimizer steps, then leave out those whose
+    column is 0.
+
+    Args:
+        open_row: (rows,) the gate's row factors (`open_rows` or `self_imitation_rows`).
+        weight: (rows,) w (`advantage_weights`).
+        span: (rows, tokens) True on tokens of the learned span.
+        optimizer_step: (rows,) 0, 1, ...: the optimizer step that sees the row; None: one step sees all.
+        all_tokens: (steps,) span tokens of all policy rows of each step; needed with `normalise=all_tokens`.
+        plain_log_prob: (rows, tokens) log pi(y | plain prompt) before the update; needed with a floor, else for the
+            log.
+
+    Raises:
+        ValueError: shapes disagree, a weight is negative or not finite, or a needed array is missing.
+    """
+    mask = np.asarray(span, dtype=bool)
+    if mask.ndim != 2:
+        raise ValueError(f"internalization: span has shape {mask.shape}, expected (rows, tokens)")
+    steps = (
+        np.zeros(len(mask), dtype=np.int64) if optimizer_step is None else np.asarray(optimizer_step, dtype=np.int64)
+    )
+    rows_open = flags("internalization: open_row", as_list("internalization: open_row", open_row))
+    weights = numbers("internalization: weight", weight)
+    columns: dict[str, Any] = {"span": mask, "open_row": rows_open, "weight": weights, "optimizer_step": steps}
+    check_lengths("internalization", columns)
+    if (weights < 0).any():
+        raise ValueError(
+            f"internalization: weight of row {int(np.argmax(weights < 0))} is negative; weights are clipped at 0"
+        )
+    passing = mask & rows_open[:, None]
+    gate, metrics = _floor(passing, plain_log_prob, settings)
+
+    number = max(int(steps.max(initial=-1)) + 1, 0 if all_tokens is None else len(all_tokens))
+    gated = np.bincount(steps, weights=gate.sum(axis=1), minlength=number).astype(np.float64)
+    denominators = gated
+    if settings.normalise == "all_tokens":
+        if all_tokens is None:
+            raise ValueError(
+                "internalization: normalise=all_tokens needs all_tokens, the span tokens of each optimizer step"
+            )
+        denominators = numbers("internalization: all_tokens", all_tokens)
+        if len(denominators) != number or (denominators < gated).any():
+            raise ValueError(
+                f"internalization: all_tokens={denominators.tolist()} for gated tokens {gated.tolist()} per step"
+            )
+    share = weights / np.maximum(denominators, 1.0)[steps]
+    column = gate * share[:, None]
+    rows_gated = gate.any(axis=1)
+    metrics |= {
+        "rows_open": float(rows_open.sum()),
+        "rows_gated": float(rows_gated.sum()),
+        "rows_weighted": float((rows_gated & (weights > 0)).sum()),
+        "tokens_gated": float(gate.sum()),
+        "weight_mean": float(weights[rows_gated].mean()) if rows_gated.any() else 0.0,
+    }
+    return WeightColumn(column, gate, denominators, metrics)
+
+
+def internalization_loss(log_prob: torch.Tensor, column: torch.Tensor, dp_size: int = 1) -> torch.Tensor:
+    """This rank's share of L_int on one micro-batch: dp_size * sum(column * -log_prob), a scalar.
+
+    Summed over micro-batches and averaged over ranks it is L_int. Positions outside the gate are left out even where
+    their log-probability is not finite.
+
+    Args:
+        log_prob: (rows, tokens) log pi(y | plain prompt).
+        column: (rows, tokens) from `weight_column`.
+        dp_size: data-parallel size.
+    """
+    chosen = column != 0
+    return -dp_size * (column[chosen] * log_prob[chosen]).sum()
+
+
+def _floor(
+    passing: NDArray[np.bool_], plain_log_prob: ArrayLike | None, settings: InternalizationSettings
+) -> tuple[NDArray[np.bool_], dict[str, float]]:
+    """Drop tokens under the floor; what the plain policy thinks of the gated tokens."""
+    if plain_log_prob is None:
+        if settings.log_prob_floor is not None:
+            raise ValueError(f"internalization: log_prob_floor={settings.log_prob_floor} needs plain_log_prob")
+        return passing, {}
+    values = np.asarray(plain_log_prob, dtype=np.float64)
+    if values.shape != passing.shape:
+        raise ValueError(f"internalization: plain_log_prob has shape {values.shape}, span has {passing.shape}")
+    bad = np.argwhere(passing & np.isnan(values))
+    if len(bad):
+        raise ValueError(f"internalization: plain_log_prob of row {bad[0][0]}, token {bad[0][1]} is NaN")
+    floor = REFERENCE_FLOOR if settings.log_prob_floor is None else settings.log_prob_floor
+    low = passing & (values < floor)
+    gate = passing if settings.log_prob_floor is None else passing & ~low
+    known = float(values[gate].mean()) if gate.any() else math.nan
+    return gate, {
+        "below_floor_share": float(low.sum() / max(passing.sum(), 1)),
+        "plain_log_prob_mean": known,
+        "already_known": float(known > KNOWN_LOG_PROB),
+    }
