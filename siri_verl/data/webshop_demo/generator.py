@@ -32,9 +32,7 @@ from typing import Any
 from siri_verl.data.webshop_demo import words
 from siri_verl.data.webshop_demo.layouts import FAMILY_SIZE, LAYOUTS, NEAR_DUPLICATE, OPTIONS_COUNT, PER_PAGE, Slot
 from siri_verl.envs.webshop.catalog import Catalog
-from siri_verl.envs.webshop.goals import human_goals
 from siri_verl.envs.webshop.prepare import prepare
-from siri_verl.envs.webshop.product import parse_product
 from siri_verl.envs.webshop.splits import Split
 
 PRODUCTS, ATTRIBUTES, HUMAN, PANELS = "items_shuffle.json", "items_ins_v2.json", "items_human_ins.json", "panels.json"
@@ -164,15 +162,16 @@ class _Catalogue:
     records: list[dict[str, Any]]
     attributes: dict[str, dict[str, list[str]]]
     human: dict[str, list[dict[str, Any]]]
-    panels: dict[str, dict[str, list[str]]]
+    owner: dict[str, Family]
+    """Right product -> its family."""
 
 
 def _compose(seed: int, all_families: list[Family]) -> _Catalogue:
     rng = random.Random(f"catalogue:{seed}")
     names = [head + tail for head in words.ASIN_HEADS for tail in words.ASIN_TAILS]
     rng.shuffle(names)
-    made = _Catalogue([], {}, {}, {panel: {d: [] for d in words.DEPARTMENTS} for panel in PANEL_SHARES})
-    for number, family in enumerate(all_families):
+    made = _Catalogue([], {}, {}, {})
+    for family in all_families:
         asins = sorted(_distinct_heads(names, rng))  # search breaks ties by document id, which is the asin's order
         for record, known, instructions in _family_products(family, asins, rng):
             asin = record["asin"]
@@ -180,10 +179,7 @@ def _compose(seed: int, all_families: list[Family]) -> _Catalogue:
             made.attributes[asin] = {"attributes": known}
             if instructions is not None:
                 made.human[asin] = instructions
-                where = f"demo family {number}"
-                product = parse_product(record, made.attributes, seed=seed, where=where)
-                goals = human_goals(product, instructions, seed=seed, where=where)
-                made.panels[family.panel][family.department] += [goal.id for goal in goals]
+                made.owner[asin] = family
     return made
 
 
@@ -226,9 +222,13 @@ def generate(
         overwrite=overwrite,
         show_progress=False,
     )
-    ids = {panel: [i for listed in found.values() for i in listed] for panel, found in made.panels.items()}
+    panels: dict[str, dict[str, list[str]]] = {panel: {d: [] for d in words.DEPARTMENTS} for panel in PANEL_SHARES}
+    for goal in catalog.goals.values():
+        family = made.owner[goal.asin]
+        panels[family.panel][family.department].append(goal.id)
+    ids = {panel: [i for listed in found.values() for i in listed] for panel, found in panels.items()}
     _write_splits(catalog, ids, seed)
-    (out / PANELS).write_text(json.dumps(made.panels, indent=0), encoding="utf-8")
+    (out / PANELS).write_text(json.dumps(panels, indent=0), encoding="utf-8")
     counts = {"products": len(made.records), "families": len(all_families)}
     return counts | {f"tasks/{panel}": len(found) for panel, found in ids.items()}
 
@@ -236,11 +236,6 @@ def generate(
 def _write_splits(catalog: Catalog, ids: dict[str, list[str]], seed: int) -> None:
     """The panels as splits of the store, each in one shuffled order."""
     shuffled = {panel: random.Random(f"order:{seed}:{panel}").sample(found, len(found)) for panel, found in ids.items()}
-    unknown = [goal_id for found in ids.values() for goal_id in found if goal_id not in catalog.goals]
-    if unknown:
-        raise RuntimeError(
-            f"demo catalogue: {len(unknown)} tasks, first {unknown[0]}, are not in the store just written"
-        )
     folder = catalog.path / "splits"
     Split("demo", shuffled["train"], shuffled["development"], shuffled["test"]).write(folder)
     Split("demo_warm_start", shuffled["warm_start"], [], []).write(folder)

@@ -26,11 +26,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from siri_verl.data.webshop_demo.phrases import CONDITIONS, STRATEGIES
 from siri_verl.data.webshop_demo.procedures import PROCEDURES, facts
+from siri_verl.data.webshop_demo.settings import HISTORY_LENGTH
 from siri_verl.data.webshop_demo.views import read_page, read_task
 from siri_verl.data.webshop_demo.words import DEPARTMENTS, department_of
 from siri_verl.envs.base import TextEnv
@@ -103,8 +104,9 @@ def play(env: TextEnv, task_id: str, procedure: str, rng: random.Random, stray: 
     history: list[tuple[str, str]] = []
     while True:
         page = read_page(observation)
-        action = PROCEDURES[procedure](wanted, page, [a for _, a in history])
-        view = TurnView(task, observation, tuple(info["admissible_actions"]), len(history) + 1, tuple(history))
+        shown = tuple(history[-HISTORY_LENGTH:])  # a procedure sees what the prompt shows
+        action = PROCEDURES[procedure](wanted, page, [a for _, a in shown])
+        view = TurnView(task, observation, tuple(info["admissible_actions"]), len(history) + 1, shown)
         astray = rng.random() < stray and page.kind != "search"
         taken = rng.choice([a for a in info["admissible_actions"] if a != "click[buy now]"]) if astray else action
         episode.views.append(view)
@@ -119,8 +121,7 @@ def play(env: TextEnv, task_id: str, procedure: str, rng: random.Random, stray: 
 
 def _acting(kind: str, episode: Episode, procedure: str, skill: str | None) -> Iterator[Row]:
     for view, reply in zip(episode.views, episode.replies, strict=True):
-        shown = TurnView(view.task, view.observation, view.admissible_actions, view.turn, view.history, skill)
-        prompt = render_prompt(shown, COMPACT)
+        prompt = render_prompt(replace(view, skill=skill), COMPACT)
         yield Row(kind, prompt, reply, procedure, episode.department, episode.task_id, episode.success)
 
 

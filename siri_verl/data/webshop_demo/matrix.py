@@ -1,0 +1,48 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Success of every scripted procedure in every department, through the real environment.
+
+python -m siri_verl.data.webshop_demo.matrix DIR [panel]
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from pathlib import Path
+
+from siri_verl.data.webshop_demo.generator import PANELS
+from siri_verl.data.webshop_demo.procedures import PROCEDURES
+from siri_verl.data.webshop_demo.rows import play
+from siri_verl.data.webshop_demo.settings import demo_env
+
+
+def procedure_matrix(catalogue: Path | str, panel: str = "train") -> dict[str, dict[str, float]]:
+    """Department -> procedure -> share of the panel's tasks it solves."""
+    env = demo_env(catalogue)
+    panels = json.loads((Path(catalogue) / PANELS).read_text(encoding="utf-8"))
+    rng = random.Random(0)
+    return {
+        department: {
+            name: sum(play(env, task_id, name, rng).success for task_id in ids) / len(ids) for name in PROCEDURES
+        }
+        for department, ids in panels[panel].items()
+    }
+
+
+if __name__ == "__main__":
+    print(f"{'':10}" + "".join(f"{name:>16}" for name in PROCEDURES))
+    for department, row in procedure_matrix(*sys.argv[1:3]).items():
+        print(f"{department:10}" + "".join(f"{row[name]:16.2f}" for name in PROCEDURES))
