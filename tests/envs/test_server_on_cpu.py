@@ -235,3 +235,19 @@ def test_a_swollen_server_is_replaced_between_episodes(cluster):
         assert metrics["recycled"] == 1 and metrics["lost"] == 0
 
     run(test, "memory", config(num_servers=1, sweep_interval_s=0.2, memory_limit_mib=300))
+
+
+def test_webshop_plays_the_same_in_every_server(cluster, shop_store, shop):
+    task = next(goal.id for goal in shop.goals.values() if "navy" in goal.instruction)
+    actions = ["search[navy oxford shirt]", "click[b000000001]", "click[small]", "click[navy | blue]", "click[buy now]"]
+
+    async def test(pool):
+        sessions = [await pool.open(f"s{k}", task, seed=0) for k in range(4)]
+        assert (await pool.metrics())["servers"] == 2
+        for action in actions:
+            answers = await asyncio.gather(*(session.step(action) for session in sessions))
+            assert all(answer == answers[0] for answer in answers), "frozen results compare by value"
+        assert all(a.reward == 1.0 and a.terminated and a.info["success"] and a.status == "ok" for a in answers)
+
+    settings = PoolConfig("webshop", {"store": str(shop_store)}, num_servers=2, sessions_per_server=2)
+    run(test, "webshop", settings)
