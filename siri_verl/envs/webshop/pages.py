@@ -15,15 +15,14 @@
 
 Three text modes:
 
-* `original`: the strings of the original text environment joined by " [SEP] ", instruction included, for parity. The
-item
-  page reads the same before and after choosing an option.
+* `original`: the strings of the original text environment joined by " [SEP] ", instruction included, for parity.
+  The item page reads the same before and after choosing an option.
 * `rich` (default): the same strings without the instruction, which the prompt states anyway, and with chosen options
-marked.
+  marked.
 * `compact`: for very small models: lower case, few words, the chosen options on a line of their own.
 
-Deviations from the original in every mode: "Next >" stands only where there is a next page, and the last page does
-not spell out the goal (the original hides it there in invisible elements, which its text mode shows).
+"Next >" stands only where there is a next page. One deviation from the original in every mode: the last page does not
+spell out the goal, which the original hides there in invisible elements that its text mode shows.
 """
 
 from __future__ import annotations
