@@ -1,0 +1,233 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The run's phases: warm-up, mining, internalization, and what moves it from one to the next.
+
+    warm_up          plain GiGPO until plain successes on enough distinct tasks have been seen, or the step cap
+    mining           skills are mined and tested in paired groups until enough task types have an active skill, or the
+    cap internalization  the same, and beneficial skill turns are distilled into the plain policy, until the run ends
+
+The machine looks once at the end of every step; a move takes effect with the next step. Every move is kept with its
+reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+WARM_UP, MINING, INTERNALIZATION = "warm_up", "mining", "internalization"
+PHASES = (WARM_UP, MINING, INTERNALIZATION)
+STATE_VERSION = 1
+
+
+class NoActiveSkillError(RuntimeError):
+    """The mining phase reached its cap without one active skill."""
+
+
+@dataclass
+class PhaseSettings:
+    """When phases end, and which are left out."""
+
+    warm_up_tasks: int = 32
+    """N_req: warm-up ends when plain trajectories have solved this many distinct tasks."""
+    warm_up_max_steps: int = 30
+    """Warm-up ends after this many steps at the latest."""
+    active_share: float = 0.5
+    """Mining ends when this share of the task types seen so far has an active skill."""
+    mining_max_steps: int = 60
+    """Mining ends after this many steps at the latest."""
+    allow_empty: bool = False
+    """False: no active skill at the end of mining stops the run, since there would be nothing to internalize."""
+    skip: list[str] = field(default_factory=list)
+    """Phases to leave out (ablations). Without internalization, mining lasts to the end."""
+    fixed: str | None = None
+    """Stay in this phase from the first step to the last (ablations)."""
+
+    def __post_init__(self) -> None:
+        def need(ok: bool, name: str, fix: str) -> None:
+            if not ok:
+                raise ValueError(f"siri.phases.{name}={getattr(self, name)!r}: {fix}")
+
+        names = ", ".join(PHASES)
+        need(self.warm_up_tasks >= 1, "warm_up_tasks", "use at least 1, or skip=[warm_up]")
+        need(self.warm_up_max_steps >= 1, "warm_up_max_steps", "use at least 1, or skip=[warm_up]")
+        need(0 < self.active_share <= 1, "active_share", "use a share in (0, 1]")
+        need(self.mining_max_steps >= 1, "mining_max_steps", "use at least 1, or skip=[mining]")
+        need(set(self.skip) <= set(PHASES), "skip", f"use phases out of {names}")
+        need(len(set(self.skip)) < len(PHASES), "skip", "leaves no phase; use fixed=warm_up for plain GiGPO")
+        need(self.fixed is None or self.fixed in PHASES, "fixed", f"use null or one of {names}")
+        need(self.fixed is None or not self.skip, "fixed", f"a fixed phase and skip={self.skip} exclude each other")
+
+
+@dataclass(frozen=True)
+class Census:
+    """The bank in numbers.
+
+    Attributes:
+        candidate, active, retired: skills by status.
+        types: task types seen so far.
+        active_types: those of them with an active skill.
+    """
+
+    candidate: int = 0
+    active: int = 0
+    retired: int = 0
+    types: int = 0
+    active_types: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.candidate} candidate, {self.active} active, {self.retired} retired skills; "
+            f"{self.active_types} of {self.types} task types have an active one"
+        )
+
+
+@dataclass(frozen=True)
+class PhaseMove:
+    """One move: `after` holds from the step after `step` on."""
+
+    step: int
+    before: str
+    after: str
+    reason: str
+
+
+class PhaseMachine:
+    """Where the run is and why. Serialisable with `to_dict` / `from_dict`."""
+
+    def __init__(self, settings: PhaseSettings):
+        self.settings = settings
+        self.phase = settings.fixed or next(p for p in PHASES if p not in settings.skip)
+        self.steps = 0
+        """Steps finished in the present phase."""
+        self.updates = 0
+        """Updates of the internalization phase so far: k of the lambda schedule."""
+        self.solved: set[str] = set()
+        """Tasks solved by plain trajectories."""
+        self.moves: list[PhaseMove] = []
+
+    @property
+    def pairs_groups(self) -> bool:
+        """Whether skills are mined, shown and tested in this phase."""
+        return self.phase != WARM_UP
+
+    @property
+    def internalizes(self) -> bool:
+        """Whether the distillation term is on in this phase."""
+        return self.phase == INTERNALIZATION
+
+    @property
+    def index(self) -> int:
+        """0, 1 or 2: the phase as a metric."""
+        return PHASES.index(self.phase)
+
+    def next_update(self) -> int:
+        """Count one update of the internalization phase and return its number k = 1, 2, ...
+
+        Raises:
+            RuntimeError: called in another phase.
+        """
+        if not self.internalizes:
+            raise RuntimeError(f"phases: an internalization update was counted in phase {self.phase}")
+        self.updates += 1
+        return self.updates
+
+    def end_step(self, step: int, plain_solved: Iterable[str], census: Census) -> PhaseMove | None:
+        """Look at what the step brought and move if it is time.
+
+        Args:
+            step: the step that just ended.
+            plain_solved: ids of tasks that a plain trajectory solved in it.
+            census: the bank after the step's decisions.
+
+        Returns:
+            The move, if there was one.
+
+        Raises:
+            NoActiveSkillError: mining is over, no skill is active, and `allow_empty` is off.
+        """
+        self.solved.update(plain_solved)
+        self.steps += 1
+        if self.settings.fixed:
+            return None
+        reason = {WARM_UP: self._warm_up_over, MINING: self._mining_over, INTERNALIZATION: lambda census: None}[
+            self.phase
+        ](census)
+        after = next((p for p in PHASES[self.index + 1 :] if p not in self.settings.skip), None)
+        if reason is None or after is None:
+            return None
+        if self.phase == MINING and not census.active and not self.settings.allow_empty:
+            raise NoActiveSkillError(
+                f"phases: {reason}, and no skill is active ({census}). Give mining more steps "
+                "(siri.phases.mining_max_steps), look at why candidates fail (siri-verl skills history), or set "
+                "siri.phases.allow_empty=true to go on without"
+            )
+        move = PhaseMove(step, self.phase, after, reason)
+        self.moves.append(move)
+        self.phase, self.steps = after, 0
+        return move
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        return {
+            "version": STATE_VERSION,
+            "phase": self.phase,
+            "steps": self.steps,
+            "updates": self.updates,
+            "solved": sorted(self.solved),
+            "moves": [asdict(move) for move in self.moves],
+        }
+
+    @classmethod
+    def from_dict(cls, settings: PhaseSettings, data: dict[str, Any]) -> PhaseMachine:
+        """The machine of a checkpoint, under the settings of this run.
+
+        Raises:
+            ValueError: another version, a field is missing, or the settings exclude the phase the checkpoint is in.
+        """
+        if data.get("version") != STATE_VERSION:
+            raise ValueError(f"phases: checkpoint state has version {data.get('version')!r}, expected {STATE_VERSION}")
+        machine = cls(settings)
+        try:
+            phase = data["phase"]
+            machine.steps, machine.updates = int(data["steps"]), int(data["updates"])
+            machine.solved = set(data["solved"])
+            machine.moves = [PhaseMove(**move) for move in data["moves"]]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"phases: checkpoint state is incomplete ({error})") from error
+        allowed = [settings.fixed] if settings.fixed else [p for p in PHASES if p not in settings.skip]
+        if phase not in allowed:
+            raise ValueError(
+                f"phases: the checkpoint is in phase {phase!r}, the settings allow {', '.join(map(str, allowed))}"
+            )
+        machine.phase = phase
+        return machine
+
+    def _warm_up_over(self, census: Census) -> str | None:
+        s = self.settings
+        if len(self.solved) >= s.warm_up_tasks:
+            return f"plain trajectories have solved {len(self.solved)} distinct tasks (warm_up_tasks={s.warm_up_tasks})"
+        if self.steps >= s.warm_up_max_steps:
+            return f"{self.steps} steps of warm-up (warm_up_max_steps), {len(self.solved)} distinct tasks solved"
+        return None
+
+    def _mining_over(self, census: Census) -> str | None:
+        s = self.settings
+        if census.active_types and census.active_types >= s.active_share * census.types:
+            share = f"{census.active_types} of {census.types} task types"
+            return f"{share} have an active skill (active_share={s.active_share})"
+        if self.steps >= s.mining_max_steps:
+            return f"{self.steps} steps of mining (mining_max_steps)"
+        return None
