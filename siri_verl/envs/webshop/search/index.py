@@ -121,7 +121,7 @@ class _Vocabulary:
     """Sorted terms in one byte string, readable by `bisect` without loading them."""
 
     def __init__(self, text: np.ndarray, starts: np.ndarray) -> None:
-        self._text, self._starts = memoryview(text), starts
+        self._text, self._starts = text.data, starts
 
     def __len__(self) -> int:
         return len(self._starts) - 1
