@@ -1,0 +1,115 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The real trainer, end to end: verl's main, Ray, FSDP2, TransferQueue, environment servers, the light server,
+GiGPO."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from siri_verl.data.tiny_model import make_tiny_model
+from siri_verl.envs.panels import make_panel, write_dataset
+from siri_verl.training.metrics_log import read_metrics
+
+STEPS = 2
+VARYING = ("timing", "perf/", "rollout_corr", "rollout_probs_diff", "rollout_actor_probs")
+"""Metrics that measure the machine, or the rounding between server and actor, which depends on how requests were
+batched."""
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    make_tiny_model(folder / "model")
+    for split in ("train", "validation"):
+        write_dataset(make_panel("toy", {}, split), folder / f"{split}.parquet")
+    return folder
+
+
+def train(inputs: Path, run: Path, *overrides: str) -> subprocess.CompletedProcess:
+    command = [
+        *(sys.executable, "-m", "verl.trainer.main_ppo", "+siri=[base,cpu,cpu_small]"),
+        f"data.train_files={inputs}/train.parquet",
+        f"data.val_files={inputs}/validation.parquet",
+        f"actor_rollout_ref.model.path={inputs}/model",
+        *("data.max_prompt_length=512", "data.max_response_length=12", "data.train_batch_size=4"),
+        *("actor_rollout_ref.rollout.n=4", "actor_rollout_ref.actor.ppo_mini_batch_size=4"),
+        *(f"trainer.total_training_steps={STEPS}", f"trainer.test_freq={STEPS}", "trainer.save_freq=1"),
+        *("siri.rollout.max_turns=3", f"trainer.default_local_dir={run}", *overrides),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=inputs, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def steady(record: dict) -> dict:
+    return {k: v for k, v in record["metrics"].items() if not any(part in k for part in VARYING)}
+
+
+@pytest.fixture(scope="module")
+def finished(inputs, tmp_path_factory):
+    run = tmp_path_factory.mktemp("run")
+    result = train(inputs, run)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    return run
+
+
+def test_run_trains_validates_and_leaves_everything_on_disk(finished):
+    records = read_metrics(finished / "metrics.jsonl")
+    assert [(r["kind"], r["step"]) for r in records] == [
+        ("validation", 0),
+        ("train", 1),
+        ("train", 2),
+        ("validation", 2),
+    ]
+    for record in records:
+        if record["kind"] != "train":
+            assert record["metrics"]["siri/val/episodes"] == 16
+            continue
+        metrics = record["metrics"]
+        assert metrics["siri/rows"] == 4 * 4 * 3  # a random model never solves the toy task: every episode is cut
+        assert metrics["siri/env_steps_total"] == 48 * record["step"]
+        assert metrics["actor/grad_norm"] > 0  # the penalty of malformed replies differs within groups
+        assert metrics["siri/updates"] == 1
+        # what the light server sampled with is what the actor computes
+        assert metrics["training/rollout_probs_diff_max"] < 1e-4
+    for step in (1, 2):
+        folder = finished / f"global_step_{step}"
+        assert json.loads((folder / "siri_state.json").read_text())["env_steps"] == 48 * step
+        assert (folder / "actor" / "huggingface" / "config.json").exists()
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_run(finished, inputs, tmp_path):
+    assert train(inputs, tmp_path).returncode == 0
+    again, first = read_metrics(tmp_path / "metrics.jsonl"), read_metrics(finished / "metrics.jsonl")
+    assert [steady(r) for r in again] == [steady(r) for r in first]
+
+
+@pytest.mark.slow
+def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(finished, inputs, tmp_path):
+    assert train(inputs, tmp_path, "trainer.total_training_steps=1").returncode == 0
+    assert train(inputs, tmp_path).returncode == 0
+    resumed, whole = read_metrics(tmp_path / "metrics.jsonl"), read_metrics(finished / "metrics.jsonl")
+    train_steps = [[steady(r) for r in records if r["kind"] == "train"] for records in (resumed, whole)]
+    assert train_steps[0] == train_steps[1]
+
+
+def test_wrong_settings_fail_before_workers_start(inputs, tmp_path):
+    result = train(inputs, tmp_path, "siri.prompt.templat=x")
+    assert result.returncode != 0
+    assert "siri.prompt.templat" in result.stdout + result.stderr
