@@ -1,0 +1,146 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The warm start: rows of the three neutral abilities, and verl's own SFT trainer on them.
+
+    python -m siri_verl.data.webshop_demo.warm_start --catalogue DIR --out DIR
+
+Writes `rows.parquet`, `initial/` (the untrained model), `checkpoints/` (verl's) and `model/`, the Hugging Face folder
+that reinforcement learning starts from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from siri_verl.data.webshop_demo.model import ModelSize, make_model
+from siri_verl.data.webshop_demo.rows import make_rows
+from siri_verl.data.webshop_demo.settings import demo_env
+
+MAX_LENGTH = 320
+"""Tokens of the longest row; a longer one is an error, never cut."""
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """How much is learned, and how."""
+
+    act: int = 4000
+    """Episodes; each gives one row per turn."""
+    follow: int = 6000
+    describe: int = 5000
+    """Trajectories; each gives one row."""
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    epochs: int = 1
+    threads: int = 1
+    seed: int = 0
+
+
+def write_rows(catalogue: Path | str, path: Path, settings: WarmStart) -> int:
+    """Write the parquet file that verl's SFT dataset reads; returns the number of rows."""
+    import pandas
+
+    env = demo_env(catalogue)
+    episodes = {"act": settings.act, "follow": settings.follow, "describe": settings.describe}
+    rows = make_rows(env, env.catalog.split("demo_warm_start").train, episodes, seed=settings.seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pandas.DataFrame([row.record() for row in rows]).to_parquet(path)
+    return len(rows)
+
+
+def sft_command(rows: Path, model: Path, checkpoints: Path, settings: WarmStart, overrides: list[str]) -> list[str]:
+    """The command line of verl's SFT trainer."""
+    return [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"),
+        *("-m", "verl.trainer.sft_trainer", "+siri=sft_cpu"),
+        f"data.train_files={rows}",
+        f"data.train_batch_size={settings.batch_size}",
+        f"data.max_length={MAX_LENGTH}",
+        "data.truncation=error",
+        "data.use_dynamic_bsz=true",
+        "data.max_token_len_per_gpu=8192",
+        f"model.path={model}",
+        "model.use_remove_padding=true",
+        f"optim.lr={settings.learning_rate}",
+        "optim.lr_scheduler_type=cosine",
+        "optim.lr_warmup_steps_ratio=0.03",
+        "optim.min_lr_ratio=0.05",
+        "optim.betas=[0.9,0.95]",
+        f"engine.seed={settings.seed}",
+        f"trainer.seed={settings.seed}",
+        f"trainer.total_epochs={settings.epochs}",
+        f"trainer.default_local_dir={checkpoints}",
+        "trainer.project_name=siri_verl",
+        "trainer.experiment_name=warm_start",
+        "trainer.resume_mode=disable",
+        *overrides,
+    ]
+
+
+def warm_start(catalogue: Path | str, out: Path | str, settings: WarmStart, overrides: list[str] | None = None) -> Path:
+    """Make rows and model, run verl's SFT trainer, and collect the result.
+
+    Returns:
+        The folder of the trained model.
+
+    Raises:
+        FileExistsError: `out` holds a trained model already.
+        RuntimeError: the trainer failed or left no model; its output stands above.
+    """
+    out = Path(out)
+    result = out / "model"
+    if result.exists():
+        raise FileExistsError(f"out: {result} is there already; choose another folder or remove it")
+    checkpoints = out / "checkpoints"
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    rows, initial = out / "rows.parquet", out / "initial"
+    count = write_rows(catalogue, rows, settings)
+    parameters = make_model(initial, seed=settings.seed, size=ModelSize())
+    print(f"warm start: {count} rows, {parameters} parameters", flush=True)
+    began = time.monotonic()
+    environment = os.environ | {"OMP_NUM_THREADS": str(settings.threads), "TOKENIZERS_PARALLELISM": "false"}
+    command = sft_command(rows, initial, checkpoints, settings, overrides or [])
+    done = subprocess.run(command, env=environment, check=False)
+    if done.returncode:
+        raise RuntimeError(f"verl's SFT trainer ended with status {done.returncode}; command: {' '.join(command)}")
+    found = sorted(checkpoints.glob("global_step_*/huggingface"), key=lambda p: int(p.parent.name.rsplit("_", 1)[1]))
+    if not found or not any(found[-1].glob("*.safetensors")):
+        raise RuntimeError(f"verl's SFT trainer left no Hugging Face folder with weights under {checkpoints}")
+    shutil.copytree(found[-1], result)
+    print(f"warm start: {time.monotonic() - began:.0f} s, model in {result}", flush=True)
+    return result
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--catalogue", required=True, help="folder written by `siri-verl data webshop-demo`")
+    parser.add_argument("--out", required=True)
+    for name, default in vars(WarmStart()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    parser.add_argument("overrides", nargs="*", help="further settings of verl's SFT trainer")
+    args = parser.parse_args()
+    settings = WarmStart(**{name: getattr(args, name) for name in vars(WarmStart())})
+    warm_start(args.catalogue, args.out, settings, args.overrides)
+
+
+if __name__ == "__main__":
+    main()
