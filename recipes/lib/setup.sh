@@ -1,0 +1,49 @@
+# Sourced by the recipes: repository root, a Python that has siri_verl, and what hardware there is.
+# Knobs: VENV (default .venv), PYTHON (default: the first python3.12, 3.11, 3.10 or python3 found), SKIP_INSTALL=1.
+
+REPO_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+cd "$REPO_ROOT"
+
+VENV=${VENV:-$REPO_ROOT/.venv}
+
+find_python() {
+    local name
+    for name in ${PYTHON:-python3.11 python3.12 python3.10 python3}; do
+        if command -v "$name" >/dev/null 2>&1 &&
+            "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+    echo "siri_verl needs Python 3.10, 3.11 or 3.12 (verl does not run on newer ones); set PYTHON=/path/to/python" >&2
+    return 1
+}
+
+has_gpu() {
+    command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU
+}
+
+# install EXTRAS: makes the virtual environment once per set of extras and version of setup.py.
+install() {
+    local extras=$1 stamp python
+    if [[ "${SKIP_INSTALL:-0}" == 1 ]]; then
+        PYTHON_BIN=${PYTHON:-python3}
+        return
+    fi
+    stamp="$VENV/.siri_verl_$(cat setup.py constraints-cpu.txt | cksum | cut -d' ' -f1)_${extras//,/_}"
+    if [[ ! -f "$stamp" ]]; then
+        python=$(find_python)
+        echo "installing siri_verl[$extras] with $python into $VENV"
+        [[ -x "$VENV/bin/python" ]] || "$python" -m venv "$VENV"
+        local constraints=()
+        if ! has_gpu; then
+            constraints=(-c constraints-cpu.txt)
+            # torch alone first: what depends on it then finds it and takes no other build.
+            "$VENV/bin/python" -m pip install --quiet "${constraints[@]}" torch
+        fi
+        "$VENV/bin/python" -m pip install --quiet "${constraints[@]}" -e ".[$extras]"
+        touch "$stamp"
+    fi
+    PYTHON_BIN="$VENV/bin/python"
+    export PATH="$VENV/bin:$PATH"
+}

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Sets up a virtual environment and runs the quality gates and the everyday tests.
+#   bash recipes/test.sh                    everything that runs within half an hour on two cores
+#   bash recipes/test.sh -m slow            the long ones
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib/setup.sh"
+install dev
+
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+"$PYTHON_BIN" -m ruff check .
+"$PYTHON_BIN" -m ruff format --check .
+"$PYTHON_BIN" -m mypy
+"$PYTHON_BIN" -m pytest -q "$@"
