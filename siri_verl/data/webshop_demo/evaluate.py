@@ -72,7 +72,7 @@ class Player:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.tokenizer = AutoTokenizer.from_pretrained(model) if tokenizer is None else tokenizer
-        self.model = AutoModelForCausalLM.from_pretrained(model) if tokenizer is None else model
+        self.model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32) if tokenizer is None else model
         self.temperature, self.batch_size = temperature, batch_size
 
     @torch.no_grad()

@@ -22,6 +22,7 @@ that reinforcement learning starts from.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -125,8 +126,16 @@ def warm_start(catalogue: Path | str, out: Path | str, settings: WarmStart, over
     if not found or not any(found[-1].glob("*.safetensors")):
         raise RuntimeError(f"verl's SFT trainer left no Hugging Face folder with weights under {checkpoints}")
     shutil.copytree(found[-1], result)
+    _say_float32(result / "config.json")
     print(f"warm start: {time.monotonic() - began:.0f} s, model in {result}", flush=True)
     return result
+
+
+def _say_float32(config: Path) -> None:
+    """verl saves float32 weights under a config that names bfloat16, in which transformers would load them."""
+    fields = json.loads(config.read_text(encoding="utf-8"))
+    fields["dtype"] = "float32"
+    config.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:

@@ -31,16 +31,17 @@ from siri_verl.skills.mining_prompt import parse_mined_skill
 @pytest.fixture(scope="module")
 def made(env):
     tasks = env.catalog.split("demo_warm_start").train
-    return make_rows(env, tasks, {"act": 3000, "follow": 3000, "describe": 3000}, seed=1)
+    return make_rows(env, tasks, {"act": 2000, "follow": 2000, "describe": 2000}, seed=1)
 
 
 def permutation_p(labels, groups, draws=300):
     """p-value of independence: share of shuffles whose chi-square statistic is at least the observed one."""
     labels, groups = np.unique(labels, return_inverse=True)[1], np.unique(groups, return_inverse=True)[1]
 
+    width = groups.max() + 1
+
     def statistic(a):
-        table = np.zeros((a.max() + 1, groups.max() + 1))
-        np.add.at(table, (a, groups), 1)
+        table = np.bincount(a * width + groups, minlength=(labels.max() + 1) * width).reshape(-1, width)
         expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / table.sum()
         return float(((table - expected) ** 2 / expected).sum())
 
@@ -57,7 +58,7 @@ def episodes(made, kind):
 @pytest.mark.parametrize("kind", ["act", "follow", "describe"])
 def test_procedure_is_independent_of_department(made, kind):
     first = episodes(made, kind)
-    assert len(first) == 3000
+    assert len(first) == 2000
     assert permutation_p([r.procedure for r in first], [r.department for r in first]) > 0.01
 
 
@@ -77,7 +78,7 @@ def test_procedures_are_drawn_as_said(made):
     ):
         counts = Counter(r.procedure for r in episodes(made, kind))
         for name, share in shares.items():
-            assert counts[name] / 3000 == pytest.approx(share, abs=4 * (share * (1 - share) / 3000) ** 0.5)
+            assert counts[name] / 2000 == pytest.approx(share, abs=4 * (share * (1 - share) / 2000) ** 0.5)
 
 
 @pytest.mark.parametrize("kind", ["follow", "describe"])
@@ -105,7 +106,7 @@ def test_think_texts_are_facts_of_the_page_whatever_the_procedure(made):
 def test_rows_show_no_outcome_and_are_made_from_successes_and_failures(made):
     for kind in ("act", "follow", "describe"):
         outcomes = Counter(r.success for r in episodes(made, kind))
-        assert min(outcomes[True], outcomes[False]) > 300
+        assert min(outcomes[True], outcomes[False]) > 200
     assert not any("score" in r.prompt or "bought" in r.prompt for r in made)
 
 

@@ -1,0 +1,92 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from siri_verl.skills.mining_prompt import (
+    COMPACT_MINING,
+    FULL_MINING,
+    MAX_STRATEGY_CHARS,
+    MiningTemplate,
+    parse_mined_skill,
+    render_mining_prompt,
+)
+from siri_verl.skills.text import skill_block
+
+TEXT = st.text(alphabet="abc ,\n", min_size=1, max_size=80).filter(lambda t: t.strip())
+
+
+def test_a_block_names_condition_and_strategy_on_one_line():
+    assert skill_block(" the lamp\nis off ", "turn it on") == "When the lamp is off: turn it on"
+    with pytest.raises(ValueError, match="strategy is empty"):
+        skill_block("x", " \n")
+
+
+def test_prompt_shows_task_and_every_turn_in_order():
+    prompt = render_mining_prompt("buy a mug", [("search page", "search[mug]"), ("item\n$3.0 mug", "click[buy now]")])
+    assert prompt.split("\n") == [
+        "describe",
+        "task: buy a mug",
+        "1: search page -> search[mug]",
+        "2: item $3.0 mug -> click[buy now]",
+    ]
+    full = render_mining_prompt("t", [("o", "a")], FULL_MINING)
+    assert full.endswith(FULL_MINING.closing) and full.startswith(FULL_MINING.opening)
+
+
+@given(st.lists(st.tuples(st.text(alphabet="ab \n", max_size=400), TEXT), min_size=1, max_size=30))
+def test_prompt_is_bounded_and_keeps_the_first_and_last_action(turns):
+    template = MiningTemplate("describe", None, 120, 900)
+    body = render_mining_prompt("t", turns, template).split("\n", 2)[2]
+    assert len(body) <= 900 or body.count("\n") == 0
+    first, last = (" ".join(turns[k][1].split()) for k in (0, -1))
+    assert body.split("\n")[0].endswith(f"-> {first}") and body.endswith(f"-> {last}")
+
+
+def test_long_observations_are_cut_between_words():
+    prompt = render_mining_prompt("t", [("word " * 100, "a")], COMPACT_MINING)
+    shown = prompt.split("1: ")[1].split(" -> ")[0]
+    assert len(shown) <= COMPACT_MINING.max_observation_chars and set(shown.split()) == {"word"}
+
+
+def test_empty_trajectories_and_wrong_templates_are_refused():
+    with pytest.raises(ValueError, match="no turns"):
+        render_mining_prompt("t", [])
+    with pytest.raises(ValueError, match="max_chars is 0"):
+        MiningTemplate("x", None, 10, 0)
+
+
+@given(TEXT, TEXT)
+def test_what_is_written_in_the_format_is_read_back(condition, strategy):
+    skill = parse_mined_skill(f"<think> hm </think> Condition: {condition}\nSTRATEGY: {strategy}")
+    assert skill.problem is None
+    assert (skill.condition, skill.strategy) == (" ".join(condition.split()), " ".join(strategy.split()))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("buy the first", "no_condition_and_strategy"),
+        ("strategy: b condition: a", "no_condition_and_strategy"),
+        ("sure! condition: a strategy: b", "no_condition_and_strategy"),
+        ("condition: a strategy: b strategy: c", "repeated_label"),
+        ("condition: strategy: b", "empty_condition"),
+        ("condition: a strategy:", "empty_strategy"),
+        ("condition: a strategy: " + "b" * (MAX_STRATEGY_CHARS + 1), "strategy_too_long"),
+    ],
+)
+def test_malformed_answers_are_named(text, problem):
+    skill = parse_mined_skill(text)
+    assert skill.problem == problem and not skill.condition and not skill.strategy
