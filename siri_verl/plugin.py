@@ -13,9 +13,9 @@
 # limitations under the License.
 """Entry point of ``verl.plugins``: imported by verl in every one of its processes.
 
-verl resolves the entry point, never calls it, and swallows its exceptions at DEBUG level. So the import of this module is the
-registration, and every failure is logged at ERROR, kept in :data:`FAILURES` (``siri-verl doctor`` shows it and exits non-zero)
-and raised again by :func:`require`, which siri components call before they start.
+verl resolves the entry point, never calls it, and swallows its exceptions at DEBUG level. So the import of this
+module is the registration, and every failure is logged at ERROR, kept in :data:`FAILURES` (``siri-verl doctor`` shows
+it and exits non-zero) and raised again by :func:`require`, which siri components call before they start.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def guarded(name: str, action: Callable[[], None]) -> None:
         action()
     except Exception as error:
         FAILURES.append(Failure(name, error))
-        logger.error("siri_verl plugin: %s failed: %s: %s", name, type(error).__name__, error, exc_info=True)
+        logger.exception("siri_verl plugin: %s failed: %s", name, type(error).__name__)
 
 
 def require() -> None:

@@ -13,8 +13,8 @@
 # limitations under the License.
 """What the plugin registers with verl: one small function per part, run in order by :mod:`siri_verl.plugin`.
 
-The functions must be cheap, for they run in every process that imports verl: names are registered at once, and what needs
-one of verl's heavy modules waits for verl to import it (``wrapt.when_imported``).
+The functions must be cheap, for they run in every process that imports verl: names are registered at once, and what
+needs one of verl's heavy modules waits for verl to import it (``wrapt.when_imported``).
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def siri_trainer() -> None:
     def register_trainer(module: ModuleType) -> None:
         importlib.import_module("siri_verl.training.trainer")
 
-    # trainer_sync defines the class the trainer derives from; importing it earlier would load the engines in every process.
+    # trainer_sync defines the class the trainer derives from; importing it earlier would load the engines in every
+    # process.
     when_imported("verl.trainer.ppo.v1.trainer_sync", register_trainer)
 
 

@@ -13,9 +13,9 @@
 # limitations under the License.
 """verl's platform interface answered by the CPU.
 
-verl picks the first registered platform that calls itself available and falls back to "nvidia"; this one is registered under
-the name "cpu" after verl's own, so it is chosen exactly when no accelerator is found. ``SIRI_PLATFORM=cpu`` (or verl's own
-``VERL_PLATFORM=cpu``) chooses it on a machine that has one.
+verl picks the first registered platform that calls itself available and falls back to "nvidia"; this one is
+registered under the name "cpu" after verl's own, so it is chosen exactly when no accelerator is found.
+``SIRI_PLATFORM=cpu`` (or verl's own ``VERL_PLATFORM=cpu``) chooses it on a machine that has one.
 """
 
 from __future__ import annotations

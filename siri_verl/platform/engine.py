@@ -17,8 +17,11 @@ from __future__ import annotations
 
 import dataclasses
 
+from verl.utils.torch_dtypes import PrecisionType
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngine, FSDPEngineWithLMHead, FSDPEngineWithValueHead
+
+from siri_verl.platform.attention import IMPLEMENTATION as PACKED
 
 
 class CpuFsdpMixin(FSDPEngine):
@@ -36,6 +39,20 @@ class CpuFsdpMixin(FSDPEngine):
                 "set all three to False on a CPU"
             )
         super().__init__(model_config, engine_config, optimizer_config, checkpoint_config)
+
+    def _build_module(self):
+        return self._with_packed_attention(super()._build_module())
+
+    def _with_packed_attention(self, module):
+        if self.use_remove_padding:
+            if set(getattr(module.config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
+                raise ValueError(
+                    f"model type {module.config.model_type!r} has other layers than full attention: set "
+                    "model.use_remove_padding=False on a CPU"
+                )
+            # Only on the module: the configuration that checkpoints save stays free of the name.
+            module.set_attn_implementation(PACKED)
+        return module
 
     def _build_fsdp_module(self, module):
         if not self.engine_config.forward_only:
@@ -58,3 +75,21 @@ class CpuFsdpEngineWithLMHead(CpuFsdpMixin, FSDPEngineWithLMHead):
 @EngineRegistry.register(model_type="value_model", backend=["fsdp", "fsdp2"], device="cpu")
 class CpuFsdpEngineWithValueHead(CpuFsdpMixin, FSDPEngineWithValueHead):
     """Critic engine, device cpu."""
+
+    def _build_module(self):
+        # verl's loader asks for flash attention whatever the configuration says.
+        from transformers import AutoModelForTokenClassification
+
+        config = self.model_config.hf_config
+        config.num_labels = 1
+        config.classifier_dropout = config.hidden_dropout = 0.0
+        module = AutoModelForTokenClassification.from_pretrained(
+            self.model_config.local_path,
+            config=config,
+            dtype=PrecisionType.to_dtype(self.engine_config.model_dtype or "fp32"),
+            attn_implementation="sdpa",
+            trust_remote_code=self.model_config.trust_remote_code,
+        )
+        if self.model_config.enable_gradient_checkpointing:
+            module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        return self._with_packed_attention(module)

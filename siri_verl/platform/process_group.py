@@ -13,10 +13,10 @@
 # limitations under the License.
 """The process group of a CPU run.
 
-verl asks torch for the backend string "cpu:gloo,<device>:<backend>", which names the device cpu twice on a CPU run; torch
-refuses it. verl has no setting for it, so its two initialisers are wrapped: on the CPU platform they ask for "cpu:gloo", on
-any other they run unchanged. The wrapping happens right after ``verl.utils.distributed`` is imported, before anybody can take
-the functions from it.
+verl asks torch for the backend string "cpu:gloo,<device>:<backend>", which names the device cpu twice on a CPU run;
+torch refuses it. verl has no setting for it, so its two initialisers are wrapped: on the CPU platform they ask for
+"cpu:gloo", on any other they run unchanged. The wrapping happens right after ``verl.utils.distributed`` is imported,
+before anybody can take the functions from it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def _ray_initialiser(wrapped: Callable, instance: Any, args: tuple, kwargs: dict
 
 
 def _spmd_initialiser(wrapped: Callable, instance: Any, args: tuple, kwargs: dict) -> tuple[int, int, int]:
-    """``initialize_global_process_group(timeout_second=36000)``, used under torchrun: (local rank, rank, world size)."""
+    """``initialize_global_process_group(timeout_second=36000)``, used under torchrun: (local rank, rank, world
+    size)."""
     if not _on_cpu():
         return wrapped(*args, **kwargs)
     import torch.distributed

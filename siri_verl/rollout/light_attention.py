@@ -13,10 +13,10 @@
 # limitations under the License.
 """Keys, values and attention of the light server.
 
-The batch is packed: one row of tokens with no padding, whatever the lengths, so the linear layers do no work in vain and
-one matrix product gives the logits of the last position of every request. Only attention looks at requests one by one. It is
-registered with transformers under the name :data:`IMPLEMENTATION`, so any decoder that supports attention back ends
-(Qwen2, Qwen3, Llama, Mistral ...) runs unchanged.
+The batch is packed: one row of tokens with no padding, whatever the lengths, so the linear layers do no work in vain
+and one matrix product gives the logits of the last position of every request. Only attention looks at requests one by
+one. It is registered with transformers under the name :data:`IMPLEMENTATION`, so any decoder that supports attention
+back ends (Qwen2, Qwen3, Llama, Mistral ...) runs unchanged.
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ def _attention(module, query, key, value, attention_mask, scaling=None, light_pl
     """transformers' attention interface: returns (1, tokens, heads, size) and no weights."""
     if light_plan is None:
         raise ValueError(
-            f"{type(module).__name__} called without a plan: either the model does not hand keyword arguments on to its "
-            "attention (the light server cannot run it), or it was called outside the light server"
+            f"{type(module).__name__} called without a plan: either the model does not hand keyword arguments on to "
+            "its attention (the light server cannot run it), or it was called outside the light server"
         )
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     out = light_plan.attend(module.layer_idx, query, key, value, scaling)
@@ -176,8 +176,8 @@ def check_supported(config: PretrainedConfig) -> None:
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     if getattr(config, "is_encoder_decoder", False) or kinds != {"full_attention"}:
         raise ValueError(
-            f"model type {config.model_type!r} with layers {sorted(kinds)}: the light server runs decoders whose layers "
-            "are all full attention; use rollout.name=vllm or sglang"
+            f"model type {config.model_type!r} with layers {sorted(kinds)}: the light server runs decoders with "
+            "full attention in every layer; use rollout.name=vllm or sglang"
         )
 
 

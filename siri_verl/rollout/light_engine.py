@@ -13,9 +13,9 @@
 # limitations under the License.
 """Continuous batching on one transformers model: the engine inside the light server, free of Ray and verl.
 
-A thread alternates between admitting the requests that wait (their prompts run packed, in chunks) and one step that gives
-every running request its next token. Rows of finished requests are filled from the end, so the batch stays dense. Weights
-change between two steps.
+A thread alternates between admitting the requests that wait (their prompts run packed, in chunks) and one step that
+gives every running request its next token. Rows of finished requests are filled from the end, so the batch stays
+dense. Weights change between two steps.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The light rollout in verl's terms: the replica that starts its server, and the adapter through which a trainer rank sends
-weights. Registered under ``rollout.name=light`` (siri_verl/registration.py)."""
+"""The light rollout in verl's terms: the replica that starts its server, and the adapter through which a trainer rank
+sends weights. Registered under ``rollout.name=light`` (siri_verl/registration.py)."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class LightReplica(RolloutReplica):
         super().__init__(*args, **kwargs)
         if self.world_size != 1:
             raise ValueError(
-                f"rollout tensor x data x pipeline parallel size = {self.world_size}: the light server runs a whole model, "
-                "set rollout.tensor_model_parallel_size=1 (the number of replicas is the number of trainer ranks)"
+                f"rollout tensor x data x pipeline parallel size = {self.world_size}: the light server runs a whole "
+                "model, set rollout.tensor_model_parallel_size=1 (the number of replicas is the number of trainer ranks)"
             )
 
     async def launch_servers(self) -> None:

@@ -13,10 +13,11 @@
 # limitations under the License.
 """Sampling of the light server: parameters of a request, and one vectorised draw for a batch of rows.
 
-A token is the inverse of the cumulative distribution at one uniform number. That number is a hash of the request's seed and
-of the token's position in the whole sequence (SplitMix64, Steele et al. 2014), so a seeded request draws the same numbers
-whatever it is batched with, and a request resumed after an abort goes on where it stopped. What is left of the batch is
-float rounding: other neighbours change a logit by about 1e-7, which changes a drawn token about once in a million.
+A token is the inverse of the cumulative distribution at one uniform number. That number is a hash of the request's
+seed and of the token's position in the whole sequence (SplitMix64, Steele et al. 2014), so a seeded request draws the
+same numbers whatever it is batched with, and a request resumed after an abort goes on where it stopped. What is left
+of the batch is float rounding: other neighbours change a logit by about 1e-7, which changes a drawn token about once
+in a million.
 """
 
 from __future__ import annotations
@@ -169,8 +170,9 @@ def sample(
         valid_vocab: ids from here on are padding of the vocabulary and never drawn.
 
     Returns:
-        token ids (rows,), and their log-probs (rows,) under the softmax of all logits over the temperature (temperature 1
-        where tokens are taken greedily): what verl's actor computes, thus before top_k, top_p and the mask of padded ids.
+        token ids (rows,), and their log-probs (rows,) under the softmax of all logits over the temperature
+        (temperature 1 where tokens are taken greedily): what verl's actor computes, thus before top_k, top_p and the
+        mask of padded ids.
     """
     logits = logits.float()
     device = logits.device

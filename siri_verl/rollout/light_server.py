@@ -13,8 +13,8 @@
 # limitations under the License.
 """The light rollout server: a Ray actor around :class:`~siri_verl.rollout.light_engine.LightEngine`.
 
-It answers the calls verl makes of its rollout servers (verl/workers/rollout/vllm_rollout/vllm_async_server.py). The engine
-computes in a thread of its own, so the actor's event loop stays free. Options, all under
+It answers the calls verl makes of its rollout servers (verl/workers/rollout/vllm_rollout/vllm_async_server.py). The
+engine computes in a thread of its own, so the actor's event loop stays free. Options, all under
 ``actor_rollout_ref.rollout.engine_kwargs.light``: see :class:`LightOptions`.
 """
 
@@ -139,8 +139,8 @@ class LightServer:
         """Token in, token out.
 
         Returns:
-            verl's TokenOutput; extra_fields name the weights: global_steps and max_global_steps at the end of the reply,
-            min_global_steps at its beginning.
+            verl's TokenOutput; extra_fields name the weights: global_steps and max_global_steps at the end of the
+            reply, min_global_steps at its beginning.
 
         Raises:
             ValueError: bad sampling parameters, a prompt that leaves no room, or images, videos, audio.
