@@ -32,6 +32,7 @@ from siri_verl.core.seeding import derive_seed
 from siri_verl.envs.server import EnvironmentSession, StepResult
 from siri_verl.rollout.environments import environment_pool
 from siri_verl.rollout.prompt_builder import BuiltPrompt, PromptBuilder, PromptTooLongError
+from siri_verl.rollout.action_span import action_span
 from siri_verl.rollout.prompts import TurnView, parse_reply
 from siri_verl.training.step_table import EXCLUDED_STATUSES
 
@@ -53,6 +54,10 @@ class Turn:
     reward: float
     server_fields: dict[str, Any]
     metrics: AgentLoopMetrics
+    action: str
+    action_span: tuple[int, int]
+    skill_shown: bool
+    plain_prompt_ids: list[int] | None
 
 
 @dataclass
@@ -64,6 +69,12 @@ class Episode:
     success: bool = False
     score: float = 0.0
     category: str = ""
+    task: str = ""
+
+    @property
+    def transcript(self) -> list[tuple[str, str]]:
+        """(observation, action) of every turn."""
+        return [(turn.prompt.view.observation, turn.action) for turn in self.turns]
 
 
 def training_reward(config: RewardConfig, result: StepResult) -> float:
@@ -97,14 +108,15 @@ class EnvAgentLoop(AgentLoopBase):
 
         Args:
             sampling_params: temperature, top_p and so on; the same for every turn.
-            kwargs: dataset columns (`task_id`, ...) and `uid`, `session_id`, `global_steps`, `partition`.
+            kwargs: dataset columns (`task_id`, ...) and `uid`, `session_id`, `global_steps`, `partition`, `arm`,
+                `skill_id`, `skill_text` (the last two "" in the plain arm).
 
         Returns:
             One output per turn, in order.
         """
         task_id, session, step = str(kwargs["task_id"]), int(kwargs["session_id"]), int(kwargs["global_steps"])
         validate = kwargs["partition"] == "val"
-        arm = "plain"
+        arm, skill = str(kwargs["arm"]), str(kwargs["skill_text"]) or None
         seed = self.settings.seed
         # All sessions of a training task meet the same environment; validation repeats the same episodes at every step.
         env_seed = (
@@ -118,12 +130,14 @@ class EnvAgentLoop(AgentLoopBase):
                     f"task {task_id!r}: no episode could be started ({env.result.status}): "
                     f"{env.result.info.get('reason', '')}"
                 )
-            episode = await self._play(env, sampling_params, names)
-        return self._rows(episode, task_id=task_id, arm=arm)
+            episode = await self._play(env, sampling_params, names, skill)
+        return self._rows(episode, task_id=task_id, arm=arm, skill_id=str(kwargs["skill_id"]))
 
-    async def _play(self, env: EnvironmentSession, sampling_params: dict[str, Any], names: tuple) -> Episode:
-        settings, episode = self.settings, Episode()
-        result: StepResult = env.result
+    async def _play(
+        self, env: EnvironmentSession, sampling_params: dict[str, Any], names: tuple, skill: str | None
+    ) -> Episode:
+        settings, result = self.settings, env.result
+        episode = Episode(task=str(result.info["task"]))
         history: list[tuple[str, str]] = []
         request_id = "-".join(map(str, names))
         for turn in range(1, settings.rollout.max_turns + 1):
@@ -133,10 +147,11 @@ class EnvAgentLoop(AgentLoopBase):
                 observation=result.observation,
                 admissible_actions=tuple(info["admissible_actions"]),
                 turn=turn,
+                skill=skill,
                 history=tuple(history[-settings.prompt.history_length :]) if settings.prompt.history_length else (),
             )
             try:
-                prompt = self.prompts.build(view)
+                prompt = self.prompts.build_with_skill(view)
             except PromptTooLongError:
                 if not episode.turns:
                     raise
@@ -164,6 +179,10 @@ class EnvAgentLoop(AgentLoopBase):
                     reward=training_reward(settings.reward, after),
                     server_fields=dict(output.extra_fields),
                     metrics=AgentLoopMetrics(**timing, num_preempted=_number(output.num_preempted)),
+                    action=reply.action,
+                    action_span=action_span(self.tokenizer, output.token_ids) if reply.valid else (0, 0),
+                    skill_shown=prompt.view.skill is not None,
+                    plain_prompt_ids=None if prompt.view.skill is None else self.prompts.tokens(prompt.view.plain),
                 )
             )
             history.append((result.observation, reply.action))
@@ -176,7 +195,7 @@ class EnvAgentLoop(AgentLoopBase):
         episode.category = str(result.info.get("category", ""))
         return episode
 
-    def _rows(self, episode: Episode, *, task_id: str, arm: str) -> list[AgentLoopOutput]:
+    def _rows(self, episode: Episode, *, task_id: str, arm: str, skill_id: str) -> list[AgentLoopOutput]:
         turns = episode.turns
         limit = self.rollout_config.response_length
         # An episode that lost its environment teaches nothing: none of its tokens enters a loss.
@@ -185,10 +204,12 @@ class EnvAgentLoop(AgentLoopBase):
             "task_id": task_id,
             "category": episode.category,
             "arm": arm,
-            "skill_id": "",
+            "skill_id": skill_id,
+            "skill_missing": bool(skill_id) and not all(turn.skill_shown for turn in turns),
             "status": episode.status,
             "success": episode.success,
             "score": episode.score,
+            "task": episode.task,
         }
         reward_extra_info = {
             "acc": float(episode.success),
@@ -217,6 +238,10 @@ class EnvAgentLoop(AgentLoopBase):
                     "valid": turn.valid,
                     "admissible": turn.admissible,
                     "history_dropped": turn.prompt.history_dropped,
+                    "span_start": turn.action_span[0],
+                    "span_end": turn.action_span[1],
+                    "plain_prompt_ids": turn.plain_prompt_ids,
+                    "transcript": episode.transcript if turn is turns[-1] else None,
                 },
             )
             for turn in turns

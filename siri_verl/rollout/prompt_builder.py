@@ -87,6 +87,21 @@ class PromptBuilder:
                 )
             view = replace(view, history=view.history[1:])
 
+    def build_with_skill(self, view: TurnView) -> BuiltPrompt:
+        """As `build`; where the skill block does not fit even without history, the plain prompt of the turn.
+
+        The caller sees it by the result's `view.skill`.
+
+        Raises:
+            PromptTooLongError: the plain prompt does not fit either.
+        """
+        try:
+            return self.build(view)
+        except PromptTooLongError:
+            if view.skill is None:
+                raise
+            return self.build(view.plain)
+
     def first(self, task: str, observation: str, actions: Sequence[str], where: str) -> BuiltPrompt:
         """The first turn's prompt.
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 
 ACTION_OPEN, ACTION_CLOSE = "<action>", "</action>"
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
-_ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
+ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
 _THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
 # CJK ideographs: a reply in another language counts as malformed (GiGPO's reference setting).
 _CJK = re.compile(r"[\u4e00-\u9fff]")
@@ -154,7 +154,7 @@ class ParsedReply:
 
 def parse_reply(text: str) -> ParsedReply:
     """Read the action out of a reply. A malformed reply gives the empty action, which environments treat as a no-op."""
-    match = _ACTION.search(text)
+    match = ACTION.search(text)
     if match is None:
         return ParsedReply("", False, "no_action_tags")
     if _THINK.search(text) is None:

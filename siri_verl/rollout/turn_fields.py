@@ -41,8 +41,14 @@ OPTIONAL: dict[str, object] = {
     "status": "terminated",  # str: why the episode stopped, on every row (siri_verl/rollout/agent_loop.py)
     "success": False,  # bool: of the episode, on every row
     "score": 0.0,  # float: native score of the episode, on every row
+    "skill_missing": False,  # bool: of the episode: its skill block did not fit into some prompt
+    "span_start": 0,  # int: first token of the action in the reply
+    "span_end": 0,  # int: one past its last token
     "history_dropped": 0,  # int: history pairs left out because the prompt was too long
 }
+
+# Beside these, read where they are needed alone: "plain_prompt_ids" (list of int, on rows that show a skill),
+# "transcript" (list of (observation, action), on an episode's last row) and "task" (str).
 
 MISSING_ANCHORS = (
     "algorithm.adv_estimator=gigpo: {count} of {rows} rows state no {field!r} (first: {key}). An agent loop states "

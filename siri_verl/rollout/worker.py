@@ -27,17 +27,37 @@ import ray
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
 import siri_verl.rollout.agent_loop  # noqa: F401  registers the loop
+from siri_verl.core.pairing import PLAIN, SKILL
+
+SKILL_ID, SKILL_TEXT, PLAIN_SESSIONS = "skill_id", "skill_text", "plain_sessions"
+"""Columns of a task that say what its skill arm is shown."""
 
 # AgentLoopWorkerTQ is already a Ray actor class; a subclass needs the class it wraps.
 _PlainWorker = AgentLoopWorkerTQ.__ray_metadata__.modified_class
 
 
 class SiriAgentLoopWorker(_PlainWorker):
-    """Runs the episodes of a batch's tasks; loops overlap in one event loop."""
+    """Rolls out paired groups: the sessions of a task are dealt to a plain and a skill arm and run side by side.
+
+    The driver says per task which skill, if any, is shown and how many sessions stay plain (columns `skill_id`,
+    `skill_text`, `plain_sessions`); without these columns, and in validation, every session is plain.
+    """
 
     async def _run_agent_loop(self, sampling_params: dict[str, Any], trajectory: dict[str, Any], **kwargs: Any):
-        partition = "val" if trajectory["validate"] else "train"
-        return await super()._run_agent_loop(sampling_params, trajectory, partition=partition, **kwargs)
+        shown = str(kwargs.pop(SKILL_ID, "")), str(kwargs.pop(SKILL_TEXT, ""))
+        plain_sessions = int(kwargs.pop(PLAIN_SESSIONS, 0))
+        validate = bool(trajectory["validate"])
+        in_skill_arm = bool(shown[0]) and kwargs["session_id"] >= plain_sessions
+        skill_id, skill_text = shown if in_skill_arm else ("", "")
+        return await super()._run_agent_loop(
+            sampling_params,
+            trajectory,
+            partition="val" if validate else "train",
+            arm=SKILL if in_skill_arm else PLAIN,
+            skill_id=skill_id,
+            skill_text=skill_text,
+            **kwargs,
+        )
 
 
 class SiriAgentLoopManager(AgentLoopManagerTQ):

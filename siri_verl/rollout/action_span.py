@@ -1,0 +1,47 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Which tokens of a reply are its action."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+from siri_verl.rollout.prompts import ACTION
+
+
+def action_span(tokenizer: Any, token_ids: Sequence[int]) -> tuple[int, int]:
+    """The tokens that hold the first action tags and what stands between them.
+
+    Args:
+        tokenizer: the policy's.
+        token_ids: the reply.
+
+    Returns:
+        (first, one past the last); (0, 0) without action tags. A token that holds the tag's edge and other text counts.
+    """
+    ids = list(token_ids)
+
+    def length(count: int) -> int:
+        return len(tokenizer.decode(ids[:count], skip_special_tokens=True))
+
+    match = ACTION.search(tokenizer.decode(ids, skip_special_tokens=True))
+    if match is None:
+        return 0, 0
+    # Text grows with the number of tokens, so the edges are found by bisection: a few decodes, not one per token.
+    counts = range(len(ids) + 1)
+    start = bisect_right(counts, match.start(), key=length) - 1
+    end = bisect_left(counts, match.end(), key=length)
+    return start, end

@@ -1,0 +1,62 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""verl's PPO loss plus the masked distillation term.
+
+    L = L_GiGPO + beta * L_KL + lambda(k) * L_int,    L_int = - sum column * log pi(y | plain prompt)
+
+The column m * w / sum m is computed by the driver (siri_verl/core/internalization.py) and travels with the rows.
+Internalization rows have empty response and loss masks, so that verl's terms and their denominators do not see them;
+policy rows have a column of zeros, so that this term does not see those.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from verl.utils import tensordict_utils as tu
+from verl.utils.metric import AggregationType, Metric
+from verl.workers.utils.losses import ppo_loss
+from verl.workers.utils.padding import no_padding_2_padding
+
+from siri_verl.core.internalization import internalization_loss
+
+WEIGHT_COLUMN = "internalization_weight"
+"""(rows, response_length) jagged float32: m * w / sum m of the row's optimizer step."""
+LAMBDA = "internalization_lambda"
+
+
+def siri_loss(config: Any, model_output: Any, data: Any, dp_group: Any = None) -> tuple[torch.Tensor, dict[str, Any]]:
+    """A loss function for verl's training worker (verl/workers/utils/losses.py); engine-independent.
+
+    Args:
+        config: verl's ActorConfig.
+        model_output: the engine's output with `log_probs`.
+        data: the micro-batch with verl's columns and, where rows are to be internalized, `internalization_weight`.
+        dp_group: passed on.
+
+    Returns:
+        (loss, metrics).
+    """
+    loss, metrics = ppo_loss(config=config, model_output=model_output, data=data, dp_group=dp_group)
+    if WEIGHT_COLUMN not in data.keys():
+        return loss, metrics
+    log_prob = no_padding_2_padding(model_output["log_probs"], data)
+    column = data.select(WEIGHT_COLUMN).to_padded_tensor()[WEIGHT_COLUMN]
+    width = min(column.shape[1], log_prob.shape[1])
+    # The scale of verl's own terms: gradients are averaged over ranks.
+    term = internalization_loss(log_prob[:, :width], column[:, :width].to(log_prob.device), int(data["dp_size"]))
+    weight = float(tu.get_non_tensor_data(data=data, key=LAMBDA, default=0.0))
+    metrics["internalization_loss"] = Metric(value=term.detach(), aggregation=AggregationType.SUM)
+    return loss + weight * term, metrics
