@@ -30,9 +30,9 @@ from verl.utils.profiler import simple_timer
 from siri_verl.config import RewardConfig, siri_config
 from siri_verl.core.seeding import derive_seed
 from siri_verl.envs.server import EnvironmentSession, StepResult
+from siri_verl.rollout.action_span import action_span
 from siri_verl.rollout.environments import environment_pool
 from siri_verl.rollout.prompt_builder import BuiltPrompt, PromptBuilder, PromptTooLongError
-from siri_verl.rollout.action_span import action_span
 from siri_verl.rollout.prompts import TurnView, parse_reply
 from siri_verl.training.step_table import EXCLUDED_STATUSES
 
