@@ -1,0 +1,92 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Before a step's episodes start: which group is shown which skill.
+
+The driver resets each task once, with the seed its sessions will have, to read the task's text (the task type comes
+from what the plain prompt shows, and from nothing else) and to see whether the skill block fits into the first prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from siri_verl.core.seeding import derive_seed
+from siri_verl.rollout.prompt_builder import PromptBuilder, PromptTooLongError
+from siri_verl.rollout.prompts import TurnView
+from siri_verl.skills.skill import Skill
+
+
+@dataclass(frozen=True)
+class PlannedGroup:
+    """One task of a step.
+
+    Attributes:
+        task_id: the task.
+        task_type: from its text.
+        skill: what the skill arm is shown; None: the group is all plain.
+        dropped: the id of a skill that did not fit into the first prompt, "" otherwise; the group is all plain then.
+    """
+
+    task_id: str
+    task_type: str
+    skill: Skill | None
+    dropped: str = ""
+
+
+class GroupPlanner:
+    """Plans groups with an environment of its own.
+
+    Args:
+        env: the run's environment; only reset, never stepped.
+        prompts: renders and measures first prompts.
+        typer: task text -> task type.
+        seed: the run's seed.
+    """
+
+    def __init__(self, env: Any, prompts: PromptBuilder, typer: Callable[[str], str], seed: int):
+        self.env, self.prompts, self.typer, self.seed = env, prompts, typer, seed
+
+    def plan(
+        self, task_ids: Sequence[str], step: int, choose: Callable[[str, str], Skill | None]
+    ) -> list[PlannedGroup]:
+        """Plan a step's groups.
+
+        Args:
+            task_ids: the step's tasks.
+            step: the training step.
+            choose: (task type, task id) -> the skill to show, or None.
+        """
+        return [self._plan_one(task_id, step, choose) for task_id in task_ids]
+
+    def _plan_one(self, task_id: str, step: int, choose: Callable[[str, str], Skill | None]) -> PlannedGroup:
+        # The seed of the sessions' episodes (siri_verl/rollout/agent_loop.py).
+        seed = derive_seed(self.seed, "env", step, task_id)
+        observation, info = self.env.reset(seed=seed, options={"task_id": task_id})
+        task_type = self.typer(str(info["task"]))
+        skill = choose(task_type, task_id)
+        if skill is None:
+            return PlannedGroup(task_id, task_type, None)
+        view = TurnView(
+            task=str(info["task"]),
+            observation=observation,
+            admissible_actions=tuple(info["admissible_actions"]),
+            skill=skill.block,
+        )
+        try:
+            self.prompts.build(view)
+        except PromptTooLongError:
+            return PlannedGroup(task_id, task_type, None, dropped=skill.skill_id)
+        return PlannedGroup(task_id, task_type, skill)

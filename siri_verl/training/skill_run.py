@@ -1,0 +1,216 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What SIRI keeps over a run, beside the policy: the bank, the phase, and what was seen.
+
+The trainer calls, in every step: `plan` (which skill is shown to which group), `learn` (treatment effects into
+evidence and decisions), `select` (which turns are internalized) and `end_step` (the phase may move); and `mine`
+whenever it is due. All of it is deterministic in the run's seed and the episodes, and all of it is in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siri_verl.config import SiriConfig
+from siri_verl.core.gate import advantage_weights, open_rows, self_imitation_rows
+from siri_verl.core.pairing import PLAIN, SKILL, ArmPlan, TreatmentEffect, effect_rows, treatment_effects
+from siri_verl.core.phases import PhaseMachine, PhaseMove
+from siri_verl.core.seeding import derive_seed
+from siri_verl.core.utility import ACTIVE, Decision
+from siri_verl.skills.bank import SkillBank
+from siri_verl.skills.bank_file import load_bank, save_bank
+from siri_verl.skills.retrieval import Retriever
+from siri_verl.skills.skill import Skill
+from siri_verl.training.group_planner import GroupPlanner, PlannedGroup
+from siri_verl.training.step_table import StepTable
+
+logger = logging.getLogger(__name__)
+BANK_FILE = "skills.jsonl"
+
+
+class SkillRun:
+    """SIRI's state over a run.
+
+    Args:
+        settings: the `siri:` block.
+        group_size: sessions per task (rollout.n).
+        norm: how advantages are normalised (`mean` or `mean_std`); sets the scale of the weights.
+        planner: resets tasks and measures first prompts.
+        special_tokens: the tokenizer's, neutralised in bank text.
+    """
+
+    def __init__(
+        self,
+        settings: SiriConfig,
+        group_size: int,
+        norm: str,
+        planner: GroupPlanner,
+        special_tokens: Sequence[str] = (),
+    ):
+        self.settings, self.group_size, self.norm, self.planner = settings, group_size, norm, planner
+        self.special_tokens = tuple(special_tokens)
+        self.bank = SkillBank(settings.bank, settings.utility, self.special_tokens)
+        self.machine = PhaseMachine(settings.phases)
+        self.retriever = Retriever(settings.retrieval, settings.seed)
+        self.task_types: dict[str, str] = {}
+        """Task id -> type, of every task met."""
+        self.effects: dict[Any, TreatmentEffect] = {}
+
+    # ---- a step --------------------------------------------------------------------------------------------------
+
+    @property
+    def arm_plan(self) -> ArmPlan:
+        """How groups are dealt to the arms in the present phase."""
+        return ArmPlan.split(self.group_size, self.settings.arms.share(self.machine.internalizes))
+
+    def plan(self, task_ids: Sequence[str], step: int) -> list[PlannedGroup]:
+        """The step's groups; all plain during warm-up."""
+
+        def choose(task_type: str, task_id: str) -> Skill | None:
+            if not self.machine.pairs_groups:
+                return None
+            return self.retriever.retrieve(self.bank, task_type, step=step, task_id=task_id)
+
+        groups = self.planner.plan(task_ids, step, choose)
+        self.task_types.update({group.task_id: group.task_type for group in groups})
+        for group in groups:
+            if group.dropped:
+                logger.warning("skill %s does not fit into the first prompt of %s", group.dropped, group.task_id)
+        return groups
+
+    def learn(self, table: StepTable, step: int) -> tuple[list[Decision], dict[str, float]]:
+        """Treatment effects of a step's groups, taken into the bank.
+
+        Returns:
+            (decisions taken, metrics).
+        """
+        rows = table.take(np.flatnonzero(table.real))
+        spoiled = ~rows.usable | rows["skill_missing"].astype(bool)
+        self.effects = treatment_effects(
+            rows.group.tolist(),
+            rows.trajectory.tolist(),
+            rows["arm"].tolist(),
+            rows["skill_id"].tolist(),
+            trajectory_returns_of(rows),
+            success_reward=self.settings.reward.success_reward,
+            excluded=spoiled,
+        )
+        task_of = dict(zip(rows.group.tolist(), rows["task_id"].tolist(), strict=True))
+        decisions = self.bank.record_all(self.effects.values(), task_of, step)
+        for decision in decisions:
+            logger.info("step %d: skill %s %s: %s", step, decision.skill_id, decision.after, decision.reason)
+        return decisions, self._effect_metrics(rows)
+
+    def select(self, table: StepTable, advantage: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """The gate's row factors and the weights.
+
+        Args:
+            table: the step's rows.
+            advantage: (rows,) A of each.
+            step: seeds the self-imitation control.
+
+        Returns:
+            (open, weight), both (rows,).
+        """
+        s = self.settings.internalization
+        scale, clip = s.scale_and_clip(self.norm, self.settings.reward.success_reward)
+        weight = advantage_weights(advantage, scale, clip, s)
+        tokens = table["span_end"].astype(int) - table["span_start"].astype(int)
+        plain = table.usable & (table["arm"] == PLAIN) & table.valid
+        if s.source == "self_imitation":
+            target = self.settings.control.self_imitation_tokens
+            seed = derive_seed(self.settings.seed, "self_imitation", step)
+            return self_imitation_rows(plain, advantage, tokens, target, seed), weight
+        shown = table.usable & (table["arm"] == SKILL) & ~table["skill_missing"].astype(bool)
+        delta = effect_rows(table.group.tolist(), self.effects) if self.effects else np.full(len(table), np.nan)
+        active = [bool(i) and self.bank[i].status == ACTIVE for i in table["skill_id"].tolist()]
+        return open_rows(shown, delta, active, s), weight
+
+    def end_step(self, table: StepTable, step: int) -> PhaseMove | None:
+        """Let the phase move after a step; the bank's census decides."""
+        solved = table.usable & (table["arm"] == PLAIN) & table["success"].astype(bool)
+        move = self.machine.end_step(step, table["task_id"][solved].tolist(), self.census())
+        if move is not None:
+            logger.info("step %d: phase %s -> %s: %s", step, move.before, move.after, move.reason)
+        return move
+
+    # ---- what it says --------------------------------------------------------------------------------------------
+
+    def census(self):
+        """The bank in numbers, beside the task types met so far."""
+        return self.bank.census(set(self.task_types.values()))
+
+    def metrics(self) -> dict[str, float]:
+        """Phase and bank."""
+        census = self.census()
+        return {
+            "siri/phase": float(self.machine.index),
+            "siri/phase_steps": float(self.machine.steps),
+            "siri/bank/candidate": float(census.candidate),
+            "siri/bank/active": float(census.active),
+            "siri/bank/retired": float(census.retired),
+            "siri/bank/task_types": float(census.types),
+            "siri/bank/active_types": float(census.active_types),
+        }
+
+    def _effect_metrics(self, rows: StepTable) -> dict[str, float]:
+        deltas = np.array([effect.delta for effect in self.effects.values() if effect.defined])
+        in_arm = rows["arm"] == SKILL
+        metrics = {
+            "siri/skill_row_share": float(in_arm.mean()),
+            "siri/paired_groups": float(len(deltas)),
+            "siri/skill_missing_share": float(rows["skill_missing"].astype(bool).mean()),
+        }
+        success = rows["success"].astype(float)
+        for name, members in (("plain", ~in_arm), ("skill", in_arm)):
+            last = [i for i in rows.last_rows() if members[i]]
+            if last:
+                metrics[f"siri/success_{name}_arm"] = float(success[last].mean())
+        if len(deltas):
+            metrics |= {
+                "siri/delta/mean": float(deltas.mean()),
+                "siri/delta/std": float(deltas.std()),
+                "siri/delta/positive_share": float((deltas > 0).mean()),
+                "siri/delta/min": float(deltas.min()),
+                "siri/delta/max": float(deltas.max()),
+            }
+        return metrics
+
+    # ---- checkpoint ----------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the bank into a checkpoint folder and return the rest of the state."""
+        save_bank(self.bank, folder / BANK_FILE)
+        return {"phases": self.machine.to_dict(), "task_types": self.task_types}
+
+    def load(self, folder: Path, state: dict[str, Any]) -> None:
+        """Read what `save` left."""
+        self.bank = load_bank(folder / BANK_FILE, self.settings.bank, self.settings.utility, self.special_tokens)
+        self.machine = PhaseMachine.from_dict(self.settings.phases, state["phases"])
+        self.task_types = dict(state["task_types"])
+
+
+def trajectory_returns_of(rows: StepTable) -> np.ndarray:
+    """(rows,) R_i of each row's trajectory, undiscounted."""
+    _, codes = np.unique(rows.trajectory.astype(str), return_inverse=True)
+    return np.bincount(codes, weights=rows.reward)[codes]
+
+
+Generate = Callable[[list[str]], list[str]]
+"""Prompts -> answers of the current policy."""
