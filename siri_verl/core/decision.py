@@ -160,6 +160,7 @@ class SkillState:
         status: `candidate`, `active` or `retired`.
         deltas: every Delta so far, in order.
         since: how many of them came before the present status.
+        total: their sum.
         utility: exponential moving average of the deltas, from 0.
         below: updates in a row that left the utility below the retirement threshold.
         test_index: 1, 2, ... in order of first evidence; 0 while untested.
@@ -170,6 +171,7 @@ class SkillState:
     status: str = CANDIDATE
     deltas: list[float] = field(default_factory=list)
     since: int = 0
+    total: float = 0.0
     utility: float = 0.0
     below: int = 0
     test_index: int = 0
@@ -182,11 +184,12 @@ class SkillState:
     @property
     def mean(self) -> float:
         """Mean Delta, NaN without evidence."""
-        return math.fsum(self.deltas) / len(self.deltas) if self.deltas else math.nan
+        return self.total / len(self.deltas) if self.deltas else math.nan
 
     def observe(self, delta: float, settings: UtilitySettings, test_index: int) -> None:
         """Take in one Delta: u <- (1 - alpha) u + alpha Delta."""
         self.test_index = self.test_index or test_index
         self.deltas.append(delta)
+        self.total += delta
         self.utility += settings.ema_alpha * (delta - self.utility)
         self.below = self.below + 1 if self.utility < settings.retire_below else 0

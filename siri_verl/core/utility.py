@@ -38,6 +38,7 @@ the same evidence in the same order gives the same decisions.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from siri_verl.core.confidence import confidence_sequence, log_e_value, log_e_value_below
 from siri_verl.core.decision import (
@@ -175,19 +176,41 @@ class DecisionBook:
         state = self.state(skill_id)
         return state.utility if self.settings.decision == "ema" else self.shrunken_effect(skill_id)
 
+    def best(self, skill_ids: Iterable[str]) -> str:
+        """The skill of highest utility among skills of one task type; the first of equals.
+
+        Raises:
+            ValueError: none is given.
+        """
+        states = self.states
+        if self.settings.decision == "ema":
+            return max(skill_ids, key=lambda skill_id: states[skill_id].utility)
+        ids = list(skill_ids)
+        k, toward = self.settings.shrinkage_groups, self._type_mean(states[ids[0]].task_type) if ids else 0.0
+
+        def effect(skill_id: str) -> float:
+            state = states[skill_id]
+            groups = len(state.deltas) + k
+            return (state.total + k * toward) / groups if groups else toward
+
+        return max(ids, key=effect)
+
     def shrunken_effect(self, skill_id: str) -> float:
         """Mean Delta shrunk toward its task type's mean, that toward the mean of all types, that toward 0.
 
         Each level's mean counts as `shrinkage_groups` groups at the level below.
         """
-        state, k = self.state(skill_id), self.settings.shrinkage_groups
+        state = self.state(skill_id)
+        return self._blend(state.total, len(state.deltas), self._type_mean(state.task_type))
 
-        def blend(total: float, count: int, toward: float) -> float:
-            return (total + k * toward) / (count + k) if count + k > 0 else toward
+    def _type_mean(self, task_type: str) -> float:
+        sums = self._sums.values()
+        every = self._blend(math.fsum(total for total, _ in sums), sum(count for _, count in sums), 0.0)
+        return self._blend(*self._sums.get(task_type, (0.0, 0)), every)
 
-        every = blend(math.fsum(s for s, _ in self._sums.values()), sum(n for _, n in self._sums.values()), 0.0)
-        kind = blend(*self._sums.get(state.task_type, (0.0, 0)), every)
-        return blend(math.fsum(state.deltas), len(state.deltas), kind)
+    def _blend(self, total: float, count: int, toward: float) -> float:
+        k = self.settings.shrinkage_groups
+        return (total + k * toward) / (count + k) if count + k > 0 else toward
 
     def promotion_threshold(self, test_index: int) -> float:
         """log of the e-value a candidate needs now, for the `test_index`-th skill tested."""

@@ -1,0 +1,121 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Which skill a group is shown: by task type, then by utility, with a share of the groups for candidates under test.
+
+An anytime-valid decision at an effect of .2 takes some 20 to 40 groups, so only one or two candidates of a task type
+are under test at a time; the others wait. Every choice derives from run seed, step and task id: a resumed run chooses
+as one that was not stopped.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from dataclasses import dataclass
+
+from siri_verl.core.decision import ACTIVE, CANDIDATE
+from siri_verl.core.seeding import derive_seed
+from siri_verl.skills.bank import SkillBank
+from siri_verl.skills.skill import Skill
+
+
+@dataclass
+class RetrievalSettings:
+    """How the skill of a group is chosen."""
+
+    explore: float = 0.5
+    """Share of a task type's groups that test a candidate when the type has an active skill too. Without one, all
+    do."""
+    testing_per_type: int = 1
+    """Candidates of a task type under test at a time, 1 or 2."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.explore <= 1:
+            raise ValueError(f"siri.retrieval.explore={self.explore!r}: use a share in [0, 1]")
+        if self.testing_per_type not in (1, 2):
+            raise ValueError(
+                f"siri.retrieval.testing_per_type={self.testing_per_type!r}: use 1 or 2; more candidates at a "
+                "time would leave each too few groups to be decided about"
+            )
+
+
+@dataclass(frozen=True)
+class TypePlan:
+    """What is under way for one task type.
+
+    Attributes:
+        task_type: its name.
+        best: the active skill shown, None without one.
+        testing: candidates under test.
+        waiting: how many candidates come after them.
+    """
+
+    task_type: str
+    best: Skill | None
+    testing: tuple[Skill, ...]
+    waiting: int
+
+    def __str__(self) -> str:
+        shown = f"shows {self.best.skill_id}" if self.best else "no active skill"
+        tests = ", ".join(f"{skill.skill_id} ({len(skill.evidence)} groups so far)" for skill in self.testing) or "none"
+        return f"{self.task_type}: {shown}; under test: {tests}; {self.waiting} waiting"
+
+
+class Retriever:
+    """Chooses skills from a bank."""
+
+    def __init__(self, settings: RetrievalSettings, seed: int):
+        self.settings = settings
+        self.seed = seed
+        self._plans: dict[str, TypePlan] = {}
+        self._bank: SkillBank | None = None
+        self._records = -1
+
+    def retrieve(self, bank: SkillBank, task_type: str, *, step: int, task_id: str) -> Skill | None:
+        """The skill to show the skill arm of a task's group, None when no skill fits (the group is then all plain).
+
+        Args:
+            bank: the bank as it stands at the start of the step.
+            task_type: the task's type, read from its text.
+            step: the training step.
+            task_id: the task.
+        """
+        plan = self.plan(bank, task_type)
+        if plan.best is None and not plan.testing:
+            return None
+        rng = random.Random(derive_seed(self.seed, "retrieve", step, task_id))
+        if plan.testing and (plan.best is None or rng.random() < self.settings.explore):
+            return rng.choice(plan.testing)
+        return plan.best
+
+    def plan(self, bank: SkillBank, task_type: str) -> TypePlan:
+        """What is under way for a task type. Computed once per state of the bank."""
+        if self._bank is not bank or self._records != len(bank.lines):
+            self._plans, self._bank, self._records = {}, bank, len(bank.lines)
+        if task_type not in self._plans:
+            active, candidates = bank.of_type(task_type, ACTIVE), bank.of_type(task_type, CANDIDATE)
+            best = bank[bank.book.best(skill.skill_id for skill in active)] if active else None
+            # Tests that have begun are finished first; then comes what was mined most often, then the oldest.
+            begun = [skill for skill in candidates if skill.evidence]
+            fresh = (skill for skill in candidates if not skill.evidence)
+            places = max(self.settings.testing_per_type - len(begun), 0)
+            testing = (*begun, *heapq.nlargest(places, fresh, key=lambda skill: skill.repeats))
+            self._plans[task_type] = TypePlan(task_type, best, testing, len(candidates) - len(testing))
+        return self._plans[task_type]
+
+    def plans(self, bank: SkillBank) -> list[TypePlan]:
+        """The plans of every task type in the bank that has living skills, to be printed."""
+        names = sorted({skill.task_type for skill in bank.skills.values()})
+        plans = [self.plan(bank, name) for name in names]
+        return [plan for plan in plans if plan.best or plan.testing]

@@ -1,0 +1,93 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Text from a model made safe to stand in a prompt.
+
+A skill was sampled from a model: it may hold anything that model can write. Before it enters the bank its control
+tokens of chat templates, its format tags and its invisible characters are neutralised and counted. It is only ever
+concatenated, never formatted.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_GENERIC = re.compile(
+    r"""
+    <\|[^<>\n]{0,80}?\|?>                                  # <|im_start|>, <|eot_id|>, <|endoftext|>
+    | <\s*/?\s*(?:think|action|tool_call|tool_response|tools?|s|bos|eos|pad|unk|mask|sys|user|assistant|system|human|
+        start_of_turn|end_of_turn|begin_of_text|end_of_text|fim_\w{1,20}|reserved_\w{1,40}|unused\d{1,5}|image|audio|
+        video)\s*/?\s*>
+    | <<\s*/?\s*SYS\s*>>
+    | \[\s*/?\s*(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT|PAD|UNK|CLS|SEP|MASK|BOS|EOS)\s*\]
+    | \uff5c | \u2581                                      # the bars and the underscore of some templates
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_ROLE_LINE = re.compile(r"^\s*(?:system|user|assistant|human)\s*:", re.IGNORECASE)
+MAX_PASSES = 20
+
+
+class UnsafeTextError(ValueError):
+    """A text still holds a control token after every pass; it cannot enter a prompt."""
+
+
+@dataclass(frozen=True)
+class CleanText:
+    """A neutralised text on one line, and how many tokens, tags and invisible characters were taken out of it."""
+
+    text: str
+    neutralised: int
+
+
+def neutralise(text: str, special_tokens: Sequence[str] = ()) -> CleanText:
+    """Take control tokens, format tags and invisible characters out of a text, and put it on one line.
+
+    A control token is replaced by a space. Passes repeat until nothing is left, since taking one out can join the
+    halves of another.
+
+    Args:
+        text: what a model wrote.
+        special_tokens: the tokenizer's own special tokens (`tokenizer.all_special_tokens`), matched literally beside
+            the known forms of chat templates.
+
+    Raises:
+        UnsafeTextError: something is left after every pass.
+    """
+    count = 0
+    text = unicodedata.normalize("NFKC", text)
+    visible = []
+    for character in text:
+        # Cc control, Cf format (zero width, direction), Co private, Cs surrogate, Cn unassigned.
+        if unicodedata.category(character).startswith("C") and not character.isspace():
+            count += 1
+        else:
+            visible.append(character)
+    text = "".join(visible)
+    literals = [token for token in special_tokens if token.strip()]
+    for _ in range(MAX_PASSES):
+        before = text
+        for token in literals:
+            count += text.count(token)
+            text = text.replace(token, " ")
+        text, hits = _GENERIC.subn(" ", text)
+        count += hits
+        text, hits = _ROLE_LINE.subn(" ", text)
+        count += hits
+        text = " ".join(text.split())
+        if text == before:
+            return CleanText(text, count)
+    raise UnsafeTextError(f"a control token is left after {MAX_PASSES} passes; the text starts with {text[:40]!r}")

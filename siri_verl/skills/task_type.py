@@ -1,0 +1,151 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Task types: which tasks a skill is tested on and shown for, read from nothing but the text a plain prompt shows.
+
+What an environment knows and the agent does not see (WebShop's category and query, ALFWorld's game file) must not
+decide here: a skill that is retrieved by hidden facts would carry them into the prompt.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from siri_verl.skills.task_type_tables import TABLES
+
+TaskTyper = Callable[[str], str]
+"""Task text -> name of its type."""
+
+OTHER = "other"
+
+_OPENERS = re.compile(
+    r"^(?:(?:hi|hello|please|i\W?m|i am|i|we|you|me|us|to|would|could|can|like|love|want|need|looking|look|for|find|get"
+    r"|buy|finding|buying|show|help|search|searching|shopping|interested|in|purchase|order|some|any|a|an|the|my|our|pair|pack"
+    r"|set|of|kind|new)\b[\s,:]*)+",
+    re.IGNORECASE,
+)
+_BREAK = re.compile(
+    r"[;:.!?()\[\]]|\b(?:with|without|that|which|or|for|in|on|at|from|to|under|below|between|made|has|have|is|are|it|size"
+    r"|colou?r|by|into|using|of|and price|and color|and size)\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[^\W\d_]{3,}")
+
+
+@dataclass
+class TaskTypeSettings:
+    """How a task text becomes a task type."""
+
+    kind: str = "head_noun"
+    """`head_noun`: the thing asked for, by a rule; `regex`: the table below; `single`: one type for all; or a dotted
+    path `package.module:function` to a function from task text to type name."""
+    table: dict[str, str] = field(default_factory=dict)
+    """`regex`: type name -> regular expression, searched for in the task text without regard to case; the first that
+    matches names the type, none gives `other`."""
+
+
+def task_typer(settings: TaskTypeSettings) -> TaskTyper:
+    """The function that names task types, with its answers cached.
+
+    Raises:
+        ValueError: the kind is unknown, a pattern does not compile, or a dotted path leads nowhere.
+    """
+    if settings.kind == "single":
+        return lambda text: "all"
+    if settings.kind == "head_noun":
+        return lru_cache(maxsize=65536)(head_noun)
+    if settings.kind in TABLES:
+        return lru_cache(maxsize=65536)(regex_typer(TABLES[settings.kind]))
+    if settings.kind == "regex":
+        return lru_cache(maxsize=65536)(regex_typer(settings.table))
+    if ":" in settings.kind:
+        return _imported(settings.kind)
+    raise ValueError(
+        f"siri.task_type.kind={settings.kind!r}: use head_noun, {', '.join(TABLES)}, regex, single, or a path "
+        "package.module:function"
+    )
+
+
+def regex_typer(table: Mapping[str, str]) -> TaskTyper:
+    """A typer from a table of type name -> regular expression; earlier entries win.
+
+    Raises:
+        ValueError: the table is empty or a pattern does not compile.
+    """
+    if not table:
+        raise ValueError("siri.task_type.table: empty; kind=regex needs at least one type: regular expression")
+    compiled: list[tuple[str, re.Pattern[str]]] = []
+    for name, pattern in table.items():
+        try:
+            compiled.append((name, re.compile(pattern, re.IGNORECASE)))
+        except re.error as error:
+            raise ValueError(f"siri.task_type.table.{name}={pattern!r}: not a regular expression ({error})") from error
+
+    def typer(text: str) -> str:
+        return next((name for name, pattern in compiled if pattern.search(text)), OTHER)
+
+    return typer
+
+
+def words_table(words: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """A regex table from type name -> words, any of which names the type."""
+    return {name: r"\b(?:" + "|".join(re.escape(word) for word in group) + r")\b" for name, group in words.items()}
+
+
+def head_noun(text: str) -> str:
+    """The thing a request asks for: the last word of its first noun phrase, in the singular.
+
+    A rule without a dictionary: polite openers are skipped, the phrase ends at the first preposition or relative
+    pronoun, and "women's long dresses" is about dress. Texts without such a phrase are of type `other`.
+    """
+    rest = _OPENERS.sub("", text.strip().lower(), count=1)
+    phrase = _BREAK.split(rest, maxsplit=1)[0]
+    words = _WORD.findall(phrase)
+    return singular(words[-1]) if words else OTHER
+
+
+def singular(word: str) -> str:
+    """A plain English singular: shirts -> shirt, dresses -> dress, batteries -> battery."""
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if re.search(r"(?:ss|sh|ch|x|z)es$", word):
+        return word[:-2]
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
+        return word[:-1]
+    return word
+
+
+def _imported(path: str) -> TaskTyper:
+    module, _, name = path.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"siri.task_type.kind={path!r}: cannot be imported ({error})") from error
+    if not callable(function):
+        raise ValueError(f"siri.task_type.kind={path!r}: is a {type(function).__name__}, not a function")
+
+    def typer(text: str) -> str:
+        answer = function(text)
+        if answer is None:
+            return OTHER
+        if not isinstance(answer, str) or not answer:
+            raise ValueError(
+                f"siri.task_type.kind={path!r}: answered {answer!r} for {text[:60]!r}; a type is non-empty text"
+            )
+        return answer
+
+    return typer

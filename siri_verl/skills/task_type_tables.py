@@ -1,0 +1,66 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Tables of task types for the shipped environments: regular expressions over the task text alone."""
+
+from __future__ import annotations
+
+ALFWORLD: dict[str, str] = {
+    "pick_two": r"\btwo\b",
+    "look_at_in_light": r"\b(?:examine|look at)\b.*\b(?:lamp|desklamp|light)\b",
+    "pick_clean": r"\b(?:clean|wash|rinse)",
+    "pick_heat": r"\b(?:heat|hot|warm|microwave)",
+    "pick_cool": r"\b(?:cool|cold|chill)",
+    "pick_and_place": r"\b(?:put|place|move|find)\b",
+}
+"""The six kinds of task, as their texts read; earlier entries win."""
+
+_WEBSHOP_WORDS: dict[str, str] = {
+    "clothing": (
+        "shirt|shorts|pant|jean|dress|skirt|sweater|sweatshirt|hoodie|jacket|coat|blazer|vest|sock|shoe|boot|"
+        "sneaker|sandal|slipper|pump|loafer|clog|oxford|footwear|underwear|bra|legging|tank|polo|henley|blouse|"
+        "tunic|top|swimsuit|bikini|hosiery|activewear|lounge|sleep|suit|tuxedo|overall|jumpsuit|romper|costume|"
+        "hat|cap|scarf|glove|belt|wallet|button down|slip-?on"
+    ),
+    "home": (
+        "table|sofa|couch|chair|stool|desk|bed|bedframe|mattress|headboard|ottoman|cabinet|dresser|nightstand|"
+        "armoire|bookcase|shelf|shelves|rack|lamp|chandelier|sconce|pendant light|light fixture|vanit|rug|curtain|"
+        "blanket|pillow|throw|bedding|duvet|candle|wall art|mirror|window covering|tree|plant|furniture|"
+        "kitchen island|storage|home office|living room"
+    ),
+    "electronics": (
+        "tv|television|camera|lens|lense|phone|iphone|tablet|laptop|computer|desktop|monitor|headphone|earbud|"
+        "headset|speaker|soundbar|subwoofer|amplifier|receiver|projector|charger|cable|adapter|hdmi|usb|bluetooth|"
+        "wireless|router|antenna|battery|batteries|watch band|screen protector|recorder|player|radio|drone|tripod|"
+        "monopod|mount|surveillance|scanner|printer|keyboard|mouse|scope|binocular|telescope|console|vr|"
+        "virtual reality|mac|flash|turntable|vcr"
+    ),
+    "beauty": (
+        "makeup|cosmetic|palette|lipstick|mascara|eyeliner|foundation|concealer|nail|manicure|skin ?care|"
+        "body care|cream|lotion|serum|moisturizer|cleanser|scrub|mask|shampoo|conditioner|hair|wig|beard|shav|"
+        "razor|fragrance|perfume|deodorant|antiperspirant|toothpaste|toothbrush|tooth|teeth|tongue|oral|dental|"
+        "floss|brush|eyelash|sunscreen|massage|refillable container|cotton swab|swab|bath|essential oil|tattoo"
+    ),
+    "food": (
+        "snack|food|chocolate|candy|candies|cookie|cracker|chip|cereal|granola|bar|nut|almond|fruit|vegetable|"
+        "meat|beef|chicken|seafood|fish|cheese|milk|dairy|creamer|beverage|drink|coffee|tea|juice|water|soup|"
+        "sauce|spice|seasoning|salt|sugar|syrup|honey|flour|baking|cake|bread|pasta|noodle|rice|bean|raisin|pea|"
+        "gift basket|grocery|frozen|meal|protein|powder|gluten free|vegan"
+    ),
+}
+
+WEBSHOP: dict[str, str] = {name: rf"\b(?:{words})(?:e?s)?\b" for name, words in _WEBSHOP_WORDS.items()}
+"""Five broad kinds of goods by the words people ask for them with; a request that names none of them is `other`. Broad
+on purpose: a skill needs some 15 to 40 groups of its type before it is decided about."""
+
+TABLES: dict[str, dict[str, str]] = {"alfworld": ALFWORLD, "webshop": WEBSHOP}

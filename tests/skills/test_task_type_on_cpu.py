@@ -1,0 +1,112 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Task types from task texts."""
+
+from __future__ import annotations
+
+import pytest
+
+from siri_verl.skills.task_type import TaskTypeSettings, head_noun, regex_typer, task_typer, words_table
+
+
+@pytest.mark.parametrize(
+    "text, noun",
+    [
+        ("i am looking for women's long sleeve dresses with pockets, and price lower than 50.00 dollars", "dress"),
+        ("Find me easy carry, high quality refillable containers with rose gold", "container"),
+        ("i need a foldable harbor mug for my kitchen , in red and small", "mug"),
+        ("can you find me two AA batteries that last", "battery"),
+        ("I would like to buy a pair of shoes", "shoe"),
+        ("looking for a city lamp in the office section", "lamp"),
+        ("", "other"),
+        ("for in on", "other"),
+        ("12345", "other"),
+    ],
+)
+def test_head_noun(text, noun):
+    assert head_noun(text) == noun
+
+
+@pytest.mark.parametrize(
+    "text, kind",
+    [
+        ("put a clean mug in shelf.", "pick_clean"),
+        ("heat some egg and put it in diningtable.", "pick_heat"),
+        ("cool some bread and put it in countertop.", "pick_cool"),
+        ("put two cd in safe.", "pick_two"),
+        ("examine the alarmclock with the desklamp.", "look_at_in_light"),
+        ("put a vase in coffeetable.", "pick_and_place"),
+    ],
+)
+def test_alfworld_table(text, kind):
+    assert task_typer(TaskTypeSettings(kind="alfworld"))(text) == kind
+
+
+@pytest.mark.parametrize(
+    "text, kind",
+    [
+        ("Find me machine wash men's t-shirts with long sleeve", "clothing"),
+        ("Find me easy install wall sconces for living room", "home"),
+        ("i need a gluten free granola bar", "food"),
+        ("Find me high speed usb cables", "electronics"),
+        ("Find me cruelty free, long lasting makeup palettes", "beauty"),
+        ("something nice", "other"),
+    ],
+)
+def test_webshop_table(text, kind):
+    assert task_typer(TaskTypeSettings(kind="webshop"))(text) == kind
+
+
+def test_own_table_first_match_wins():
+    typer = task_typer(
+        TaskTypeSettings(kind="regex", table=words_table({"garden": ["rake", "hose"], "kitchen": ["mug", "pan"]}))
+    )
+    assert [typer(t) for t in ("a red Mug", "a rake and a mug", "a pantry")] == ["kitchen", "garden", "other"]
+
+
+def test_single_and_own_function():
+    assert task_typer(TaskTypeSettings(kind="single"))("anything") == "all"
+    assert task_typer(TaskTypeSettings(kind="siri_verl.skills.task_type:singular"))("mugs") == "mug"
+
+
+def test_demo_departments_are_read_by_a_function_of_the_text():
+    typer = task_typer(TaskTypeSettings(kind="siri_verl.data.webshop_demo.words:department_of"))
+    assert typer("i need a quiet harbor mug for my kitchen") == "kitchen"
+    assert typer("something for no department") == "other"
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(kind="cluster"), "siri.task_type.kind='cluster': use head_noun"),
+        (dict(kind="regex"), "siri.task_type.table: empty"),
+        (dict(kind="regex", table={"a": "("}), "siri.task_type.table.a='\\('"),
+        (dict(kind="no.such.module:f"), "cannot be imported"),
+        (dict(kind="siri_verl.skills.task_type:nothing"), "cannot be imported"),
+        (dict(kind="siri_verl.skills.task_type:OTHER"), "is a str, not a function"),
+    ],
+)
+def test_bad_settings_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        task_typer(TaskTypeSettings(**options))
+
+
+def test_an_own_function_must_answer_with_a_name():
+    with pytest.raises(ValueError, match="answered 3"):
+        task_typer(TaskTypeSettings(kind="builtins:len"))("abc")
+
+
+def test_an_empty_table_is_refused():
+    with pytest.raises(ValueError, match="empty"):
+        regex_typer({})
