@@ -1,0 +1,65 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The real agent loop around a real environment pool; only the policy is scripted."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import ray
+from scripted_policy import ScriptedPolicy, make_loop, settings
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    # The servers import test environments from this folder.
+    env_vars = {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": env_vars})
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    from siri_verl.data.tiny_model import make_tokenizer
+
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def play(cluster, tokenizer):
+    """`play(script, episodes, **overrides) -> (rows per episode, policy)`: episodes at once, in one event loop."""
+    from siri_verl.rollout import environments
+
+    environments._pools.clear()
+
+    def run(script, episodes=({},), **overrides):
+        config = settings(**overrides)
+        policy = ScriptedPolicy(tokenizer, script)
+
+        async def one(given):
+            # what the dataset, verl's worker and the siri worker pass
+            columns = {"task_id": "toy-coin-shelf-kitchen", "uid": "u", "session_id": 0, "global_steps": 5}
+            columns |= {"partition": "train", "arm": "plain", "skill_id": "", "skill_text": ""}
+            return await make_loop(config, policy, tokenizer).run({"temperature": 1.0}, **{**columns, **given})
+
+        async def all_of_them():
+            return await asyncio.gather(*(one(given) for given in episodes))
+
+        return asyncio.run(asyncio.wait_for(all_of_them(), 120)), policy
+
+    yield run
+    for task in environments._pools.values():
+        asyncio.run(task.result().shutdown())
+    environments._pools.clear()

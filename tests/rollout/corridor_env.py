@@ -1,0 +1,58 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A walk whose observations grow, and which says what tests need to know: its process, its seed, how often it raised.
+Imported by the environment servers under test."""
+
+import os
+
+import gymnasium
+
+from siri_verl.envs.base import TextEnv
+
+STEP = " a further door stands open;"
+
+
+class CorridorEnv(TextEnv):
+    """Actions: `walk`, `stop` (ends the walk, solved), `trip` (the environment raises)."""
+
+    def task_ids(self):
+        return ["long", "longer"]
+
+    def reset(self, *, seed=None, options=None):
+        super(TextEnv, self).reset(seed=seed)
+        self.task, self.seed, self.walked = self._choose_task(options), seed, 0
+        return self._answer(False)
+
+    def step(self, action):
+        if action == "trip":
+            raise ValueError("tripped over the carpet")
+        self.walked += action == "walk"
+        solved = action == "stop"
+        observation, info = self._answer(solved)
+        return observation, float(solved), solved, False, info
+
+    def _answer(self, solved):
+        text = f"pid {os.getpid()} seed {self.seed} walked {self.walked};" + STEP * self.walked
+        return text, {
+            "task": f"walk the {self.task} corridor",
+            "task_id": self.task,
+            "admissible_actions": ["walk", "stop"],
+            "anchor": str(self.walked),
+            "action_admissible": True,
+            "success": solved,
+            "score": float(solved),
+        }
+
+
+gymnasium.register("siri_verl_tests/Corridor-v0", entry_point=CorridorEnv)
