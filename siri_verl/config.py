@@ -27,6 +27,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from siri_verl.core.gate import InternalizationSettings
+from siri_verl.core.phases import PhaseSettings
+from siri_verl.core.utility import UtilitySettings
+from siri_verl.skills.bank import BankSettings
+from siri_verl.skills.mining import MiningSettings
+from siri_verl.skills.retrieval import RetrievalSettings
+from siri_verl.skills.task_type import TaskTypeSettings
+
 
 class ConfigError(ValueError):
     """A setting is wrong. The message names the field, the value and what to do."""
@@ -57,6 +65,8 @@ class GigpoConfig:
     """Subtracted from a malformed reply's row alone."""
     similarity: float | None = None
     """None groups anchors that are equal; a ratio in (0, 1] groups anchors that are at least that similar."""
+    arms: str = "joint"
+    """Statistics over a group's plain and skill arm together (`joint`) or for each arm alone (`separate`)."""
     lone: str = "score"
     """Episode advantage of a group whose statistics have one sample: its raw `score`, or `zero`."""
 
@@ -64,6 +74,7 @@ class GigpoConfig:
         _require(0 <= self.gamma <= 1, "algorithm.gigpo.gamma", self.gamma, "use a value in [0, 1]")
         _one_of("algorithm.gigpo.norm", self.norm, ("mean", "mean_std"))
         _one_of("algorithm.gigpo.episode_stats", self.episode_stats, ("per_step", "per_trajectory"))
+        _one_of("algorithm.gigpo.arms", self.arms, ("joint", "separate"))
         _one_of("algorithm.gigpo.lone", self.lone, ("score", "zero"))
         penalty = self.invalid_penalty
         _require(penalty >= 0, "algorithm.gigpo.invalid_penalty", penalty, "use a value >= 0; it is subtracted")
@@ -158,6 +169,37 @@ class UpdateConfig:
 
 
 @dataclass
+class ArmsConfig:
+    """How a group is dealt to its plain and its skill arm while skills are mined and tested."""
+
+    skill_share: float = 0.5
+    """Share of a group's sessions that see the skill; the rest is plain. Both arms must come out whole."""
+    internalization_skill_share: float | None = None
+    """The same in the internalization phase; null keeps `skill_share`."""
+
+    def share(self, internalizing: bool) -> float:
+        """The share in force."""
+        if internalizing and self.internalization_skill_share is not None:
+            return self.internalization_skill_share
+        return self.skill_share
+
+
+@dataclass
+class ControlConfig:
+    """Controls and ablations that are not a setting of the method itself."""
+
+    skills_in_prompt: bool = False
+    """Show the best active skill in validation too. Validation is then no longer of the plain policy, and says so."""
+    self_imitation_tokens: int = 0
+    """With siri.internalization.source=self_imitation: plain action tokens of positive advantage per update, to be set
+    to what the compared run's gate let through (its siri/internalization/tokens_gated)."""
+
+    def __post_init__(self):
+        tokens = self.self_imitation_tokens
+        _require(tokens >= 0, "siri.control.self_imitation_tokens", tokens, "use a number >= 0")
+
+
+@dataclass
 class SiriConfig:
     """The `siri:` block."""
 
@@ -168,18 +210,42 @@ class SiriConfig:
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     reward: RewardConfig = field(default_factory=RewardConfig)
     update: UpdateConfig = field(default_factory=UpdateConfig)
+    phases: PhaseSettings = field(default_factory=PhaseSettings)
+    arms: ArmsConfig = field(default_factory=ArmsConfig)
+    task_type: TaskTypeSettings = field(default_factory=TaskTypeSettings)
+    bank: BankSettings = field(default_factory=BankSettings)
+    retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+    utility: UtilitySettings = field(default_factory=UtilitySettings)
+    mining: MiningSettings = field(default_factory=MiningSettings)
+    internalization: InternalizationSettings = field(default_factory=InternalizationSettings)
+    control: ControlConfig = field(default_factory=ControlConfig)
 
 
 def _typed(schema: type, given: DictConfig | dict | None, where: str) -> Any:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), given if given is not None else {})
         return OmegaConf.to_object(merged)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         name = f"{where}.{key}" if key else where
         raise ConfigError(
             f"{name}: {str(error).splitlines()[0]} (fields are documented in siri_verl/config.py)"
         ) from error
+
+
+def _advice(siri: Any, key: str) -> str:
+    """What a required setting of a registered environment is, for `environment.kwargs.<setting>`."""
+    from siri_verl.envs.registry import get_environment, known_environments
+
+    block, _, setting = key.rpartition(".")
+    if block != "environment.kwargs" or (name := siri["environment"].get("name")) not in known_environments():
+        return ""
+    advice = get_environment(name).required.get(setting)
+    return f" ({advice})" if advice else ""
 
 
 def siri_config(config: DictConfig) -> SiriConfig:
