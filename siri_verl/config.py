@@ -20,12 +20,14 @@ field documents it.
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from siri_verl.core.gate import InternalizationSettings
 from siri_verl.core.phases import PhaseSettings
@@ -72,12 +74,14 @@ class GigpoConfig:
 
     def __post_init__(self):
         _require(0 <= self.gamma <= 1, "algorithm.gigpo.gamma", self.gamma, "use a value in [0, 1]")
+        weight = self.step_weight
+        _require(0 <= weight < math.inf, "algorithm.gigpo.step_weight", weight, "use a finite value >= 0")
         _one_of("algorithm.gigpo.norm", self.norm, ("mean", "mean_std"))
         _one_of("algorithm.gigpo.episode_stats", self.episode_stats, ("per_step", "per_trajectory"))
         _one_of("algorithm.gigpo.arms", self.arms, ("joint", "separate"))
         _one_of("algorithm.gigpo.lone", self.lone, ("score", "zero"))
         penalty = self.invalid_penalty
-        _require(penalty >= 0, "algorithm.gigpo.invalid_penalty", penalty, "use a value >= 0; it is subtracted")
+        _require(0 <= penalty < math.inf, "algorithm.gigpo.invalid_penalty", penalty, "use a finite value >= 0; it is subtracted")
         similarity = self.similarity
         ok = similarity is None or 0 < similarity <= 1
         _require(ok, "algorithm.gigpo.similarity", similarity, "use null or a ratio in (0, 1]")
@@ -152,7 +156,7 @@ class RewardConfig:
     def __post_init__(self):
         _one_of("siri.reward.kind", self.kind, ("success", "score"))
         reward = self.success_reward
-        _require(reward > 0, "siri.reward.success_reward", reward, "use a value > 0")
+        _require(0 < reward < math.inf, "siri.reward.success_reward", reward, "use a finite value > 0")
 
 
 @dataclass
@@ -222,19 +226,45 @@ class SiriConfig:
 
 
 def _typed(schema: type, given: DictConfig | dict | None, where: str) -> Any:
+    """`given` as an instance of `schema`.
+
+    Raises:
+        ConfigError: see `_explain`.
+    """
+    given = OmegaConf.create({}) if given is None else given
+    _check_blocks(schema, given, where)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), given if given is not None else {})
-        return OmegaConf.to_object(merged)
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), given))
     except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
-        name = f"{where}.{key}" if key else where
-        raise ConfigError(
-            f"{name}: {str(error).splitlines()[0]} (fields are documented in siri_verl/config.py)"
-        ) from error
+        raise ConfigError(_explain(error, given, where)) from error
+
+
+def _check_blocks(schema: Any, given: Any, where: str) -> None:
+    """Blocks are mappings; OmegaConf's own message for one that is not leaves out which."""
+    names = ", ".join(f.name for f in fields(schema)) if is_dataclass(schema) else "name=value pairs"
+    _require(OmegaConf.is_dict(given) or isinstance(given, dict), where, given, f"expected a block with {names}")
+    if not is_dataclass(schema):
+        return
+    for name, kind in get_type_hints(schema).items():
+        if (is_dataclass(kind) or get_origin(kind) is dict) and given.get(name) is not None:
+            _check_blocks(kind, given[name], f"{where}.{name}")
+
+
+def _explain(error: OmegaConfBaseException, given: Any, where: str) -> str:
+    """What OmegaConf objects to: the field's full name, its value, what it should be."""
+    key, text = error.full_key or "", str(error).splitlines()[0]
+    name = f"{where}.{key}" if key else where
+    if isinstance(error, ConfigKeyError) and is_dataclass(error.object_type):
+        known = [f.name for f in fields(error.object_type)]
+        close = difflib.get_close_matches(str(error.key), known, 1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{name}: no such setting; {hint}{name.rpartition('.')[0]} has {', '.join(known)} (siri_verl/config.py)"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{name}=???: has no default; give it a value, for example on the command line{_advice(given, key)}"
+    value = OmegaConf.to_container(OmegaConf.create(given), resolve=False)
+    for part in key.split(".") if key else ():
+        value = value.get(part) if isinstance(value, dict) else None
+    return f"{name}={value!r}: {text} (siri_verl/config.py says what it means)"
 
 
 def _advice(siri: Any, key: str) -> str:
