@@ -81,7 +81,7 @@ class GigpoConfig:
         _one_of("algorithm.gigpo.arms", self.arms, ("joint", "separate"))
         _one_of("algorithm.gigpo.lone", self.lone, ("score", "zero"))
         penalty = self.invalid_penalty
-        _require(0 <= penalty < math.inf, "algorithm.gigpo.invalid_penalty", penalty, "use a finite value >= 0; it is subtracted")
+        _require(0 <= penalty < math.inf, "algorithm.gigpo.invalid_penalty", penalty, "use a finite value >= 0")
         similarity = self.similarity
         ok = similarity is None or 0 < similarity <= 1
         _require(ok, "algorithm.gigpo.similarity", similarity, "use null or a ratio in (0, 1]")
