@@ -31,6 +31,7 @@ from siri_verl.core.phases import Census
 from siri_verl.core.utility import DecisionBook
 from siri_verl.skills.sanitize import UnsafeTextError, neutralise
 from siri_verl.skills.skill import Evidence, Provenance, Skill, normalised, overlap, word_set
+from siri_verl.skills.text import skill_block
 
 
 @dataclass
@@ -112,21 +113,21 @@ class SkillBank:
             raise KeyError(f"bank: no skill {skill_id!r} among {len(self.skills)}")
         return self.skills[skill_id]
 
-    def add(self, condition: str, strategy: str, task_type: str, provenance: Provenance) -> Entry:
+    def add(self, condition: str, strategy: str, task_type: str, provenance: Provenance, *, control: str = "") -> Entry:
         """Offer a skill: neutralise its text, turn it away if it breaks a cap or repeats another, else enter it as a
         candidate."""
         try:
-            parts = [neutralise(text, self.special_tokens) for text in (condition, strategy)]
+            parts = [neutralise(text, self.special_tokens) for text in (condition, strategy, control)]
         except UnsafeTextError:
             return Entry(None, "unsafe", neutralised=1)
         count = sum(part.neutralised for part in parts)
-        condition, strategy = parts[0].text, parts[1].text
+        condition, strategy, control = (part.text for part in parts)
         problem, twin = self._problem(condition, strategy, task_type)
         if twin:
             self.repeat(twin, provenance)
         if problem:
             return Entry(None, problem, twin, count)
-        skill = Skill(f"s{len(self.skills) + 1:04d}", condition, strategy, task_type, provenance, count)
+        skill = Skill(f"s{len(self.skills) + 1:04d}", condition, strategy, task_type, provenance, count, control)
         self.enter(skill)
         return Entry(skill, neutralised=count)
 
@@ -199,9 +200,9 @@ class SkillBank:
         with its condition, as the skill section writes it.
         """
         for skill in self.skills.values():
-            text = skill.strategy if len(skill.strategy) >= 20 else skill.block
-            if text in prompt:
-                return skill.skill_id
+            for text in (skill.strategy, skill.control):
+                if text and (text if len(text) >= 20 else skill_block(skill.condition, text)) in prompt:
+                    return skill.skill_id
         return ""
 
     def enter(self, skill: Skill) -> None:
@@ -224,6 +225,7 @@ class SkillBank:
             strategy=skill.strategy,
             **asdict(skill.provenance),
             neutralised=skill.neutralised,
+            control=skill.control,
         )
 
     def replay_evidence(self, skill_id: str, evidence: Evidence) -> None:

@@ -41,12 +41,10 @@ BANK_VERSION = 1
 CONSISTENT = 1e-6
 """Delta and the arms' means may differ by rounding, not by more."""
 _PROVENANCE = tuple(f.name for f in fields(Provenance))
-_SKILL = ("id", "task_type", "condition", "strategy", *_PROVENANCE, "neutralised")
+_SKILL = ("id", "task_type", "condition", "strategy", *_PROVENANCE, "neutralised", "control")
 _EVIDENCE = ("id", *(f.name for f in fields(Evidence)))
 _DECISION = ("id", *(f.name for f in fields(Decision) if f.name != "skill_id"))
-_TEXT = frozenset(
-    {"id", "task_type", "condition", "strategy", "task_id", "trajectory", "miner", "before", "after", "rule", "reason"}
-)
+_TEXT = frozenset("id task_type condition strategy control task_id trajectory miner before after rule reason".split())
 _WHOLE = frozenset({"step", "neutralised", "skill_n", "plain_n", "groups"})
 _MAYBE = frozenset({"e_value", "e_threshold"})
 
@@ -168,25 +166,29 @@ def _read_skill(bank: SkillBank, record: dict[str, Any]) -> None:
     given = _fields(record, _SKILL)
     if given["id"] in bank.skills:
         raise ValueError(f"skill {given['id']!r} occurs twice")
+    s = bank.settings
     clean = {}
-    for name, limit in (
-        ("condition", bank.settings.max_condition_chars),
-        ("strategy", bank.settings.max_strategy_chars),
-    ):
+    for name, limit in (("condition", s.max_condition_chars), ("strategy", s.max_strategy_chars), ("control", 10**6)):
         try:
             safe = neutralise(given[name], bank.special_tokens)
         except UnsafeTextError as error:
             raise ValueError(f"skill {given['id']!r}: {name}: {error}") from error
         given["neutralised"] += safe.neutralised
         clean[name] = safe.text
-        if not safe.text:
+        if not safe.text and name != "control":
             raise ValueError(f"skill {given['id']!r}: {name} is empty")
         if len(safe.text) > limit:
             raise ValueError(f"skill {given['id']!r}: {name} has {len(safe.text)} characters, the cap is {limit}")
-    provenance = Provenance(**{name: given[name] for name in _PROVENANCE})
-    bank.enter(
-        Skill(given["id"], clean["condition"], clean["strategy"], given["task_type"], provenance, given["neutralised"])
+    skill = Skill(
+        skill_id=given["id"],
+        task_type=given["task_type"],
+        provenance=Provenance(**{name: given[name] for name in _PROVENANCE}),
+        neutralised=given["neutralised"],
+        condition=clean["condition"],
+        strategy=clean["strategy"],
+        control=clean["control"],
     )
+    bank.enter(skill)
 
 
 def _read_repeat(bank: SkillBank, record: dict[str, Any]) -> None:

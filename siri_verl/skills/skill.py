@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from siri_verl.core.decision import CANDIDATE, Decision
+from siri_verl.core.decision import ACTIVE, CANDIDATE, Decision
 from siri_verl.skills.text import skill_block
 
 _WORD = re.compile(r"[^\W_]+")
@@ -75,6 +75,8 @@ class Skill:
         task_type: the type of tasks it is shown for and tested on.
         provenance: where it came from.
         neutralised: control tokens taken out of its text.
+        control: a random summary of the source trajectory that stands in the strategy's place once the skill is
+            active; "" outside that control run.
         repeats: how often it was mined again.
         status: `candidate`, `active` or `retired`.
         evidence: every group it was shown in, in order.
@@ -87,6 +89,7 @@ class Skill:
     task_type: str
     provenance: Provenance
     neutralised: int = 0
+    control: str = ""
     repeats: int = 0
     status: str = CANDIDATE
     evidence: list[Evidence] = field(default_factory=list)
@@ -95,7 +98,8 @@ class Skill:
     @property
     def block(self) -> str:
         """The text of the prompt's skill section."""
-        return skill_block(self.condition, self.strategy)
+        replaced = self.control and self.status == ACTIVE
+        return skill_block(self.condition, self.control if replaced else self.strategy)
 
     @property
     def words(self) -> frozenset[str]:

@@ -1,0 +1,191 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Mining: the policy turns its own plain successes into skills.
+
+Every `every` iterations a snapshot of the policy is asked, with a documented prompt
+(`siri_verl.skills.mining_prompt`), to state the procedure behind some of its recent successful plain trajectories.
+Answers are parsed strictly; malformed ones, ones that quote the source task, and repeats are turned away and counted.
+
+`Miner.requests` and `Miner.absorb` are the two halves around the request, for a caller whose generation is
+asynchronous; `Miner.mine` is both with any `generate(prompts) -> texts`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from siri_verl.core.decision import ACTIVE, CANDIDATE
+from siri_verl.core.seeding import derive_seed
+from siri_verl.skills.bank import Entry, SkillBank
+from siri_verl.skills.control import random_summary
+from siri_verl.skills.episodes import Episode, SuccessPool
+from siri_verl.skills.leaks import find_leak
+from siri_verl.skills.mining_prompt import MINING_TEMPLATES, parse_mined_skill, render_mining_prompt
+from siri_verl.skills.skill import Provenance
+
+Generate = Callable[[Sequence[str]], Sequence[str]]
+"""Prompts (user messages) -> one answer each."""
+
+
+@dataclass
+class MiningSettings:
+    """When and what is mined."""
+
+    every: int = 5
+    """I_mine: iterations between two rounds."""
+    requests: int = 8
+    """Trajectories a round asks about at most."""
+    per_type: int = 4
+    """Recent plain successes kept per task type to choose from."""
+    max_tokens: int = 192
+    """Longest answer."""
+    template: str = "full"
+    """Mining prompt: `full` for instruction-tuned models, `compact` for the small CPU model."""
+    random_skills: bool = False
+    """Control: once a skill is active, a random summary of its source trajectory is shown in its place."""
+
+    def __post_init__(self) -> None:
+        for name in ("every", "requests", "per_type", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"siri.mining.{name}={getattr(self, name)!r}: use at least 1")
+        if self.template not in MINING_TEMPLATES:
+            raise ValueError(f"siri.mining.template={self.template!r}: use one of {', '.join(MINING_TEMPLATES)}")
+
+
+@dataclass(frozen=True)
+class MiningRequest:
+    """One question: the prompt, and the episode it is about."""
+
+    prompt: str
+    episode: Episode
+
+
+@dataclass
+class MiningReport:
+    """What a round brought.
+
+    Attributes:
+        step: the training step.
+        requests: answers asked for.
+        entered: ids of the new skills.
+        problems: reason -> how many answers were turned away for it: the parser's problems, `leak`, and the bank's.
+        leaks: what the rejected answers quoted.
+        neutralised: control tokens taken out of answers.
+    """
+
+    step: int
+    requests: int = 0
+    entered: list[str] = field(default_factory=list)
+    problems: Counter[str] = field(default_factory=Counter)
+    leaks: list[str] = field(default_factory=list)
+    neutralised: int = 0
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers for the log."""
+        turned_away = {f"turned_away/{name}": float(count) for name, count in sorted(self.problems.items())}
+        counts = {"requests": self.requests, "entered": len(self.entered), "neutralised": self.neutralised}
+        return {name: float(count) for name, count in counts.items()} | turned_away
+
+
+class Miner:
+    """Asks for skills and enters them into a bank."""
+
+    def __init__(self, settings: MiningSettings, seed: int, miner: str = "policy"):
+        """
+        Args:
+            settings: when and what.
+            seed: the run's seed; every choice derives from it and the step.
+            miner: who answers, for the skills' provenance: `policy` or an endpoint's model name.
+        """
+        self.settings = settings
+        self.seed = seed
+        self.miner = miner
+
+    def due(self, step: int) -> bool:
+        """Whether a round takes place at a step (counted from 1)."""
+        return step % self.settings.every == 0
+
+    def requests(self, pool: SuccessPool, bank: SkillBank, step: int) -> list[MiningRequest]:
+        """The questions of a round; their episodes leave the pool.
+
+        Task types take turns, those without an active skill first, then those with fewer candidates; types whose
+        candidates are at the bank's cap are passed over. Within a type, tasks come in a seeded random order, one
+        episode per task.
+        """
+        rng = random.Random(derive_seed(self.seed, "mine", step))
+        template = MINING_TEMPLATES[self.settings.template]
+        queues: list[tuple[tuple[bool, int, str], list[Episode]]] = []
+        for name in pool.types():
+            waiting = len(bank.of_type(name, CANDIDATE))
+            if waiting < bank.settings.max_candidates_per_type:
+                by_task = {episode.task_id: episode for episode in pool.of_type(name)}
+                episodes = list(by_task.values())
+                rng.shuffle(episodes)
+                queues.append(((bool(bank.of_type(name, ACTIVE)), waiting, name), episodes))
+        queues.sort(key=lambda entry: entry[0])
+        chosen: list[Episode] = []
+        while len(chosen) < self.settings.requests and any(episodes for _, episodes in queues):
+            for _, episodes in queues:
+                if episodes and len(chosen) < self.settings.requests:
+                    chosen.append(episodes.pop())
+        pool.remove(chosen)
+        return [MiningRequest(render_mining_prompt(e.task, e.turns, template), e) for e in chosen]
+
+    def absorb(
+        self, requests: Sequence[MiningRequest], answers: Sequence[str], bank: SkillBank, step: int
+    ) -> MiningReport:
+        """Read the answers and enter what can be used.
+
+        Raises:
+            ValueError: there is not one answer per request.
+        """
+        if len(answers) != len(requests):
+            raise ValueError(
+                f"mining: {len(answers)} answers to {len(requests)} requests; generate returns one text per prompt"
+            )
+        report = MiningReport(step, requests=len(requests))
+        for request, answer in zip(requests, answers, strict=True):
+            entry = self._enter(request.episode, answer, bank, step, report)
+            if entry is not None:
+                report.neutralised += entry.neutralised
+                if entry.skill is None:
+                    report.problems[entry.problem] += 1
+                else:
+                    report.entered.append(entry.skill.skill_id)
+        return report
+
+    def mine(self, pool: SuccessPool, bank: SkillBank, step: int, generate: Generate) -> MiningReport:
+        """One round: choose, ask, read, enter."""
+        requests = self.requests(pool, bank, step)
+        answers = generate([request.prompt for request in requests]) if requests else []
+        return self.absorb(requests, answers, bank, step)
+
+    def _enter(self, episode: Episode, answer: str, bank: SkillBank, step: int, report: MiningReport) -> Entry | None:
+        mined = parse_mined_skill(answer)
+        if mined.problem is not None:
+            report.problems[mined.problem] += 1
+            return None
+        leak = find_leak(f"{mined.condition} {mined.strategy}", episode)
+        if leak:
+            report.problems["leak"] += 1
+            report.leaks.append(leak)
+            return None
+        control = ""
+        if self.settings.random_skills:
+            control = random_summary(episode, derive_seed(self.seed, "random_summary", step, episode.trajectory))
+        source = Provenance(episode.task_id, episode.trajectory, step, self.miner)
+        return bank.add(mined.condition, mined.strategy, episode.task_type, source, control=control)

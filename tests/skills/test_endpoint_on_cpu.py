@@ -1,0 +1,129 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The endpoint client against a real HTTP server in this process."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from siri_verl.skills.endpoint import EndpointError, EndpointSettings, EndpointWriter
+
+
+class Server:
+    """Answers each prompt with itself in capitals, after the refusals it was given."""
+
+    def __init__(self):
+        self.requests, self.refusals, self.raw = [], [], None
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.requests.append((self.path, self.headers.get("Authorization"), body))
+                status = outer.refusals.pop(0) if outer.refusals else 200
+                text = body["messages"][0]["content"].upper()
+                answer = outer.raw or json.dumps({"choices": [{"message": {"content": text}}]}).encode()
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(answer if status == 200 else b"try later")
+
+            def log_message(self, *args):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.http.server_port}/v1/"
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.http.shutdown()
+    server.http.server_close()
+
+
+def writer(server, **changes):
+    return EndpointWriter(EndpointSettings(base_url=server.url, model="m", **changes), wait=0.01)
+
+
+def test_answers_come_in_order_of_the_prompts(server):
+    prompts = [f"prompt {i}" for i in range(12)]
+    assert writer(server, temperature=0.5, max_tokens=9)(prompts) == [p.upper() for p in prompts]
+    path, _, body = server.requests[0]
+    assert path == "/v1/chat/completions"
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0.5, 9)
+
+
+def test_the_key_is_read_from_the_environment(server, monkeypatch):
+    monkeypatch.setenv("MINER_KEY", "abc")
+    writer(server, api_key_env="MINER_KEY")(["x"])
+    assert server.requests[-1][1] == "Bearer abc"
+    monkeypatch.delenv("MINER_KEY")
+    writer(server, api_key_env="MINER_KEY")(["x"])
+    assert server.requests[-1][1] is None
+
+
+def test_load_and_server_faults_are_tried_again(server):
+    server.refusals = [429, 503]
+    assert writer(server)(["x"]) == ["X"] and len(server.requests) == 3
+
+
+def test_a_lasting_fault_is_named(server):
+    server.refusals = [500] * 9
+    with pytest.raises(EndpointError, match=r"chat/completions: status 500: try later \(after 3 attempts\)"):
+        writer(server, retries=2)(["x"])
+
+
+def test_a_refusal_is_not_tried_again(server):
+    server.refusals = [401]
+    with pytest.raises(EndpointError, match="status 401"):
+        writer(server)(["x"])
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("raw", [b"hello", b"{}", b'{"choices": []}', b'{"choices": [{"message": {"content": null}}]}'])
+def test_answers_without_text_are_named(server, raw):
+    server.raw = raw
+    with pytest.raises(EndpointError, match="not a chat completion|expected text"):
+        writer(server)(["x"])
+
+
+def test_nobody_listens():
+    settings = EndpointSettings(base_url="http://127.0.0.1:9", model="m", retries=0, timeout=2)
+    with pytest.raises(EndpointError, match="127.0.0.1:9/chat/completions: .*after 1 attempts"):
+        EndpointWriter(settings)(["x"])
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(base_url="localhost:8000", model="m"), "base_url='localhost:8000'"),
+        (dict(base_url="http://x"), "model=''"),
+        (dict(max_tokens=0), "max_tokens=0"),
+        (dict(retries=-1), "retries=-1"),
+    ],
+)
+def test_bad_settings_are_named(options, message):
+    with pytest.raises(ValueError, match=f"siri.mining_endpoint.{message}"):
+        EndpointSettings(**options)
+
+
+def test_an_address_is_needed():
+    with pytest.raises(ValueError, match="base_url=''"):
+        EndpointWriter(EndpointSettings())
