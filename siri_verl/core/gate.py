@@ -39,8 +39,10 @@ class InternalizationSettings:
     """c: largest weight. None: 1 under norm=mean, 2 under mean_std."""
     span: str = "action"
     """Which tokens of a reply are learned: `action` (the action tags and what they hold) or `response` (all)."""
-    context: str = "no_think"
-    """Whether the skill run's own think text stands before the action when it is rescored: `no_think` or `think`."""
+    context: str = "think"
+    """`think`: the skill run's own think text stands, unlearned, before the action when it is rescored, as it did when
+    it was sampled. `no_think`: the action comes right after the prompt, where a policy that always thinks first never
+    acts."""
     normalise: str = "gated"
     """Denominator: `gated` tokens, or `all_tokens` of the span in the update, so that few gated tokens weigh
     little."""

@@ -21,13 +21,18 @@ does.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import ray
+from tensordict import TensorDict
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
+from verl.utils import tensordict_utils as tu
 
 import siri_verl.rollout.agent_loop  # noqa: F401  registers the loop
 from siri_verl.core.pairing import PLAIN, SKILL
+from siri_verl.skills.skill import Skill
 
 SKILL_ID, SKILL_TEXT, PLAIN_SESSIONS = "skill_id", "skill_text", "plain_sessions"
 """Columns of a task that say what its skill arm is shown."""
@@ -60,9 +65,34 @@ class SiriAgentLoopWorker(_PlainWorker):
         )
 
 
+def add_columns(batch: TensorDict, skills: Sequence[Skill | None], plain_sessions: int) -> None:
+    """Say in a batch of tasks which skill each task's skill arm is shown; None: the group is all plain.
+
+    Args:
+        batch: one row per task, about to be dispatched.
+        skills: (tasks,) the skill of each.
+        plain_sessions: sessions 0 .. plain_sessions - 1 stay plain.
+    """
+    columns = {
+        SKILL_ID: [skill.skill_id if skill else "" for skill in skills],
+        SKILL_TEXT: [skill.block if skill else "" for skill in skills],
+        PLAIN_SESSIONS: [plain_sessions] * len(skills),
+    }
+    batch.update(tu.get_tensordict({name: np.array(v, dtype=object) for name, v in columns.items()}))
+
+
 class SiriAgentLoopManager(AgentLoopManagerTQ):
     """verl's manager over `SiriAgentLoopWorker` actors."""
+
+    validation_skills: Callable[[list[str]], list[Skill | None]] | None = None
+    """Set by the trainer for the control that keeps skills in validation prompts: task ids -> the skill of each."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.agent_loop_workers_class = ray.remote(SiriAgentLoopWorker)
+
+    def generate_sequences(self, prompts: TensorDict) -> None:
+        """Dispatch a batch of tasks to the workers (verl/trainer/ppo/v1/agent_loop_tq.py)."""
+        if "validate" in prompts and self.validation_skills is not None:
+            add_columns(prompts, self.validation_skills([str(task) for task in prompts["task_id"]]), plain_sessions=0)
+        super().generate_sequences(prompts)

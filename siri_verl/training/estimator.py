@@ -33,15 +33,19 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from siri_verl.config import ConfigError, gigpo_config
 from siri_verl.core.gigpo import GigpoAdvantages, gigpo_advantages
+from siri_verl.core.pairing import advantage_groups
 
 if TYPE_CHECKING:
     from siri_verl.training.step_table import StepTable
 
 TOKEN_LEVEL = ("gae",)
+WEIGHING_ESTIMATORS = ("gigpo", "grpo")
+"""Estimators whose advantages can weigh internalized turns."""
 ONE_ROW_PER_TRAJECTORY = (
     "grpo",
     "rloo",
@@ -87,7 +91,7 @@ def table_advantages(table: StepTable, algorithm: Any) -> GigpoAdvantages:
     """GiGPO advantages of a table's rows; rows of excluded episodes and padding hold 0."""
     settings = gigpo_config(algorithm)
     return gigpo_advantages(
-        table.group,
+        advantage_groups(table.group.tolist(), table["arm"].tolist(), settings.arms),
         table.trajectory,
         table.turn,
         table.anchor,
@@ -101,6 +105,25 @@ def table_advantages(table: StepTable, algorithm: Any) -> GigpoAdvantages:
         similarity=settings.similarity,
         lone=settings.lone,  # type: ignore[arg-type]
         padding=~table.usable,
+    )
+
+
+def weighting_advantages(table: StepTable, algorithm: Any) -> np.ndarray:
+    """(rows,) the advantages that weigh internalized turns: the estimator's own, known before any log-prob pass.
+
+    Raises:
+        ConfigError: the estimator is neither gigpo nor grpo.
+    """
+    name = algorithm.adv_estimator
+    if name == "gigpo":
+        return table_advantages(table, algorithm).total
+    if name == "grpo":
+        norm = "mean_std" if algorithm.get("norm_adv_by_std_in_grpo", True) else "mean"
+        per_trajectory = {"norm": norm, "step_weight": 0.0, "episode_stats": "per_trajectory", "invalid_penalty": 0.0}
+        return table_advantages(table, {"gigpo": per_trajectory}).total
+    raise ConfigError(
+        f"algorithm.adv_estimator={name!r}: internalization weighs turns by the advantages of gigpo or grpo; use one "
+        "of them, or leave internalization out with siri.phases.skip=[internalization]"
     )
 
 

@@ -35,6 +35,8 @@ from siri_verl.core.seeding import derive_seed
 from siri_verl.core.utility import ACTIVE, Decision
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import load_bank, save_bank
+from siri_verl.skills.episodes import Episode, SuccessPool
+from siri_verl.skills.mining import Miner, MiningReport
 from siri_verl.skills.retrieval import Retriever
 from siri_verl.skills.skill import Skill
 from siri_verl.training.group_planner import GroupPlanner, PlannedGroup
@@ -68,6 +70,10 @@ class SkillRun:
         self.bank = SkillBank(settings.bank, settings.utility, self.special_tokens)
         self.machine = PhaseMachine(settings.phases)
         self.retriever = Retriever(settings.retrieval, settings.seed)
+        self.miner = Miner(settings.mining, settings.seed)
+        self.pool = SuccessPool(settings.mining.per_type)
+        self.mined = 0
+        """Rounds of mining so far."""
         self.task_types: dict[str, str] = {}
         """Task id -> type, of every task met."""
         self.effects: dict[Any, TreatmentEffect] = {}
@@ -78,6 +84,22 @@ class SkillRun:
     def arm_plan(self) -> ArmPlan:
         """How groups are dealt to the arms in the present phase."""
         return ArmPlan.split(self.group_size, self.settings.arms.share(self.machine.internalizes))
+
+    def mining_due(self, step: int) -> bool:
+        """Whether skills are to be mined before this step: at once when pairing begins, then every I_mine steps."""
+        if not self.machine.pairs_groups or self.settings.internalization.source != "skill":
+            return False
+        return self.mined == 0 or self.miner.due(step)
+
+    def mine(self, generate: Generate, step: int) -> MiningReport:
+        """One round: ask the policy about its own recent plain successes and enter what can be used."""
+        self.mined += 1
+        report = self.miner.mine(self.pool, self.bank, step, generate)
+        turned_away = dict(report.problems)
+        logger.info("step %d: mined %s, turned away %s", step, report.entered or "nothing", turned_away or "nothing")
+        for plan in self.retriever.plans(self.bank):
+            logger.info("step %d: plan for %s", step, plan)
+        return report
 
     def plan(self, task_ids: Sequence[str], step: int) -> list[PlannedGroup]:
         """The step's groups; all plain during warm-up."""
@@ -93,6 +115,18 @@ class SkillRun:
             if group.dropped:
                 logger.warning("skill %s does not fit into the first prompt of %s", group.dropped, group.task_id)
         return groups
+
+    def validation_skills(self, task_ids: list[str]) -> list[Skill | None]:
+        """The best active skill of each task's type (control: skills kept in the prompt)."""
+
+        def best(task_type: str, task_id: str) -> Skill | None:
+            return self.retriever.plan(self.bank, task_type).best
+
+        return [group.skill for group in self.planner.plan(task_ids, 0, best)]
+
+    def next_lambda(self) -> float:
+        """Count one update of the internalization phase and return its lambda."""
+        return self.settings.internalization.lambda_at(self.machine.next_update())
 
     def learn(self, table: StepTable, step: int) -> tuple[list[Decision], dict[str, float]]:
         """Treatment effects of a step's groups, taken into the bank.
@@ -141,6 +175,34 @@ class SkillRun:
         delta = effect_rows(table.group.tolist(), self.effects) if self.effects else np.full(len(table), np.nan)
         active = [bool(i) and self.bank[i].status == ACTIVE for i in table["skill_id"].tolist()]
         return open_rows(shown, delta, active, s), weight
+
+    def remember(self, table: StepTable, transcripts: dict[str, tuple[str, list]], step: int) -> None:
+        """Keep the plain successes of a step for mining.
+
+        Args:
+            table: the step's rows, in canonical order.
+            transcripts: trajectory -> (task text, [(observation, action), ...]).
+            step: the training step.
+        """
+        episodes = []
+        for i in table.last_rows():
+            task_id, name = str(table["task_id"][i]), str(table.trajectory[i])
+            task, turns = transcripts[name]
+            # Row keys hold random ids; a name made of step, task and session is the same in every run.
+            session = name.rsplit("_", 1)[1]
+            episodes.append(
+                Episode(
+                    task_id=task_id,
+                    task=task,
+                    task_type=self.task_types[task_id],
+                    trajectory=f"{step}/{task_id}/{session}",
+                    step=step,
+                    turns=tuple((str(o), str(a)) for o, a in turns),
+                    success=bool(table["success"][i]) and bool(table.usable[i]),
+                    arm=str(table["arm"][i]),
+                )
+            )
+        self.pool.add(episodes)
 
     def end_step(self, table: StepTable, step: int) -> PhaseMove | None:
         """Let the phase move after a step; the bank's census decides."""
@@ -197,13 +259,20 @@ class SkillRun:
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the bank into a checkpoint folder and return the rest of the state."""
         save_bank(self.bank, folder / BANK_FILE)
-        return {"phases": self.machine.to_dict(), "task_types": self.task_types}
+        return {
+            "phases": self.machine.to_dict(),
+            "task_types": self.task_types,
+            "pool": self.pool.to_dict(),
+            "mined": self.mined,
+        }
 
     def load(self, folder: Path, state: dict[str, Any]) -> None:
         """Read what `save` left."""
         self.bank = load_bank(folder / BANK_FILE, self.settings.bank, self.settings.utility, self.special_tokens)
         self.machine = PhaseMachine.from_dict(self.settings.phases, state["phases"])
         self.task_types = dict(state["task_types"])
+        self.pool = SuccessPool.from_dict(self.settings.mining.per_type, state["pool"])
+        self.mined = int(state["mined"])
 
 
 def trajectory_returns_of(rows: StepTable) -> np.ndarray:

@@ -57,6 +57,8 @@ class StepTable:
     reward: np.ndarray
     valid: np.ndarray
     columns: dict[str, np.ndarray]
+    transcripts: dict[str, tuple[str, list]]
+    """Trajectory -> (task text, [(observation, action), ...]), where the loop states it."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -94,6 +96,11 @@ class StepTable:
                     [row.get(name, default) for row in rows], dtype=object if isinstance(default, str) else None
                 )
                 for name, default in turn_fields.OPTIONAL.items()
+            },
+            transcripts={
+                f"{uid}_{session}": (str(row.get("task", "")), row["transcript"])
+                for (uid, session, _), row in zip(parts, rows, strict=True)
+                if row.get("transcript") is not None
             },
         )
 

@@ -11,78 +11,209 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The `siri` trainer mode: verl's synchronous V1 trainer over rows that are turns.
+"""The `siri` trainer mode: verl's synchronous V1 trainer over rows that are turns, and SIRI's three phases.
 
     python -m verl.trainer.main_ppo +siri=webshop ...        # the group sets trainer.v1.trainer_mode=siri
 
-What it adds to verl's `sync` mode: settings are checked before workers start; the batch is put in an order that does
-not depend on
-which episode finished first; anchors reach the estimator; the number of optimizer steps per iteration can be fixed; a
-non-finite
-update stops the run and names the rows; metrics under `siri/` and a JSON-lines copy of all metrics.
+One step: skills are mined if it is time; each task's group is dealt to a plain and a skill arm; episodes are played;
+treatment effects become evidence and decisions; beneficial skill turns join the batch on their plain prompts; verl
+computes log-probs and advantages and updates the actor with one loss; the phase may move.
+
+What it adds to verl's `sync` mode in any phase: settings are checked before workers start; the batch is put in an order
+that does not depend on which episode finished first; anchors reach the estimator; the number of optimizer steps does
+not depend on padding; a non-finite update stops the run and names the rows; metrics under `siri/` and a JSON-lines copy
+of all metrics.
 """
 
 from __future__ import annotations
 
+import logging
+import math
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.metric import reduce_metrics
 from verl.utils.py_functional import rename_dict
 
-from siri_verl.config import siri_config
-from siri_verl.training import batch_metrics, checkpoint, update_guard
-from siri_verl.training.estimator import last_advantages, use_table
+from siri_verl.config import gigpo_config, siri_config
+from siri_verl.core.files import write_text_atomically
+from siri_verl.envs.registry import make_environment
+from siri_verl.plugin import require
+from siri_verl.rollout.prompt_builder import PromptBuilder
+from siri_verl.rollout.worker import add_columns
+from siri_verl.skills.bank_file import dump_bank
+from siri_verl.skills.task_type import task_typer
+from siri_verl.training import batch_metrics, checkpoint, internalization_rows, proof, update_guard
+from siri_verl.training.estimator import last_advantages, use_table, weighting_advantages
+from siri_verl.training.group_planner import GroupPlanner
+from siri_verl.training.loss import LAMBDA, siri_loss
 from siri_verl.training.metrics_log import MetricsLog
+from siri_verl.training.policy_writer import PolicyWriter
 from siri_verl.training.preflight import check_run
+from siri_verl.training.preflight_skills import check_skills
+from siri_verl.training.skill_run import BANK_FILE, SkillRun
 from siri_verl.training.step_table import StepTable
 
+logger = logging.getLogger(__name__)
 METRICS_FILE = "metrics.jsonl"
+PROMPTS_FOLDER = "prompts"
 
 
 @register_trainer("siri")
 class SiriTrainer(PPOTrainerSync):
-    """verl's PPOTrainerSync (verl/trainer/ppo/v1/trainer_sync.py) with turns as rows."""
+    """verl's PPOTrainerSync (verl/trainer/ppo/v1/trainer_sync.py) with turns as rows and SIRI's phases."""
 
     def __init__(self, config: DictConfig):
+        require()
         self.settings = siri_config(config)
         check_run(config, self.settings)
+        check_skills(config, self.settings)
         super().__init__(config)
-        self.metrics_log = MetricsLog(Path(config.trainer.default_local_dir) / METRICS_FILE)
-        self.table: StepTable | None = None
+        self.run_folder = Path(config.trainer.default_local_dir)
+        self.metrics_log = MetricsLog(self.run_folder / METRICS_FILE)
+        self.background = ThreadPoolExecutor(max_workers=1)
         self.env_steps = 0
+        self.table: StepTable | None = None
+        self.extra: internalization_rows.ExtraRows | None = None
+        self.step_metrics: dict[str, float] = {}
+
+    # ---- set-up --------------------------------------------------------------------------------------------------
 
     def _build_replay_buffer(self):
         # verl takes every mode but "sync" for an asynchronous one, in five places.
         self.trainer_mode = "sync"
         buffer = super()._build_replay_buffer()
         buffer.poll_interval = self.settings.rollout.poll_interval
+        sample = buffer.sample
+
+        def checked_sample(global_steps: int, partition_id: str, batch_size: int):
+            batch, metrics = sample(global_steps=global_steps, partition_id=partition_id, batch_size=batch_size)
+            if partition_id == "val" and not self.settings.control.skills_in_prompt:
+                proof.check_validation_prompts(batch.keys, self.skills.bank, self.tokenizer)
+            return batch, metrics
+
+        buffer.sample = checked_sample
         return buffer
 
-    # ---- one iteration ---------------------------------------------------------------------------------------------
+    def _init_tokenizer(self) -> None:
+        super()._init_tokenizer()
+        settings, data = self.settings, self.config.data
+        planner = GroupPlanner(
+            make_environment(settings.environment.name, **settings.environment.kwargs),
+            PromptBuilder(
+                self.tokenizer, settings.prompt, data.max_prompt_length, data.get("apply_chat_template_kwargs", {})
+            ),
+            task_typer(settings.task_type),
+            settings.seed,
+        )
+        norm = gigpo_config(self.config.algorithm).norm
+        if self.config.algorithm.adv_estimator == "grpo":
+            norm = "mean_std" if self.config.algorithm.get("norm_adv_by_std_in_grpo", True) else "mean"
+        self.skills = SkillRun(
+            settings, self.config.actor_rollout_ref.rollout.n, norm, planner, self.tokenizer.all_special_tokens
+        )
+
+    def on_init_end(self) -> None:
+        super().on_init_end()
+        actor = omega_conf_to_dataclass(self.config.actor_rollout_ref.actor)
+        self.actor_rollout_wg.set_loss_fn(partial(siri_loss, config=actor))
+        rollout, data = self.config.actor_rollout_ref.rollout, self.config.data
+        self.writer = PolicyWriter(
+            self.get_llm_client(),
+            self.tokenizer,
+            {"temperature": rollout.temperature, "top_p": rollout.top_p, "top_k": rollout.top_k, "logprobs": False},
+            self.settings.mining.max_tokens,
+            data.max_prompt_length + data.max_response_length - self.settings.mining.max_tokens,
+            self.settings.seed if self.settings.rollout.request_seeds else None,
+            data.get("apply_chat_template_kwargs", {}),
+        )
+
+    # ---- before the episodes -------------------------------------------------------------------------------------
+
+    def on_validate_begin(self) -> None:
+        super().on_validate_begin()
+        if self.settings.control.skills_in_prompt:
+            self.agent_loop_manager.validation_skills = self.skills.validation_skills
+
+    def on_step_begin(self) -> None:
+        super().on_step_begin()
+        self.step_metrics, self.extra = {}, None
+        if self.skills.mining_due(self.global_steps):
+            self._mine()
+
+    def _mine(self) -> None:
+        from verl.utils.debug import marked_timer
+
+        with marked_timer("mining", self.timing_raw):
+            before = self.writer.prompt_tokens, self.writer.generated_tokens
+            report = self.skills.mine(partial(self.writer, step=self.global_steps), self.global_steps)
+        self.step_metrics |= {f"siri/mining/{name}": value for name, value in report.metrics().items()}
+        self.step_metrics["siri/mining/prompt_tokens"] = self.writer.prompt_tokens - before[0]
+        self.step_metrics["siri/mining/generated_tokens"] = self.writer.generated_tokens - before[1]
+
+    def _next_train_batch(self, num_prompts: int | None = None) -> TensorDict:
+        """Name the skill of each task's skill arm; verl's workers carry the columns to the sessions."""
+        batch = super()._next_train_batch(num_prompts)
+        groups = self.skills.plan([str(task_id) for task_id in batch["task_id"]], self.global_steps)
+        add_columns(batch, [group.skill for group in groups], self.skills.arm_plan.plain)
+        self.step_metrics["siri/skill_dropped_groups"] = float(sum(bool(group.dropped) for group in groups))
+        return batch
+
+    # ---- after the episodes --------------------------------------------------------------------------------------
 
     def _balance_batch(self, batch: KVBatchMeta, metrics: dict, **kwargs: Any) -> KVBatchMeta:
-        """The first step after sampling: order, table, counts; then verl's balancing."""
+        """The first step after sampling: order, evidence, selection; then verl's balancing, then extra rows."""
         table = StepTable.fetch(batch.keys, batch.tags, batch.partition_id)
         order = table.canonical_order()
         batch.reorder(order)
-        self.table = table.take(order)
-        batch_metrics.check_complete(
-            self.table, tasks=self.config.data.train_batch_size, sessions=self.config.actor_rollout_ref.rollout.n
-        )
-        self.env_steps += int(self.table.real.sum())
-        metrics.update(batch_metrics.rollout_metrics(self.table, success_reward=self.settings.reward.success_reward))
+        self.table = table = table.take(order)
+        rollout = self.config.actor_rollout_ref.rollout
+        batch_metrics.check_complete(table, tasks=self.config.data.train_batch_size, sessions=rollout.n)
+        self.env_steps += int(table.real.sum())
+        metrics.update(batch_metrics.rollout_metrics(table, success_reward=self.settings.reward.success_reward))
         metrics["siri/env_steps_total"] = self.env_steps
-        return super()._balance_batch(batch, metrics, **kwargs)
+        decisions, effects = self.skills.learn(table, self.global_steps)
+        metrics.update(effects)
+        metrics["siri/decisions"] = len(decisions)
+        self.skills.remember(table, table.transcripts, self.global_steps)
+        proof.write_arm_prompts(table, self.tokenizer, self.run_folder / PROMPTS_FOLDER, self.global_steps)
+        batch = super()._balance_batch(batch, metrics, **kwargs)
+        return self._add_internalization_rows(batch, table) if self.skills.machine.internalizes else batch
+
+    def _optimizer_steps(self, rows: int) -> int:
+        """Optimizer steps of an iteration: fixed, or verl's rows per step (ppo_mini_batch_size * rollout.n)."""
+        if self.settings.update.mini_batches is not None:
+            return self.settings.update.mini_batches
+        actor = self.config.actor_rollout_ref.actor
+        return max(1, math.ceil(rows / (actor.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n)))
 
     def _get_required_batch_multiple(self, dp_size: int) -> int:
-        if self.settings.update.mini_batches is None:
-            return super()._get_required_batch_multiple(dp_size)
-        return dp_size * self.settings.update.mini_batches
+        assert self.table is not None
+        self.dp_size = dp_size
+        self.optimizer_steps = self._optimizer_steps(int(self.table.real.sum()))
+        return dp_size * self.optimizer_steps
+
+    def _add_internalization_rows(self, batch: KVBatchMeta, table: StepTable) -> KVBatchMeta:
+        advantage = weighting_advantages(table, self.config.algorithm)
+        is_open, weight = self.skills.select(table, advantage, self.global_steps)
+        selection = internalization_rows.select(table, is_open, weight, self.optimizer_steps)
+        larger, self.extra = internalization_rows.append(
+            batch,
+            table,
+            selection,
+            self.settings.internalization,
+            dp_size=self.dp_size,
+            optimizer_steps=self.optimizer_steps,
+        )
+        return larger
 
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         assert self.table is not None
@@ -91,41 +222,67 @@ class SiriTrainer(PPOTrainerSync):
             batch = super()._compute_advantage(batch, metrics)
             if self.config.algorithm.adv_estimator == "gigpo":
                 metrics.update(batch_metrics.advantage_metrics(last_advantages(), table))
+        if self.extra is not None and self.extra.added:
+            batch = self._put_weights(batch, table, metrics)
+        return batch
+
+    def _put_weights(self, batch: KVBatchMeta, table: StepTable, metrics: dict) -> KVBatchMeta:
+        assert self.extra is not None
+        tokens = (table["span_end"].astype(int) - table["span_start"].astype(int))[table.usable].sum()
+        all_tokens = [tokens / self.optimizer_steps] * self.optimizer_steps
+        batch, column = internalization_rows.put_weights(batch, self.extra, self.settings.internalization, all_tokens)
+        metrics.update({f"siri/internalization/{name}": value for name, value in column.metrics.items()})
+        if column.metrics.get("already_known"):
+            logger.warning(
+                "step %d: the plain policy already gives gated tokens a log-prob near 0; little is left to learn",
+                self.global_steps,
+            )
         return batch
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         actor = self.config.actor_rollout_ref.actor
-        mini_batches = self.settings.update.mini_batches
-        rows = actor.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n
-        if mini_batches is not None:
-            rows = len(batch) // mini_batches
-        # As PPOTrainer._update_actor, with `rows` and without teachers; verl fixes rows per mini-batch, and with one
-        # row per turn
-        # the number of optimizer steps would float.
+        rows = len(batch) // self.optimizer_steps
+        added = len(self.extra.added) // self.optimizer_steps if self.extra else 0
+        weight = self.skills.next_lambda() if self.skills.machine.internalizes else 0.0
+        # As PPOTrainer._update_actor, with our rows per step and without teachers. The loss's own count of rows leaves
+        # internalization rows out.
         batch.extra_info.update(
-            calculate_entropy=actor.calculate_entropy or actor.entropy_coeff != 0.0,
-            distillation_use_topk=False,
-            distillation_only=False,
-            global_batch_size=rows,
-            mini_batch_size=rows,
-            epochs=actor.ppo_epochs,
-            seed=actor.data_loader_seed,
-            dataloader_kwargs={"shuffle": actor.shuffle},
-            temperature=self.config.actor_rollout_ref.rollout.temperature,
+            {
+                "calculate_entropy": actor.calculate_entropy or actor.entropy_coeff != 0.0,
+                "distillation_use_topk": False,
+                "distillation_only": False,
+                "global_batch_size": rows - added,
+                "mini_batch_size": rows,
+                "epochs": actor.ppo_epochs,
+                "seed": actor.data_loader_seed,
+                "dataloader_kwargs": {"shuffle": actor.shuffle},
+                "temperature": self.config.actor_rollout_ref.rollout.temperature,
+                LAMBDA: weight,
+            }
         )
         output = self.actor_rollout_wg.update_actor(batch)
         update_guard.check_update(output["metrics"], batch)
         output = rename_dict(output["metrics"], "actor/")
         output["perf/mfu/actor"] = output.pop("actor/mfu")
         metrics.update(reduce_metrics(output))
-        metrics["siri/updates"] = (len(batch) // rows) * actor.ppo_epochs
+        metrics["siri/updates"] = self.optimizer_steps * actor.ppo_epochs
+        metrics["siri/internalization/lambda"] = weight
+        metrics["siri/internalization/rows_added"] = len(self.extra.added) if self.extra else 0
+        self._end_step(metrics)
         return batch
 
-    # ---- metrics ---------------------------------------------------------------------------------------------------
+    def _end_step(self, metrics: dict) -> None:
+        assert self.table is not None
+        metrics.update(self.skills.metrics())
+        self.skills.end_step(self.table, self.global_steps)
+        metrics.update(self.step_metrics)
+        # The live bank beside the metrics, for the curious; written in the background, checkpoints hold the real one.
+        content = dump_bank(self.skills.bank)
+        self.background.submit(write_text_atomically, self.run_folder / BANK_FILE, content)
 
-    def _compute_metrics(
-        self, batch: KVBatchMeta, metrics: dict, timing_raw: dict, global_steps: int, epoch: int
-    ) -> None:
+    # ---- metrics -------------------------------------------------------------------------------------------------
+
+    def _compute_metrics(self, batch: KVBatchMeta, metrics: dict, timing_raw: dict, global_steps: int, epoch: int):
         super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
         self.metrics_log.write("train", global_steps, metrics)
 
@@ -139,15 +296,18 @@ class SiriTrainer(PPOTrainerSync):
         self.metrics_log.write("validation", self.global_steps, metrics)
         return metrics
 
-    # ---- checkpoints -----------------------------------------------------------------------------------------------
+    # ---- checkpoints ---------------------------------------------------------------------------------------------
 
     def _save_checkpoint(self) -> None:
         # Own state first: verl writes its tracker file inside, and what comes after it can be lost.
-        checkpoint.save_state(checkpoint.step_folder(self.config, self.global_steps), {"env_steps": self.env_steps})
+        folder = checkpoint.step_folder(self.config, self.global_steps)
+        checkpoint.save_state(folder, {"env_steps": self.env_steps, "skills": self.skills.save(folder)})
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
         super()._load_checkpoint()
         if self.global_steps > 0:
-            state = checkpoint.load_state(checkpoint.resume_folder(self.config, self.global_steps))
+            folder = checkpoint.resume_folder(self.config, self.global_steps)
+            state = checkpoint.load_state(folder)
             self.env_steps = int(state["env_steps"])
+            self.skills.load(folder, state["skills"])

@@ -1,0 +1,73 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What the mining and internalization phases need, checked before any worker starts."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from siri_verl.config import ConfigError, SiriConfig
+from siri_verl.core.pairing import ArmPlan
+from siri_verl.core.phases import INTERNALIZATION, WARM_UP
+from siri_verl.skills.task_type import task_typer
+from siri_verl.training.estimator import WEIGHING_ESTIMATORS
+
+
+def check_skills(config: DictConfig, settings: SiriConfig) -> None:
+    """Check arms, task types, estimator and mining; nothing where warm-up is the only phase.
+
+    Raises:
+        ConfigError: the field, its value and what to do.
+    """
+    if settings.phases.fixed == WARM_UP:
+        return
+    for field in ("skill_share", "internalization_skill_share"):
+        share = getattr(settings.arms, field)
+        if share is not None:
+            try:
+                ArmPlan.split(config.actor_rollout_ref.rollout.n, share)
+            except ValueError as error:
+                raise ConfigError(f"siri.arms.{field}={share}: {error}") from error
+    try:
+        task_typer(settings.task_type)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    room = config.data.max_prompt_length + config.data.max_response_length
+    if settings.mining.max_tokens >= room:
+        raise ConfigError(
+            f"siri.mining.max_tokens={settings.mining.max_tokens}: leaves no room for the mining prompt in "
+            f"data.max_prompt_length + data.max_response_length = {room}"
+        )
+    if settings.phases.fixed == INTERNALIZATION or INTERNALIZATION not in settings.phases.skip:
+        check_internalization(config, settings)
+
+
+def check_internalization(config: DictConfig, settings: SiriConfig) -> None:
+    """Advantages that can weigh turns, and optimizer steps whose rows are known beforehand."""
+    if config.algorithm.adv_estimator not in WEIGHING_ESTIMATORS:
+        raise ConfigError(
+            f"algorithm.adv_estimator={config.algorithm.adv_estimator!r}: internalization weighs turns by the "
+            f"advantages of {' or '.join(WEIGHING_ESTIMATORS)}; use one of them, or leave the phase out with "
+            "siri.phases.skip=[internalization]"
+        )
+    if config.actor_rollout_ref.actor.shuffle:
+        raise ConfigError(
+            "actor_rollout_ref.actor.shuffle=True: internalization rows are dealt to optimizer steps in order; set it "
+            "to False"
+        )
+    if settings.internalization.source == "self_imitation" and not settings.control.self_imitation_tokens:
+        raise ConfigError(
+            "siri.control.self_imitation_tokens=0: siri.internalization.source=self_imitation needs the number of "
+            "tokens per update that the compared run's gate let through (its siri/internalization/tokens_gated)"
+        )

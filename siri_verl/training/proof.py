@@ -1,0 +1,92 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a reader can check: prompts of both arms on disk, and no bank text in a validation prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siri_verl.core.files import write_text_atomically
+from siri_verl.core.pairing import PLAIN, SKILL
+from siri_verl.skills.bank import SkillBank
+from siri_verl.training.step_table import StepTable
+
+
+class SkillInValidationError(RuntimeError):
+    """A validation prompt contains text of the skill bank."""
+
+
+def _texts(keys: Sequence[str], partition_id: str, field: str, tokenizer: Any) -> list[str]:
+    import transfer_queue as tq
+
+    data = tq.kv_batch_get(keys=list(keys), partition_id=partition_id, select_fields=[field])
+    return [tokenizer.decode(ids, skip_special_tokens=False) for ids in data[field].unbind()]
+
+
+def write_arm_prompts(table: StepTable, tokenizer: Any, folder: Path, step: int) -> Path | None:
+    """Write prompt and reply of the same turn of one paired task's arms, and the skill turn's plain prompt.
+
+    Returns:
+        The file; None when the step has no paired group.
+    """
+    import transfer_queue as tq
+
+    first = table.real & (table.turn == 0)
+    in_skill = np.flatnonzero(first & (table["arm"] == SKILL))
+    if not len(in_skill):
+        return None
+    skill_row = int(in_skill[0])
+    same = first & (table.group == table.group[skill_row]) & (table["arm"] == PLAIN)
+    rows = [int(np.flatnonzero(same)[0]), skill_row]
+    keys = [table.keys[i] for i in rows]
+    prompts = _texts(keys, "train", "prompts", tokenizer)
+    replies = _texts(keys, "train", "responses", tokenizer)
+    fields = tq.kv_batch_get(keys=[keys[1]], partition_id="train", select_fields=["extra_fields"])["extra_fields"]
+    twin = getattr(list(fields)[0], "data", list(fields)[0])["plain_prompt_ids"]
+    parts = [
+        f"step {step}, task {table['task_id'][skill_row]}, skill {table['skill_id'][skill_row]}",
+        f"=== plain arm: prompt\n{prompts[0]}",
+        f"=== plain arm: reply\n{replies[0]}",
+        f"=== skill arm: prompt\n{prompts[1]}",
+        f"=== skill arm: reply\n{replies[1]}",
+        f"=== skill arm: the plain prompt its action is internalized on\n{tokenizer.decode(twin)}",
+    ]
+    path = folder / f"step_{step:05d}.txt"
+    write_text_atomically(path, "\n\n".join(parts) + "\n")
+    return path
+
+
+def check_validation_prompts(keys: Sequence[str], bank: SkillBank, tokenizer: Any) -> int:
+    """Every prompt of a validation batch is free of bank text.
+
+    Returns:
+        The number of prompts looked at.
+
+    Raises:
+        SkillInValidationError: one is not; names the skill and the row.
+    """
+    if not len(bank):
+        return 0
+    for key, text in zip(keys, _texts(keys, "val", "prompts", tokenizer), strict=True):
+        found = bank.find_in(text)
+        if found:
+            raise SkillInValidationError(
+                f"validation row {key}: the prompt contains skill {found}; validation must use the plain prompt "
+                "(siri.control.skills_in_prompt=true allows it for that control run)"
+            )
+    return len(keys)
