@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from siri_verl.envs.webshop.splits import Split
 
 PRODUCTS, ATTRIBUTES, HUMAN, PANELS = "items_shuffle.json", "items_ins_v2.json", "items_human_ins.json", "panels.json"
 STORE = "store"
+SPLIT, WARM_START_SPLIT = "demo", "demo_warm_start"
 
 PANEL_SHARES = {"warm_start": 1 / 3, "train": 1 / 3, "development": 1 / 6, "test": 1 / 6}
 """Share of each noun's families. The warm start sees no product that reinforcement learning trains or is judged on."""
@@ -62,19 +63,23 @@ class Family:
 
 
 def families(seed: int, modifiers: int) -> list[Family]:
-    """Every family, with panels dealt noun by noun in `PANEL_SHARES`."""
-    rng = random.Random(f"families:{seed}")
+    """Every family in the order of `seed`.
+
+    Which panel a family belongs to is the same for every seed: the shops of other seeds, which the warm start learns
+    in, hold no family that a test asks for.
+    """
+    dealer = random.Random("panels")
     found = []
     for department, nouns in words.NOUNS.items():
         for noun in nouns:
-            names = rng.sample(words.MODIFIERS, modifiers)
+            names = dealer.sample(words.MODIFIERS, len(words.MODIFIERS))[:modifiers]
             start, share = 0, 0.0
             for panel, part in PANEL_SHARES.items():
                 share += part
                 stop = round(share * modifiers)
                 found += [Family(department, noun, name, panel) for name in names[start:stop]]
                 start = stop
-    rng.shuffle(found)
+    random.Random(f"families:{seed}").shuffle(found)
     return found
 
 
@@ -184,7 +189,12 @@ def _compose(seed: int, all_families: list[Family]) -> _Catalogue:
 
 
 def generate(
-    out: Path | str, *, seed: int = 0, products: int = MAX_PRODUCTS, overwrite: bool = False
+    out: Path | str,
+    *,
+    seed: int = 0,
+    products: int = MAX_PRODUCTS,
+    panels: Collection[str] = tuple(PANEL_SHARES),
+    overwrite: bool = False,
 ) -> dict[str, int]:
     """Write the demo catalogue.
 
@@ -192,18 +202,21 @@ def generate(
         out: folder, made if missing.
         seed: decides every word of it, and every price limit.
         products: how many; rounded down to whole families for every noun.
+        panels: only the families of these panels; a catalogue of some is smaller.
         overwrite: replace a catalogue that is there.
 
     Returns:
         Counts: products, families and tasks per panel.
 
     Raises:
-        ValueError: `products` outside what the word lists can name.
+        ValueError: `products` outside what the word lists can name, or an unknown panel.
         FileExistsError: a catalogue is there already.
     """
     if not MIN_PRODUCTS <= products <= MAX_PRODUCTS:
         raise ValueError(f"products: got {products}; the demo shop's words name {MIN_PRODUCTS} to {MAX_PRODUCTS}")
-    all_families = families(seed, products // (_NOUN_COUNT * FAMILY_SIZE))
+    if not panels or set(panels) - set(PANEL_SHARES):
+        raise ValueError(f"panels: got {sorted(panels)}; known: {', '.join(PANEL_SHARES)}")
+    all_families = [f for f in families(seed, products // (_NOUN_COUNT * FAMILY_SIZE)) if f.panel in panels]
     made = _compose(seed, all_families)
     out = Path(out)
     official = out / "official"
@@ -222,13 +235,13 @@ def generate(
         overwrite=overwrite,
         show_progress=False,
     )
-    panels: dict[str, dict[str, list[str]]] = {panel: {d: [] for d in words.DEPARTMENTS} for panel in PANEL_SHARES}
+    tasks: dict[str, dict[str, list[str]]] = {panel: {d: [] for d in words.DEPARTMENTS} for panel in PANEL_SHARES}
     for goal in catalog.goals.values():
         family = made.owner[goal.asin]
-        panels[family.panel][family.department].append(goal.id)
-    ids = {panel: [i for listed in found.values() for i in listed] for panel, found in panels.items()}
+        tasks[family.panel][family.department].append(goal.id)
+    ids = {panel: [i for listed in found.values() for i in listed] for panel, found in tasks.items()}
     _write_splits(catalog, ids, seed)
-    (out / PANELS).write_text(json.dumps(panels, indent=0), encoding="utf-8")
+    (out / PANELS).write_text(json.dumps(tasks, indent=0), encoding="utf-8")
     counts = {"products": len(made.records), "families": len(all_families)}
     return counts | {f"tasks/{panel}": len(found) for panel, found in ids.items()}
 
@@ -237,8 +250,8 @@ def _write_splits(catalog: Catalog, ids: dict[str, list[str]], seed: int) -> Non
     """The panels as splits of the store, each in one shuffled order."""
     shuffled = {panel: random.Random(f"order:{seed}:{panel}").sample(found, len(found)) for panel, found in ids.items()}
     folder = catalog.path / "splits"
-    Split("demo", shuffled["train"], shuffled["development"], shuffled["test"]).write(folder)
-    Split("demo_warm_start", shuffled["warm_start"], [], []).write(folder)
+    Split(SPLIT, shuffled["train"], shuffled["development"], shuffled["test"]).write(folder)
+    Split(WARM_START_SPLIT, shuffled["warm_start"], [], []).write(folder)
 
 
 def _distinct_heads(names: list[str], rng: random.Random) -> list[str]:

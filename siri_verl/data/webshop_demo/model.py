@@ -107,8 +107,8 @@ class ModelSize:
     """Shape of the small model."""
 
     hidden: int = 96
-    intermediate: int = 256
-    layers: int = 4
+    intermediate: int = 192
+    layers: int = 3
     heads: int = 3
 
 

@@ -13,7 +13,7 @@
 # limitations under the License.
 """The warm start: rows of the three neutral abilities, and verl's own SFT trainer on them.
 
-    python -m siri_verl.data.webshop_demo.warm_start --catalogue DIR --out DIR
+    python -m siri_verl.data.webshop_demo.warm_start --out DIR
 
 Writes `rows.parquet`, `initial/` (the untrained model), `checkpoints/` (verl's) and `model/`, the Hugging Face folder
 that reinforcement learning starts from.
@@ -24,15 +24,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from siri_verl.core.seeding import derive_seed
+from siri_verl.data.webshop_demo.generator import WARM_START_SPLIT, generate
 from siri_verl.data.webshop_demo.model import ModelSize, make_model
-from siri_verl.data.webshop_demo.rows import make_rows
+from siri_verl.data.webshop_demo.rows import Row, make_rows
 from siri_verl.data.webshop_demo.settings import demo_env
 
 MAX_LENGTH = 320
@@ -48,6 +52,8 @@ class WarmStart:
     follow: int = 6000
     describe: int = 5000
     """Trajectories; each gives one row."""
+    shops: int = 50
+    """Throw-away catalogues the episodes are played in."""
     batch_size: int = 32
     learning_rate: float = 3e-3
     epochs: int = 1
@@ -55,13 +61,28 @@ class WarmStart:
     seed: int = 0
 
 
-def write_rows(catalogue: Path | str, path: Path, settings: WarmStart) -> int:
-    """Write the parquet file that verl's SFT dataset reads; returns the number of rows."""
+def write_rows(path: Path, settings: WarmStart) -> int:
+    """Write the parquet file that verl's SFT dataset reads; returns the number of rows.
+
+    The episodes are played in `settings.shops` shops that are made for this and thrown away: with the products of one
+    shop alone the model learns its asins by heart instead of learning to copy what a page shows. They hold families of
+    the warm-start panel only, and are no part of the catalogue that reinforcement learning plays in.
+    """
     import pandas
 
-    env = demo_env(catalogue)
-    episodes = {"act": settings.act, "follow": settings.follow, "describe": settings.describe}
-    rows = make_rows(env, env.catalog.split("demo_warm_start").train, episodes, seed=settings.seed)
+    rows: list[Row] = []
+    for shop in range(settings.shops):
+        share = [
+            n // settings.shops + (shop < n % settings.shops)
+            for n in (settings.act, settings.follow, settings.describe)
+        ]
+        with tempfile.TemporaryDirectory(prefix="siri_demo_shop_") as folder:
+            generate(folder, seed=derive_seed(settings.seed, "warm-start shop", shop), panels=("warm_start",))
+            env = demo_env(folder)
+            tasks = env.catalog.split(WARM_START_SPLIT).train
+            episodes = dict(zip(("act", "follow", "describe"), share, strict=True))
+            rows += make_rows(env, tasks, episodes, seed=derive_seed(settings.seed, "warm-start rows", shop))
+    random.Random(settings.seed).shuffle(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     pandas.DataFrame([row.record() for row in rows]).to_parquet(path)
     return len(rows)
@@ -96,7 +117,7 @@ def sft_command(rows: Path, model: Path, checkpoints: Path, settings: WarmStart,
     ]
 
 
-def warm_start(catalogue: Path | str, out: Path | str, settings: WarmStart, overrides: list[str] | None = None) -> Path:
+def warm_start(out: Path | str, settings: WarmStart, overrides: list[str] | None = None) -> Path:
     """Make rows and model, run verl's SFT trainer, and collect the result.
 
     Returns:
@@ -113,7 +134,7 @@ def warm_start(catalogue: Path | str, out: Path | str, settings: WarmStart, over
     checkpoints = out / "checkpoints"
     shutil.rmtree(checkpoints, ignore_errors=True)
     rows, initial = out / "rows.parquet", out / "initial"
-    count = write_rows(catalogue, rows, settings)
+    count = write_rows(rows, settings)
     parameters = make_model(initial, seed=settings.seed, size=ModelSize())
     print(f"warm start: {count} rows, {parameters} parameters", flush=True)
     began = time.monotonic()
@@ -141,14 +162,13 @@ def _say_float32(config: Path) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--catalogue", required=True, help="folder written by `siri-verl data webshop-demo`")
     parser.add_argument("--out", required=True)
     for name, default in vars(WarmStart()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     parser.add_argument("overrides", nargs="*", help="further settings of verl's SFT trainer")
     args = parser.parse_args()
     settings = WarmStart(**{name: getattr(args, name) for name in vars(WarmStart())})
-    warm_start(args.catalogue, args.out, settings, args.overrides)
+    warm_start(args.out, settings, args.overrides)
 
 
 if __name__ == "__main__":
