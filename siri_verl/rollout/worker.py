@@ -21,21 +21,17 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import ray
 from tensordict import TensorDict
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
-from verl.utils import tensordict_utils as tu
 
 import siri_verl.rollout.agent_loop  # noqa: F401  registers the loop
 from siri_verl.core.pairing import PLAIN, SKILL
+from siri_verl.rollout.task_columns import PLAIN_SESSIONS, SKILL_ID, SKILL_TEXT, add_columns
 from siri_verl.skills.skill import Skill
-
-SKILL_ID, SKILL_TEXT, PLAIN_SESSIONS = "skill_id", "skill_text", "plain_sessions"
-"""Columns of a task that say what its skill arm is shown."""
 
 # AgentLoopWorkerTQ is already a Ray actor class; a subclass needs the class it wraps.
 _PlainWorker = AgentLoopWorkerTQ.__ray_metadata__.modified_class
@@ -63,22 +59,6 @@ class SiriAgentLoopWorker(_PlainWorker):
             skill_text=skill_text,
             **kwargs,
         )
-
-
-def add_columns(batch: TensorDict, skills: Sequence[Skill | None], plain_sessions: int) -> None:
-    """Say in a batch of tasks which skill each task's skill arm is shown; None: the group is all plain.
-
-    Args:
-        batch: one row per task, about to be dispatched.
-        skills: (tasks,) the skill of each.
-        plain_sessions: sessions 0 .. plain_sessions - 1 stay plain.
-    """
-    columns = {
-        SKILL_ID: [skill.skill_id if skill else "" for skill in skills],
-        SKILL_TEXT: [skill.block if skill else "" for skill in skills],
-        PLAIN_SESSIONS: [plain_sessions] * len(skills),
-    }
-    batch.update(tu.get_tensordict({name: np.array(v, dtype=object) for name, v in columns.items()}))
 
 
 class SiriAgentLoopManager(AgentLoopManagerTQ):

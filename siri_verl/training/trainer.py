@@ -48,7 +48,7 @@ from siri_verl.core.files import write_text_atomically
 from siri_verl.envs.registry import make_environment
 from siri_verl.plugin import require
 from siri_verl.rollout.prompt_builder import PromptBuilder
-from siri_verl.rollout.worker import add_columns
+from siri_verl.rollout.task_columns import add_columns
 from siri_verl.skills.bank_file import dump_bank
 from siri_verl.skills.task_type import task_typer
 from siri_verl.training import batch_metrics, checkpoint, internalization_rows, proof, update_guard

@@ -1,0 +1,46 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Columns of a batch of tasks: which skill a task's skill arm is shown, and how many sessions stay plain.
+
+Beside the worker and not in it, because the trainer writes them: a process that imports the worker first would
+otherwise meet itself half loaded, for verl loads the trainer on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from tensordict import TensorDict
+from verl.utils import tensordict_utils as tu
+
+from siri_verl.skills.skill import Skill
+
+SKILL_ID, SKILL_TEXT, PLAIN_SESSIONS = "skill_id", "skill_text", "plain_sessions"
+
+
+def add_columns(batch: TensorDict, skills: Sequence[Skill | None], plain_sessions: int) -> None:
+    """Say in a batch of tasks which skill each task's skill arm is shown; None: the group is all plain.
+
+    Args:
+        batch: one row per task, about to be dispatched.
+        skills: (tasks,) the skill of each.
+        plain_sessions: sessions 0 .. plain_sessions - 1 stay plain.
+    """
+    columns = {
+        SKILL_ID: [skill.skill_id if skill else "" for skill in skills],
+        SKILL_TEXT: [skill.block if skill else "" for skill in skills],
+        PLAIN_SESSIONS: [plain_sessions] * len(skills),
+    }
+    batch.update(tu.get_tensordict({name: np.array(v, dtype=object) for name, v in columns.items()}))
