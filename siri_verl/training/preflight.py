@@ -15,34 +15,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from omegaconf import DictConfig
 
+from siri_verl import plugin
 from siri_verl.config import ConfigError, SiriConfig, gigpo_config
-from siri_verl.core.gigpo import check_group_size
-from siri_verl.envs.registry import make_environment
+from siri_verl.envs.base import REQUIRED_INFO_KEYS
+from siri_verl.envs.panels import AGENT_NAME, Panel, PanelError, check_disjoint
+from siri_verl.envs.registry import UnknownEnvironmentError, get_environment, make_environment
 from siri_verl.training.estimator import check_estimator
 
 FIRST_OBSERVATIONS = 8
 """Tasks per panel whose first prompt is rendered and measured."""
-REQUIRED_COLUMNS = ("task_id", "environment", "split")
+COLUMNS = ("task_id", "environment", "split")
+GROUP_FREE = ("gae", "reinforce_plus_plus")
+"""Estimators that do not compare the trajectories of a task."""
+MANAGER = "siri_verl.rollout.worker.SiriAgentLoopManager"
 
 
 def check_run(config: DictConfig, settings: SiriConfig) -> None:
     """Check a run's settings, panels and first prompts.
 
     Raises:
+        PluginError: the plugin did not load fully, for example with an unsupported verl.
         ConfigError: the field, its value and what to do.
     """
+    plugin.require()
     check_algorithm(config)
-    train = read_panel("data.train_files", config.data.train_files)
-    validation = read_panel("data.val_files", config.data.val_files)
-    check_panels(config, settings, train, validation)
-    check_first_prompts(config, settings, {"data.train_files": train, "data.val_files": validation})
+    check_environment_name(settings)
+    files = {name: config.data[name.removeprefix("data.")] for name in ("data.train_files", "data.val_files")}
+    rows = {field: read_rows(field, listed) for field, listed in files.items()}
+    panels = {field: make_panel(field, files[field], rows[field], settings) for field in files}
+    check_panels(config, panels["data.train_files"], panels["data.val_files"])
+    check_agent_loop(config, [row for listed in rows.values() for row in listed])
+    check_first_prompts(config, settings, panels)
 
 
 def check_algorithm(config: DictConfig) -> None:
@@ -50,96 +60,177 @@ def check_algorithm(config: DictConfig) -> None:
     name = config.algorithm.adv_estimator
     check_estimator(name)
     gigpo_config(config.algorithm)
-    if name in ("gigpo", "grpo", "rloo"):
-        try:
-            check_group_size(config.actor_rollout_ref.rollout.n, "actor_rollout_ref.rollout.n")
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
-    if name == "gigpo" and config.algorithm.use_kl_in_reward:
+    size = config.actor_rollout_ref.rollout.n
+    if size < 2 and name not in GROUP_FREE:
         raise ConfigError(
-            "algorithm.use_kl_in_reward=True: gigpo takes its rewards from the environment's turns, so a KL term in "
-            "token rewards "
-            "would be lost; use actor_rollout_ref.actor.use_kl_loss=True"
+            f"actor_rollout_ref.rollout.n={size}: {name} compares the trajectories of one task; use at least 2"
+        )
+    if config.algorithm.use_kl_in_reward and name != "gae":
+        raise ConfigError(
+            f"algorithm.use_kl_in_reward=True: {name} takes its rewards from the environment's turns, so a KL term in "
+            "token rewards would be lost; use algorithm.use_kl_in_reward=False actor_rollout_ref.actor.use_kl_loss=True"
         )
 
 
-def read_panel(field: str, files: str | Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a panel's parquet files: task_id, environment, split.
+def check_environment_name(settings: SiriConfig) -> None:
+    """The environment is registered, or a Gymnasium id."""
+    try:
+        get_environment(settings.environment.name)
+    except UnknownEnvironmentError as error:
+        raise ConfigError(
+            f"siri.environment.name={settings.environment.name!r}: {error}; use one of these names, or the id of an "
+            "installed environment as `module:Name-v0`"
+        ) from error
+
+
+def read_rows(field: str, files: str | Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a panel's parquet files: task_id, environment, split, and agent_name where there is one.
 
     Raises:
-        ConfigError: a file is missing, unreadable, empty, or lacks a column.
+        ConfigError: a file is missing or unreadable, lacks a column, or holds a row that names no task.
     """
     rows: list[dict[str, Any]] = []
     for file in [files] if isinstance(files, str) else list(files):
-        if not Path(file).expanduser().exists():
-            raise ConfigError(
-                f"{field}={file!r}: no such file; `siri-verl data panel --help` shows how panels are made"
-            )
+        path, where = Path(str(file)).expanduser(), f"{field}={str(file)!r}"
+        if not path.is_file():
+            raise ConfigError(f"{where}: no such file; `siri-verl data panel --help` shows how panels are written")
         try:
-            table = pq.read_table(Path(file).expanduser())
+            table = pq.read_table(path)
         except Exception as error:
-            raise ConfigError(f"{field}={file!r}: not readable as parquet ({error})") from error
-        absent = [name for name in REQUIRED_COLUMNS if name not in table.column_names]
+            raise ConfigError(
+                f"{where}: not readable as parquet ({error}); write panels with `siri-verl data panel`"
+            ) from error
+        absent = [name for name in COLUMNS if name not in table.column_names]
         if absent:
             raise ConfigError(
-                f"{field}={file!r}: column {absent[0]!r} is missing (found {', '.join(table.column_names)}); write "
-                f"panels with "
+                f"{where}: column {absent[0]!r} is missing (found {', '.join(table.column_names)}); write panels with "
                 "`siri-verl data panel`"
             )
-        rows += table.select(list(REQUIRED_COLUMNS)).to_pylist()
-    if not rows:
-        raise ConfigError(f"{field}={files!r}: holds no task")
+        wanted = [name for name in (*COLUMNS, "agent_name") if name in table.column_names]
+        for number, row in enumerate(table.select(wanted).to_pylist()):
+            wrong = [name for name in COLUMNS if not isinstance(row[name], str) or not (row[name] or name == "split")]
+            if wrong:
+                raise ConfigError(
+                    f"{where}: row {number} has {wrong[0]}={row[wrong[0]]!r}; expected a non-empty text, write panels "
+                    "with `siri-verl data panel`"
+                )
+            rows.append(row)
     return rows
 
 
-def check_panels(config: DictConfig, settings: SiriConfig, train: list[dict], validation: list[dict]) -> None:
-    """Panels are of the configured environment, large enough, and disjoint."""
-    for field, rows in (("data.train_files", train), ("data.val_files", validation)):
-        wrong = sorted({row["environment"] for row in rows} - {settings.environment.name})
-        if wrong:
-            raise ConfigError(
-                f"{field}: holds tasks of environment {wrong[0]!r}, but "
-                f"siri.environment.name={settings.environment.name!r}"
-            )
-    shared = sorted({row["task_id"] for row in train} & {row["task_id"] for row in validation})
-    if shared:
+def make_panel(field: str, files: str | Sequence[str], rows: Sequence[Mapping], settings: SiriConfig) -> Panel:
+    """The rows as one panel of the configured environment.
+
+    Raises:
+        ConfigError: no rows, rows of another environment, or a task that stands twice.
+    """
+    name, where = settings.environment.name, f"{field}={files if isinstance(files, str) else list(files)!r}"
+    other = sorted({row["environment"] for row in rows} - {name})
+    if other:
         raise ConfigError(
-            f"data.val_files: {len(shared)} tasks are also in data.train_files (first: {shared[0]!r}); panels must "
-            f"be disjoint"
+            f"{where}: holds tasks of environment {other[0]!r}, but siri.environment.name={name!r}; set the one or "
+            "give a panel of the other"
         )
-    size = config.data.train_batch_size
-    if len(train) < size:
+    try:
+        return Panel(name, tuple(row["task_id"] for row in rows), split=", ".join(sorted({r["split"] for r in rows})))
+    except PanelError as error:
+        raise ConfigError(f"{where}: {error}; write panels with `siri-verl data panel`") from error
+
+
+def check_panels(config: DictConfig, train: Panel, validation: Panel) -> None:
+    """Panels are disjoint, and the training panel fills a batch."""
+    try:
+        check_disjoint(train, validation)
+    except PanelError as error:
+        raise ConfigError(f"data.val_files={config.data.val_files!r}: {error}; give disjoint panels") from error
+    size, limit = config.data.train_batch_size, config.data.get("train_max_samples", -1)
+    tasks = len(train.task_ids) if limit < 0 else min(limit, len(train.task_ids))
+    if tasks < size:
         raise ConfigError(
-            f"data.train_batch_size={size}: the training panel holds {len(train)} tasks; use at most that many"
+            f"data.train_batch_size={size}: the training panel holds {tasks} tasks; use at most that many"
         )
 
 
-def check_first_prompts(config: DictConfig, settings: SiriConfig, panels: dict[str, list[dict]]) -> None:
+def check_agent_loop(config: DictConfig, rows: Sequence[Mapping]) -> None:
+    """Agent loop siri_env needs the worker that tells it arm and partition."""
+    from verl.utils.import_utils import load_class_from_fqn
+
+    from siri_verl.rollout.worker import SiriAgentLoopManager
+
+    agent = config.actor_rollout_ref.rollout.agent
+    if AGENT_NAME not in {row.get("agent_name", agent.default_agent_loop) for row in rows}:
+        return
+    name = agent.get("agent_loop_manager_class")
+    if not name or not issubclass(load_class_from_fqn(name, "AgentLoopManager"), SiriAgentLoopManager):
+        raise ConfigError(
+            f"actor_rollout_ref.rollout.agent.agent_loop_manager_class={name!r}: agent loop {AGENT_NAME!r} runs under "
+            f"siri_verl's worker; set it to {MANAGER} or a subclass"
+        )
+
+
+def load_tokenizer(config: DictConfig) -> Any:
+    """The policy's tokenizer, with its chat template as the rollout workers use it.
+
+    Raises:
+        ConfigError: there is none, or it has no chat template.
+    """
+    from verl.utils import hf_tokenizer
+    from verl.utils.fs import copy_to_local
+
+    model = config.actor_rollout_ref.model
+    try:
+        folder = copy_to_local(model.get("tokenizer_path") or model.path)
+        tokenizer = hf_tokenizer(folder, trust_remote_code=model.trust_remote_code)
+    except Exception as error:
+        raise ConfigError(
+            f"actor_rollout_ref.model.path={model.path!r}: no tokenizer could be loaded from there ({error}); give the "
+            "folder of a Hugging Face model, or its name on the hub"
+        ) from error
+    tokenizer.chat_template = model.get("custom_chat_template") or tokenizer.chat_template
+    if not tokenizer.chat_template:
+        raise ConfigError(
+            f"actor_rollout_ref.model.path={model.path!r}: its tokenizer has no chat template; use an "
+            "instruction-tuned model, or set actor_rollout_ref.model.custom_chat_template"
+        )
+    return tokenizer
+
+
+def check_first_prompts(config: DictConfig, settings: SiriConfig, panels: Mapping[str, Panel]) -> None:
     """Reset the environment for some tasks of each panel and measure the first prompt against
     data.max_prompt_length."""
-    from verl.utils import hf_tokenizer
-
     from siri_verl.rollout.prompt_builder import PromptBuilder
 
-    tokenizer = hf_tokenizer(config.actor_rollout_ref.model.path, trust_remote_code=config.data.trust_remote_code)
     builder = PromptBuilder(
-        tokenizer, settings.prompt, config.data.max_prompt_length, config.data.get("apply_chat_template_kwargs", {})
+        load_tokenizer(config),
+        settings.prompt,
+        config.data.max_prompt_length,
+        config.data.get("apply_chat_template_kwargs", {}),
     )
+    name = settings.environment.name
     try:
-        env = make_environment(settings.environment.name, **settings.environment.kwargs)
+        env = make_environment(name, **settings.environment.kwargs)
     except Exception as error:
-        raise ConfigError(f"siri.environment.name={settings.environment.name!r}: {error}") from error
+        raise ConfigError(
+            f"siri.environment.name={name!r} with siri.environment.kwargs={settings.environment.kwargs}: {error}"
+        ) from error
     try:
-        for field, rows in panels.items():
-            for row in rows[:: max(1, len(rows) // FIRST_OBSERVATIONS)][:FIRST_OBSERVATIONS]:
+        for field, panel in panels.items():
+            tasks = panel.task_ids
+            for task in tasks[:: max(1, len(tasks) // FIRST_OBSERVATIONS)][:FIRST_OBSERVATIONS]:
                 try:
-                    observation, info = env.reset(seed=settings.seed, options={"task_id": row["task_id"]})
-                except KeyError as error:
+                    observation, info = env.reset(seed=settings.seed, options={"task_id": task})
+                except Exception as error:
                     raise ConfigError(
-                        f"{field}: task {row['task_id']!r} is not in the environment ({error})"
+                        f"{field}: task {task!r} cannot be started in environment {name!r} "
+                        f"({type(error).__name__}: {error}); the panel must be made with the same "
+                        f"siri.environment.kwargs, here {settings.environment.kwargs}"
                     ) from error
-                builder.first(
-                    str(info["task"]), observation, info["admissible_actions"], where=f"task {row['task_id']!r}"
-                )
+                absent = [key for key in REQUIRED_INFO_KEYS if key not in info]
+                if absent:
+                    raise ConfigError(
+                        f"siri.environment.name={name!r}: the info of reset lacks {absent[0]!r}; `siri-verl check-env "
+                        f"{name}` says what training needs"
+                    )
+                builder.first(str(info["task"]), observation, info["admissible_actions"], where=f"task {task!r}")
     finally:
         env.close()
