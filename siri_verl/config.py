@@ -214,6 +214,8 @@ class SiriConfig:
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     reward: RewardConfig = field(default_factory=RewardConfig)
     update: UpdateConfig = field(default_factory=UpdateConfig)
+    initial_bank: str | None = None
+    """A bank file to start from (written by an earlier run or by hand); null starts with an empty bank."""
     phases: PhaseSettings = field(default_factory=PhaseSettings)
     arms: ArmsConfig = field(default_factory=ArmsConfig)
     task_type: TaskTypeSettings = field(default_factory=TaskTypeSettings)

@@ -68,6 +68,8 @@ class SkillRun:
         self.settings, self.group_size, self.norm, self.planner = settings, group_size, norm, planner
         self.special_tokens = tuple(special_tokens)
         self.bank = SkillBank(settings.bank, settings.utility, self.special_tokens)
+        if settings.initial_bank is not None:
+            self.bank = load_bank(settings.initial_bank, settings.bank, settings.utility, self.special_tokens)
         self.machine = PhaseMachine(settings.phases)
         self.retriever = Retriever(settings.retrieval, settings.seed)
         self.miner = Miner(settings.mining, settings.seed)
