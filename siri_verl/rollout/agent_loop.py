@@ -97,7 +97,9 @@ class EnvAgentLoop(AgentLoopBase):
     validation."""
 
     def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+        # Every turn is a prompt of its own, so verl's model-specific joining of turns is not needed; for known model types
+        # it also makes demands on the tokenizer.
+        super().__init__(*args, **{**kwargs, "hf_model_type": None})
         self.settings = siri_config(self.config)
         self.prompts = PromptBuilder(
             self.tokenizer, self.settings.prompt, self.rollout_config.prompt_length, self.apply_chat_template_kwargs

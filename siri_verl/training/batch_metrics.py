@@ -22,7 +22,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from siri_verl.core.gigpo import GigpoAdvantages
-from siri_verl.training.step_table import EXCLUDED_STATUSES, StepTable
+from siri_verl.training.step_table import EXCLUDED_STATUSES, StepTable, split_key
 
 TEXT_INFOS = ("category", "status")
 """Entries of `reward_extra_info` that are text: kept from verl's own validation statistics, which want numbers."""
@@ -32,17 +32,21 @@ class IncompleteBatchError(RuntimeError):
     """Some trajectories of the batch are missing."""
 
 
-def check_complete(table: StepTable, tasks: int, sessions: int) -> None:
+def check_sessions(keys: Sequence[str], expected: int) -> None:
     """Every task has all its trajectories. verl itself goes on with what there is after a failed rollout.
+
+    Args:
+        keys: row keys of a batch, without padding.
+        expected: trajectories asked for.
 
     Raises:
         IncompleteBatchError: how many are missing; the cause is in the rollout worker's log.
     """
-    found = len(set(table.trajectory[table.real]))
-    if found != tasks * sessions:
+    found = len({split_key(key)[:2] for key in keys})
+    if found != expected:
         raise IncompleteBatchError(
-            f"rollout: {found} of {tasks} x {sessions} trajectories arrived; the missing ones failed in the agent loop "
-            "(their traceback is in the log above, 'Error in _run_prompt')"
+            f"rollout: {found} of {expected} trajectories arrived; the missing ones failed in the agent loop (their "
+            "traceback is in the log above, 'Error in _run_prompt')"
         )
 
 

@@ -96,6 +96,9 @@ class SiriTrainer(PPOTrainerSync):
 
         def checked_sample(global_steps: int, partition_id: str, batch_size: int):
             batch, metrics = sample(global_steps=global_steps, partition_id=partition_id, batch_size=batch_size)
+            if partition_id == "val":
+                sessions = self.config.actor_rollout_ref.rollout.val_kwargs.n
+                batch_metrics.check_sessions(batch.keys, batch_size * sessions)
             if partition_id == "val" and not self.settings.control.skills_in_prompt:
                 proof.check_validation_prompts(batch.keys, self.skills.bank, self.tokenizer)
             return batch, metrics
@@ -171,12 +174,12 @@ class SiriTrainer(PPOTrainerSync):
 
     def _balance_batch(self, batch: KVBatchMeta, metrics: dict, **kwargs: Any) -> KVBatchMeta:
         """The first step after sampling: order, evidence, selection; then verl's balancing, then extra rows."""
+        sessions = self.config.actor_rollout_ref.rollout.n
+        batch_metrics.check_sessions(batch.keys, self.config.data.train_batch_size * sessions)
         table = StepTable.fetch(batch.keys, batch.tags, batch.partition_id)
         order = table.canonical_order()
         batch.reorder(order)
         self.table = table = table.take(order)
-        rollout = self.config.actor_rollout_ref.rollout
-        batch_metrics.check_complete(table, tasks=self.config.data.train_batch_size, sessions=rollout.n)
         self.env_steps += int(table.real.sum())
         metrics.update(batch_metrics.rollout_metrics(table, success_reward=self.settings.reward.success_reward))
         metrics["siri/env_steps_total"] = self.env_steps
