@@ -339,6 +339,21 @@ def test_similarity_joins_the_first_representative_not_the_nearest():
     assert got.step_group[2] == got.step_group[0] != got.step_group[1]
 
 
+def test_representatives_are_taken_in_order_of_step_not_of_text():
+    """A chain a - b - c: whoever comes first is the representative the others are compared with."""
+    a, b, c = "aaabbb", "bbbccc", "cccddd"
+
+    def groups_of(*texts):
+        rows = rows_of(*(("t", i, i, text, float(i), True) for i, text in enumerate(texts)))
+        codes = advantages(rows, similarity=0.5).step_group
+        return {text: int(code) for text, code in zip(texts, codes, strict=True)}
+
+    middle_first = groups_of(b, a, c)
+    assert middle_first[a] == middle_first[b] == middle_first[c]
+    end_first = groups_of(a, b, c)
+    assert end_first[a] == end_first[b] != end_first[c]
+
+
 def test_trajectory_ids_may_repeat_in_other_groups_and_be_any_hashable():
     rows = rows_of(
         (("task", 1), frozenset({1}), 3, ("page", None), 1, True),
