@@ -44,7 +44,7 @@ def read_curve(run: Path) -> list[CurvePoint]:
 
     Raises:
         FileNotFoundError: the folder holds no metrics file.
-        ValueError: the file holds no validation.
+        ValueError: the file holds no validation, or one without success.
     """
     path = run / METRICS_FILE
     if not path.exists():
@@ -55,6 +55,11 @@ def read_curve(run: Path) -> list[CurvePoint]:
         if record["kind"] == "train":
             env_steps = int(metrics.get("siri/env_steps_total", env_steps))
             continue
+        if "siri/val/success" not in metrics:
+            raise ValueError(
+                f"{path}, validation of step {record['step']}: has no siri/val/success; the agent loop states no "
+                "success in reward_extra_info (siri_verl/rollout/agent_loop.py does)"
+            )
         prefix = "siri/val/success/"
         points.append(
             CurvePoint(

@@ -61,6 +61,10 @@ def load_state(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path}: not readable as JSON ({error}); restore it or resume from an earlier step"
         ) from error
+    if not isinstance(state, dict):
+        raise ValueError(f"{path}: holds {type(state).__name__}, expected an object; resume from an earlier step")
     if state.get("version") != STATE_VERSION:
-        raise ValueError(f"{path}: version {state.get('version')!r}, expected {STATE_VERSION}")
+        raise ValueError(
+            f"{path}: version {state.get('version')!r}, expected {STATE_VERSION}; use the siri_verl that wrote it"
+        )
     return state

@@ -39,6 +39,10 @@ class MetricsLog:
     def __init__(self, path: Path):
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size:
+            # A crash tore the last line; the next one must not join it.
+            with path.open("a", encoding="utf-8") as file:
+                file.write("\n")
 
     def write(self, kind: str, step: int, metrics: Mapping[str, Any]) -> None:
         """Append one line. Values that are not numbers are left out."""
@@ -48,9 +52,22 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file. Where a resumed run repeated a step, its last line counts."""
+    """The lines of a metrics file. Where a resumed run repeated a step, its last line counts.
+
+    Lines that a crash tore are passed over: they are the beginning of a record, never a whole one.
+
+    Raises:
+        ValueError: a line is no record of metrics; the message names it.
+    """
     latest: dict[tuple[str, int], dict[str, Any]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        latest[(record["kind"], record["step"])] = record
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line:
+            continue
+        try:
+            record = json.loads(line)
+            latest[(record["kind"], record["step"])] = record
+        except (ValueError, KeyError, TypeError) as error:
+            if line.startswith('{"step": ') and not line.endswith("}}"):
+                continue
+            raise ValueError(f"{path}, line {number}: no record of metrics ({error!r})") from error
     return sorted(latest.values(), key=lambda r: (r["step"], r["kind"]))

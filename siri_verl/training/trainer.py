@@ -202,7 +202,11 @@ class SiriTrainer(PPOTrainerSync):
         assert self.table is not None
         self.dp_size = dp_size
         self.optimizer_steps = self._optimizer_steps(int(self.table.real.sum()))
-        return dp_size * self.optimizer_steps
+        multiple = dp_size * self.optimizer_steps
+        if self.use_critic:  # its optimizer steps keep verl's rows
+            critic_rows = self.config.critic.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n
+            multiple = math.lcm(multiple, critic_rows)
+        return multiple
 
     def _add_internalization_rows(self, batch: KVBatchMeta, table: StepTable) -> KVBatchMeta:
         advantage = weighting_advantages(table, self.config.algorithm)

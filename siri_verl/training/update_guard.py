@@ -19,8 +19,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-WATCHED = ("loss", "grad_norm", "pg_loss", "actor/pg_loss", "kl_loss")
-COLUMNS = ("advantages", "old_log_probs", "rollout_log_probs", "ref_log_prob")
+WATCHED = ("loss", "grad_norm", "pg_loss", "actor/pg_loss", "kl_loss", "internalization_loss")
+COLUMNS = ("advantages", "old_log_probs", "rollout_log_probs", "ref_log_prob", "internalization_weight")
 
 
 class NonFiniteUpdateError(FloatingPointError):
@@ -30,13 +30,16 @@ class NonFiniteUpdateError(FloatingPointError):
 def non_finite(metrics: Mapping[str, Any]) -> dict[str, list[int]]:
     """Watched metrics with values that are not finite: name -> positions (one value per optimizer step or
     micro-batch)."""
+    from verl.utils.metric import Metric
+
     found: dict[str, list[int]] = {}
     for name in WATCHED:
         if name not in metrics:
             continue
-        values = metrics[name]
+        # An engine without a data-parallel group hands over verl's Metric objects, which hold a list.
+        values = metrics[name].values if isinstance(metrics[name], Metric) else metrics[name]
         values = list(values) if isinstance(values, Iterable) else [values]
-        bad = [i for i, value in enumerate(values) if not math.isfinite(float(getattr(value, "value", value)))]
+        bad = [i for i, value in enumerate(values) if not math.isfinite(float(value))]
         if bad:
             found[name] = bad
     return found

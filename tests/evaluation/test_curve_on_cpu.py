@@ -1,0 +1,77 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Learning curves from metrics files as a run writes them."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from siri_verl.evaluation.curve import curve_table, draw_curve, read_curve
+from siri_verl.training.batch_metrics import validation_metrics
+from siri_verl.training.metrics_log import MetricsLog
+
+
+def write_run(folder, successes=(1, 4), every=2):
+    """A run folder with a validation before training and after every second step, 8 episodes each."""
+    log = MetricsLog(folder / "metrics.jsonl")
+    for k, won in enumerate(successes):
+        for step in range(every * (k - 1) + 1, every * k + 1):
+            log.write("train", step, {"siri/env_steps_total": 100 * step})
+        infos = {"success": [1.0] * won + [0.0] * (8 - won), "category": ["a"] * 4 + ["b"] * 4}
+        log.write("validation", every * k, validation_metrics(infos))
+    return folder
+
+
+def test_points_carry_success_interval_categories_and_the_steps_taken_before(tmp_path):
+    first, second = read_curve(write_run(tmp_path))
+    assert (first.step, first.env_steps, first.success, first.episodes) == (0, 0, 1 / 8, 8)
+    assert (second.step, second.env_steps, second.success) == (2, 200, 1 / 2)
+    assert second.low < second.success < second.high
+    assert first.by_category == {"a": 0.25, "b": 0.0} and second.by_category == {"a": 1.0, "b": 0.0}
+
+
+def test_a_folder_without_a_run_or_without_validation_says_what_to_do(tmp_path):
+    with pytest.raises(FileNotFoundError, match="default_local_dir"):
+        read_curve(tmp_path)
+    MetricsLog(tmp_path / "metrics.jsonl").write("train", 1, {"siri/env_steps_total": 5})
+    with pytest.raises(ValueError, match="holds no validation.*test_freq"):
+        read_curve(tmp_path)
+
+
+def test_a_validation_of_another_agent_loop_is_named(tmp_path):
+    MetricsLog(tmp_path / "metrics.jsonl").write("validation", 4, {"val-core/x/acc/mean@1": 0.5})
+    with pytest.raises(ValueError, match=r"step 4.*siri/val/success"):
+        read_curve(tmp_path)
+
+
+def test_the_table_shows_every_point(tmp_path):
+    out = io.StringIO()
+    Console(file=out, width=120).print(curve_table("run", read_curve(write_run(tmp_path, (1, 4, 8)))))
+    text = out.getvalue()
+    for part in ("0.125", "0.500", "1.000", "200", "400", "95 % interval", " a ", " b "):
+        assert part in text
+
+
+def test_the_picture_is_a_png_of_one_run_or_several(tmp_path):
+    one = read_curve(write_run(tmp_path / "one"))
+    other = read_curve(write_run(tmp_path / "other", (0, 2, 6)))
+    sizes = []
+    for curves in ({"one": one}, {"one": one, "other": other}):
+        target = tmp_path / "pictures" / f"{len(curves)}.png"
+        draw_curve(curves, target)
+        data = target.read_bytes()
+        assert data.startswith(b"\x89PNG")
+        sizes.append(int.from_bytes(data[16:20], "big"))
+    assert sizes[0] > sizes[1], "one run also gets its categories"
