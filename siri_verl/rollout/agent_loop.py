@@ -97,8 +97,8 @@ class EnvAgentLoop(AgentLoopBase):
     validation."""
 
     def __init__(self, *args: Any, **kwargs: Any):
-        # Every turn is a prompt of its own, so verl's model-specific joining of turns is not needed; for known model types
-        # it also makes demands on the tokenizer.
+        # Every turn is a prompt of its own, so verl's model-specific joining of turns is not needed; for known model
+        # types it also makes demands on the tokenizer.
         super().__init__(*args, **{**kwargs, "hf_model_type": None})
         self.settings = siri_config(self.config)
         self.prompts = PromptBuilder(
