@@ -17,14 +17,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from rich.console import Console
 
+if TYPE_CHECKING:
+    from siri_verl.skills.bank import SkillBank
+
 app = typer.Typer(help="SIRI for unmodified verl.", no_args_is_help=True, pretty_exceptions_enable=False)
 data = typer.Typer(help="Make, prepare and download data.", no_args_is_help=True)
 app.add_typer(data, name="data")
+skills = typer.Typer(help="Look into a skill bank.", no_args_is_help=True)
+app.add_typer(skills, name="skills")
 console = Console()
 
 Settings = Annotated[
@@ -164,6 +169,58 @@ def data_panel(
     except (ValueError, OSError, TypeError) as error:
         raise fail(error) from error
     console.print(f"{out}: {len(panel.task_ids)} tasks of {environment}, split {panel.split}")
+
+
+def open_bank(path: Path) -> SkillBank:
+    """A bank from its file, or from the run or checkpoint folder that holds it."""
+    from siri_verl.skills.bank_file import BankFileError, load_bank
+
+    try:
+        return load_bank(path / "skills.jsonl" if path.is_dir() else path)
+    except (BankFileError, OSError) as error:
+        raise fail(error) from error
+
+
+@skills.command("list")
+def skills_list(
+    path: Annotated[Path, typer.Argument(help="Bank file, or a run's or checkpoint's folder.")],
+    status: Annotated[Optional[str], typer.Option(help="candidate, active or retired.")] = None,
+    task_type: Annotated[Optional[str], typer.Option(help="Only this task type.")] = None,
+) -> None:
+    """All skills with status, utility and evidence."""
+    from siri_verl.skills.inspect import skill_list
+
+    console.print(skill_list(open_bank(path), status, task_type))
+
+
+@skills.command("show")
+def skills_show(path: Path, skill_id: str) -> None:
+    """One skill: text, provenance, numbers."""
+    from siri_verl.skills.inspect import skill_show
+
+    try:
+        console.print(skill_show(open_bank(path), skill_id))
+    except KeyError as error:
+        raise fail(error.args[0]) from error
+
+
+@skills.command("history")
+def skills_history(path: Path, skill_id: str) -> None:
+    """Every group a skill was shown in, and every decision with its reason."""
+    from siri_verl.skills.inspect import skill_history
+
+    try:
+        console.print(skill_history(open_bank(path), skill_id))
+    except KeyError as error:
+        raise fail(error.args[0]) from error
+
+
+@skills.command("diff")
+def skills_diff(before: Path, after: Path) -> None:
+    """What changed between two banks."""
+    from siri_verl.skills.inspect import skill_diff
+
+    console.print(skill_diff(open_bank(before), open_bank(after)))
 
 
 def main() -> None:
