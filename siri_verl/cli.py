@@ -80,7 +80,7 @@ def check_env(name: str, settings: Settings = None, episodes: int = 5, max_turns
     try:
         env = make_environment(name, **parse_settings(settings))
         seen = check_text_env(env, episodes=episodes, max_turns=max_turns, seed=seed)
-    except (EnvironmentCheckError, ValueError, OSError) as error:
+    except (EnvironmentCheckError, ValueError, OSError, TypeError) as error:
         raise fail(error) from error
     console.print(f"{name}: {seen.episodes} episodes, {seen.turns} turns over {seen.tasks} tasks; {seen.endings}")
     for warning in seen.warnings:
@@ -164,8 +164,8 @@ def data_panel(
 
     try:
         panel = make_panel(environment, parse_settings(settings), split, size, seed)
-        panel.write(out.with_suffix(".json"))
         write_dataset(panel, out)
+        panel.write(out.with_suffix(".json"))
     except (ValueError, OSError, TypeError) as error:
         raise fail(error) from error
     console.print(f"{out}: {len(panel.task_ids)} tasks of {environment}, split {panel.split}")

@@ -20,6 +20,7 @@ import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -139,22 +140,40 @@ def seams() -> Iterator[Finding]:
     from siri_verl.seams import SEAMS, problem
 
     found = {seam.target: text for seam in SEAMS if (text := problem(seam)) is not None}
-    yield Finding("seams", "as expected", f"{len(SEAMS) - len(found)} of {len(SEAMS)}", not found)
+    yield Finding("seams", "as expected", f"{len(SEAMS) - len(found)} of {len(SEAMS)}", None if found else True)
     for target, text in found.items():
         yield Finding("seams", target, text, False)
 
 
-def environments() -> Iterator[Finding]:
-    """Registered environments and whether what they need is here."""
+def environments(folder: Path = Path("data")) -> Iterator[Finding]:
+    """Registered environments, and the prepared data found in `folder`."""
     from siri_verl.envs.registry import get_environment, known_environments
 
     for name in known_environments():
         spec = get_environment(name)
         needs = "; ".join(f"needs {key}: {advice}" for key, advice in spec.required.items())
         yield Finding("environments", name, f"{spec.gymnasium_id}{'; ' + needs if needs else ''}")
+    yield from webshop_stores(folder)
 
 
-SECTIONS: tuple[Callable[[], Iterator[Finding]], ...] = (packages, devices, plugin, registered, seams, environments)
+def webshop_stores(folder: Path) -> Iterator[Finding]:
+    """The WebShop stores directly in `folder` or one level below it; opened, so that a damaged one shows."""
+    from siri_verl.envs.webshop import Catalog
+
+    found = sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/manifest.json"))
+    if not found:
+        yield Finding("environments", "webshop data", f"none in {folder}/ (`siri-verl data webshop-demo` makes some)")
+    for store in found:
+        try:
+            catalog = Catalog.open(store)
+            text = f"{len(catalog)} products, {len(catalog.goals)} goals, splits {', '.join(catalog.split_names)}"
+            yield Finding("environments", str(store), text, True)
+        except (OSError, ValueError) as error:
+            yield Finding("environments", str(store), f"{type(error).__name__}: {error}", False)
+
+
+# `registered` and `seams` import the modules that some of the plugin's registrations wait for, so `plugin` comes after.
+SECTIONS: tuple[Callable[[], Iterator[Finding]], ...] = (packages, devices, registered, seams, plugin, environments)
 
 
 def examine() -> list[Finding]:
@@ -172,6 +191,8 @@ def report(findings: list[Finding], console: Console) -> bool:
     """Print the findings; True when nothing is wrong."""
     marks = {True: "[green]ok[/green]", False: "[red]wrong[/red]", None: ""}
     table = Table(show_header=False, box=None, padding=(0, 1))
+    for _ in range(4):
+        table.add_column(overflow="fold")
     section = ""
     for finding in findings:
         if finding.section != section:
@@ -182,5 +203,6 @@ def report(findings: list[Finding], console: Console) -> bool:
     wrong = [finding for finding in findings if finding.ok is False]
     for finding in wrong:
         console.print(f"[red]wrong[/red] {finding.section}: {finding.name}: {finding.value}", soft_wrap=True)
-    console.print("everything is in place" if not wrong else f"{len(wrong)} things are wrong")
+    count = "1 thing is wrong" if len(wrong) == 1 else f"{len(wrong)} things are wrong"
+    console.print(count if wrong else "everything is in place")
     return not wrong

@@ -1,0 +1,201 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The `siri-verl` command: what it prints, and that it exits non-zero with the reason when something is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from siri_verl.cli import app
+from siri_verl.envs.panels import Panel
+from siri_verl.training.batch_metrics import validation_metrics
+from siri_verl.training.metrics_log import MetricsLog
+
+TURNLESS = """
+import gymnasium
+from siri_verl.envs.base import TextEnv
+
+
+class Turnless(TextEnv):
+    def task_ids(self):
+        return ["a"]
+
+    def reset(self, *, seed=None, options=None):
+        super(TextEnv, self).reset(seed=seed)
+        return "page", {"task": "t", "task_id": "a", "admissible_actions": ["go"]}
+
+    def step(self, action):
+        return "page", 1.0, True, False, {"task": "t", "task_id": "a", "admissible_actions": []}
+
+
+gymnasium.register("siri_verl_tests/Turnless-v0", entry_point=Turnless)
+"""
+
+
+def run(*arguments, code=0):
+    """What the command wrote, on both streams; `code` is the exit code it must have."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "200"})
+    assert result.exit_code == code, (result.exit_code, result.output, result.exception)
+    return " ".join(result.output.split())
+
+
+# ---- doctor ----------------------------------------------------------------------------------------------------------
+
+
+def test_doctor_finds_everything_in_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = run("doctor")
+    for part in ("verl 0.9", "SiriTrainer", "gigpo_estimator", "EnvAgentLoop", "LightReplica", "trainer_mode=siri"):
+        assert part in text
+    assert "siri_verl/Toy-v0" in text and "siri-verl data webshop-demo" in text and "cores" in text
+    assert text.endswith("everything is in place")
+
+
+def test_doctor_exits_non_zero_when_a_seam_of_verl_moved(monkeypatch):
+    from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+
+    monkeypatch.delattr(PPOTrainer, "_balance_batch")
+    text = run("doctor", code=1)
+    assert "PPOTrainer._balance_batch is gone" in text and "siri_verl/training/trainer.py" in text
+    assert text.endswith("1 thing is wrong")
+
+
+def test_doctor_exits_non_zero_when_an_estimator_is_not_registered(monkeypatch):
+    from verl.trainer.ppo import core_algos
+
+    monkeypatch.delitem(core_algos.ADV_ESTIMATOR_REGISTRY, "gigpo")
+    assert "wrong registered: estimator gigpo" in run("doctor", code=1)
+
+
+def test_doctor_exits_non_zero_when_the_plugin_did_not_load(tmp_path):
+    # A verl distribution of another version, found first, as an upgrade would leave it.
+    folder = tmp_path / "verl-0.10.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: verl\nVersion: 0.10.0\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+    command = [sys.executable, "-m", "siri_verl.cli", "doctor"]
+    result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert result.returncode == 1
+    assert "wrong plugin: verl version: RuntimeError: verl 0.10.0 is installed" in " ".join(result.stdout.split())
+
+
+def test_doctor_opens_the_stores_it_finds(tmp_path, monkeypatch):
+    from siri_verl.doctor import webshop_stores
+
+    (tmp_path / "shop" / "store").mkdir(parents=True)
+    (tmp_path / "shop" / "store" / "manifest.json").write_text('{"format": 1, "files": {"products.bin": 5}}')
+    (finding,) = webshop_stores(tmp_path)
+    assert finding.ok is False and "products.bin: is missing" in finding.value
+
+
+# ---- environments and panels -----------------------------------------------------------------------------------------
+
+
+def test_check_env_plays_and_reports():
+    text = run("check-env", "toy", "--set", "max_turns=4", "--episodes", 2)
+    assert "toy: " in text and "episodes" in text
+
+
+def test_check_env_says_what_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "turnless_env.py").write_text(TURNLESS)
+    monkeypatch.syspath_prepend(tmp_path)
+    text = run("check-env", "turnless_env:siri_verl_tests/Turnless-v0", code=1)
+    assert "anchor" in text and "success" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["check-env", "shop"], "neither a known name (toy, webshop"),
+        (["check-env", "webshop"], "siri-verl data webshop"),
+        (["check-env", "toy", "--set", "max_turns=1"], "max_turns: got 1"),
+        (["check-env", "toy", "--set", "colour=1"], "colour"),
+    ],
+)
+def test_check_env_refuses_wrong_names_and_settings(arguments, says):
+    assert says in run(*arguments, code=1)
+
+
+def test_settings_without_an_equals_sign():
+    assert "expected key=value" in run("check-env", "toy", "--set", "max_turns", code=2)
+
+
+def test_data_panel_writes_the_panel_and_the_file_verl_reads(tmp_path):
+    out = tmp_path / "panels" / "train.parquet"
+    assert "10 tasks of toy, split train" in run(
+        "data", "panel", "toy", "--split", "train", "--size", 10, "--seed", 3, "--out", out
+    )
+    rows, panel = pq.read_table(out).to_pylist(), Panel.read(out.with_suffix(".json"))
+    assert [row["task_id"] for row in rows] == list(panel.task_ids) and len(rows) == 10
+    assert {row["agent_name"] for row in rows} == {"siri_env"}
+    again = tmp_path / "again.parquet"
+    run("data", "panel", "toy", "--split", "train", "--size", 10, "--seed", 3, "--out", again)
+    assert Panel.read(again.with_suffix(".json")) == panel
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["shop"], "neither a known name"),
+        (["toy", "--split", "test"], "known: train, validation"),
+        (["toy", "--split", "train", "--size", "49"], "the panel has 48 tasks"),
+        (["webshop"], "setting 'store' is missing"),
+        (["webshop", "--set", 'store="/nowhere"'], "/nowhere: no prepared catalogue"),
+        (["toy", "--set", "colour=1"], "colour"),
+    ],
+)
+def test_data_panel_refuses_and_leaves_nothing_behind(tmp_path, arguments, says):
+    assert says in run("data", "panel", *arguments, "--out", tmp_path / "p.parquet", code=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_panel_refuses_a_file_name_verl_does_not_read(tmp_path):
+    assert ".parquet" in run("data", "panel", "toy", "--out", tmp_path / "p.jsonl", code=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_webshop_refuses_missing_and_malformed_files(tmp_path):
+    out = tmp_path / "store"
+    assert "--products and --attributes" in run("data", "webshop", "--out", out, code=1)
+    products, attributes = tmp_path / "items.json", tmp_path / "attributes.json"
+    given = ["data", "webshop", "--out", out, "--products", products, "--attributes", attributes]
+    assert str(products) in run(*given, code=1)
+    products.write_text(json.dumps([{"asin": "B000000001"}, 7]))
+    attributes.write_text("{}")
+    assert str(products) in run(*given, code=1)
+    assert not out.exists()
+
+
+# ---- curve -----------------------------------------------------------------------------------------------------------
+
+
+def test_curve_prints_a_table_and_draws_a_picture(tmp_path):
+    log = MetricsLog(tmp_path / "run" / "metrics.jsonl")
+    for step, won in ((0, 1), (5, 6)):
+        log.write("validation", step, validation_metrics({"success": [1.0] * won + [0.0] * (8 - won)}))
+    text = run("curve", tmp_path / "run")
+    assert "0.125" in text and "0.750" in text and (tmp_path / "run" / "learning_curve.png").stat().st_size > 1000
+    run("curve", tmp_path / "run", "--out", tmp_path / "x.png")
+    assert (tmp_path / "x.png").exists()
+
+
+def test_curve_of_a_folder_that_is_no_run(tmp_path):
+    assert "no such file; give the run's folder" in run("curve", tmp_path / "nothing", code=1)
+    MetricsLog(tmp_path / "metrics.jsonl").write("train", 1, {"x": 1})
+    assert "holds no validation" in run("curve", tmp_path, code=1)
