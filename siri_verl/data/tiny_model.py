@@ -51,6 +51,7 @@ def make_tiny_model(
     context: int = 1024,
     seed: int = 0,
     extra_vocab: int = 0,
+    tie: bool = True,
 ) -> Path:
     """Write a model folder.
 
@@ -61,6 +62,7 @@ def make_tiny_model(
         context: largest number of tokens.
         seed: of the random weights.
         extra_vocab: rows of padding at the end of the vocabulary, which no token uses.
+        tie: whether the output layer shares the embedding's weights.
 
     Returns:
         the folder.
@@ -77,7 +79,7 @@ def make_tiny_model(
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=context,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tie,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,

@@ -56,7 +56,7 @@ class CpuDeviceModule(ModuleType):
         """One CPU device: nothing to select."""
 
     def get_device_name(self, device: Any = None) -> str:
-        return "CPU"  # verl's table of peak FLOPS knows no CPU: utilisation is reported as 0
+        return "CPU"  # a name in verl's table of peak FLOPS
 
     def memory_allocated(self, device: Any = None) -> int:
         return psutil.Process().memory_info().rss
@@ -64,7 +64,8 @@ class CpuDeviceModule(ModuleType):
     memory_reserved = memory_allocated
 
     def max_memory_allocated(self, device: Any = None) -> int:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        # the kernel's two counters are updated at different times
+        return max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, self.memory_allocated())
 
     max_memory_reserved = max_memory_allocated
 

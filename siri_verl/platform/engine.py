@@ -17,6 +17,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
+import torch.nn.functional as F
+from verl.utils import tensordict_utils as tu
 from verl.utils.torch_dtypes import PrecisionType
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngine, FSDPEngineWithLMHead, FSDPEngineWithValueHead
@@ -67,9 +70,39 @@ class CpuFsdpMixin(FSDPEngine):
             self.engine_config = config
 
 
+_RARE = ("use_fused_kernels", "calculate_sum_pi_squared", "distillation_use_topk", "distillation_only")
+
+
 @EngineRegistry.register(model_type="language_model", backend=["fsdp", "fsdp2"], device="cpu")
 class CpuFsdpEngineWithLMHead(CpuFsdpMixin, FSDPEngineWithLMHead):
     """Policy engine, device cpu."""
+
+    def prepare_model_outputs(self, output, output_args, micro_batch, logits_processor_func):
+        """Log-probs and entropies of a packed micro-batch, all tokens at once.
+
+        Without flash attention's cross entropy verl takes the log-probs token by token, to save the memory of large
+        vocabularies; that loop costs a small model as much as its matrix products.
+        """
+
+        def flag(name: str, default: bool = False) -> bool:
+            return tu.get_non_tensor_data(data=micro_batch, key=name, default=default)
+
+        if not flag("use_remove_padding", True) or any(flag(name) for name in _RARE):
+            return super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
+        logits = output.logits.squeeze(0)  # (tokens, vocab)
+        if not output_args.get("temperature_is_one", False):
+            logits = logits / output_args["temperature_rmpad"].clamp(min=1e-8)[:, None]
+        labels = output_args["input_ids_rmpad_rolled"]
+        found = {"log_probs": -F.cross_entropy(logits, labels, reduction="none")}
+        if flag("calculate_entropy"):
+            found["entropy"] = self.compute_entropy_from_logits(logits)
+        offsets = micro_batch["input_ids"].offsets()
+        return {
+            name: torch.nested.nested_tensor_from_jagged(
+                self._gather_and_unpad_packed(value, output_args["pad_size"]), offsets
+            )
+            for name, value in found.items()
+        }
 
 
 @EngineRegistry.register(model_type="value_model", backend=["fsdp", "fsdp2"], device="cpu")

@@ -20,19 +20,18 @@ dense. Weights change between two steps.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
 
-from siri_verl.rollout.light_attention import DecodePlan, KVCache, PrefillPlan, Segment, check_supported, forward
+from siri_verl.rollout.light_model import LightModel
 from siri_verl.rollout.light_sampling import SamplingParams, sample
 
 logger = logging.getLogger("siri_verl")
@@ -75,42 +74,35 @@ class _Request:
 
 class LightEngine:
     """Args:
-    model: a decoder built with the light attention, see :func:`load_model`.
+    model: model and cache.
     decode: token ids -> text, for stop strings.
     eos_token_ids: tokens that end a reply.
     valid_vocab: ids from here on are padding of the vocabulary, never drawn.
     max_model_len: most tokens of prompt and reply together.
     max_running: most requests in a batch.
-    prefill_tokens: tokens of prompts run at once; larger chunks leave the processor's caches.
     gather_seconds: how long an idle engine waits for more requests after the first.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: LightModel,
         decode: Callable[[list[int]], str],
         eos_token_ids: Iterable[int],
         valid_vocab: int,
         max_model_len: int,
         max_running: int = 256,
-        prefill_tokens: int = 2048,
         gather_seconds: float = 0.002,
     ):
-        check_supported(model.config)
-        self.model = model.eval()
+        self.model = model
         self.decode = decode
         self.eos_token_ids = frozenset(eos_token_ids)
         self.valid_vocab = valid_vocab
         self.max_model_len = max_model_len
         self.max_running = max_running
-        self.prefill_tokens = prefill_tokens
         self.gather_seconds = gather_seconds
         self.version: int | None = None
-        self.device = next(model.parameters()).device
-        self._cache = KVCache(model.config, next(model.parameters()).dtype, self.device)
         self._rows: list[_Request] = []
         self._waiting: list[_Request] = []
-        self._paused = False
         self._asleep = False
         self._closed = False
         self._error: BaseException | None = None
@@ -119,6 +111,8 @@ class LightEngine:
         self._compute = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="light-engine", daemon=True)
         self._thread.start()
+        # A thread inside torch while the interpreter shuts down would abort the process.
+        atexit.register(self.close)
 
     # ---- requests
 
@@ -136,7 +130,7 @@ class LightEngine:
                 f"request {request_id}: the prompt has {len(prompt)} tokens, the context (max_model_len) holds "
                 f"{self.max_model_len} and needs at least 1 for the reply: shorten the prompt or raise max_model_len"
             )
-        vocab = self.model.config.vocab_size
+        vocab = self.model.vocab_size
         if min(prompt) < 0 or max(prompt) >= vocab:
             bad = next(t for t in prompt if not 0 <= t < vocab)
             raise ValueError(f"request {request_id}: prompt token {bad} lies outside the vocabulary of {vocab}")
@@ -163,19 +157,13 @@ class LightEngine:
 
     # ---- control
 
-    def pause(self) -> None:
-        """Stop between two steps; requests wait."""
-        with self._state:
-            self._paused = True
-
-    def resume(self) -> None:
-        """Go on after :meth:`pause`."""
-        with self._state:
-            self._paused = False
-            self._state.notify_all()
+    def clear_prefixes(self) -> None:
+        """Forget the keys and values of earlier prompts."""
+        with self._compute:
+            self.model.prefixes.clear()
 
     def sleep(self) -> None:
-        """Pause and give the memory of keys and values back.
+        """Give the memory of keys and values back; requests wait for :meth:`wake_up`.
 
         Raises:
             RuntimeError: requests are running; wait for them or abort them first.
@@ -184,7 +172,7 @@ class LightEngine:
             if self._rows:
                 raise RuntimeError(f"sleep with {len(self._rows)} requests running: abort them or wait for them first")
             self._asleep = True
-            self._cache.clear()
+            self.model.release()
 
     def wake_up(self) -> None:
         """Serve again after :meth:`sleep`."""
@@ -198,35 +186,20 @@ class LightEngine:
             return len(self._waiting) + len(self._rows)
 
     def update_weights(self, weights: Iterable[tuple[str, torch.Tensor]], version: int | None = None) -> None:
-        """Copy new weights in, between two steps.
+        """Copy new weights in, between two steps; see :meth:`LightModel.update_weights`.
 
         Args:
-            weights: (name, tensor) pairs under the names of the model's state dict.
+            weights: (name, tensor) pairs.
             version: what later completions report; None keeps the present one.
-
-        Raises:
-            KeyError: a name the model does not have.
-            ValueError: a shape that does not fit, or parameters without a new value.
         """
-        with self._compute, torch.no_grad():
-            state = self.model.state_dict(keep_vars=True)
-            missing = {t.data_ptr(): name for name, t in state.items()}  # tied tensors are one
-            for name, tensor in weights:
-                if name not in state:
-                    raise KeyError(f"weight {name!r} is not in the model, whose names look like {next(iter(state))!r}")
-                if state[name].shape != tensor.shape:
-                    raise ValueError(
-                        f"weight {name!r} has shape {tuple(tensor.shape)}, the model {tuple(state[name].shape)}"
-                    )
-                state[name].copy_(tensor)
-                missing.pop(state[name].data_ptr(), None)
-            if missing:
-                raise ValueError(f"weight update without {sorted(missing.values())}")
+        with self._compute:
+            self.model.update_weights(weights)
             if version is not None:
                 self.version = version
 
     def close(self) -> None:
         """End the thread; unfinished requests end as aborted."""
+        atexit.unregister(self.close)
         with self._state:
             self._closed = True
             self._state.notify_all()
@@ -251,7 +224,7 @@ class LightEngine:
                 request.future.set_exception(error)
 
     def _ready(self) -> bool:
-        return self._closed or bool((self._waiting or self._rows) and not self._paused and not self._asleep)
+        return self._closed or bool((self._waiting or self._rows) and not self._asleep)
 
     def _wait_for_work(self) -> bool:
         with self._state:
@@ -264,7 +237,7 @@ class LightEngine:
     def _admit(self) -> None:
         """Run the prompts of waiting requests and give each its first token."""
         with self._state:
-            if self._paused or self._asleep:
+            if self._asleep:
                 return
             free = self.max_running - len(self._rows)
             new, self._waiting = self._waiting[:free], self._waiting[free:]
@@ -272,53 +245,15 @@ class LightEngine:
             self._rows.extend(new)
         if not new:
             return
-        self._cache.reserve(len(self._rows), max(len(r.prompt) + 1 for r in new))
-        logits = self._prefill(new, first)
+        logits = self.model.prefill([r.prompt for r in new], first)
         self._extend(list(range(first, first + len(new))), logits)
-
-    def _prefill(self, requests: list[_Request], first_row: int) -> torch.Tensor:
-        """Logits after each prompt, (requests, vocab). A prompt shared by several requests runs once."""
-        leaders: dict[tuple[int, ...], int] = {}
-        for i, request in enumerate(requests):
-            leaders.setdefault(tuple(request.prompt), i)
-        chunks: list[list[int]] = [[]]
-        size = 0
-        for i in leaders.values():
-            if chunks[-1] and size + len(requests[i].prompt) > self.prefill_tokens:
-                chunks.append([])
-                size = 0
-            chunks[-1].append(i)
-            size += len(requests[i].prompt)
-        logits: dict[int, torch.Tensor] = {}
-        for chunk in chunks:
-            segments, tokens, positions = [], [], []
-            for i in chunk:
-                prompt = requests[i].prompt
-                segments.append(Segment(first_row + i, len(tokens), len(tokens) + len(prompt)))
-                tokens.extend(prompt)
-                positions.extend(range(len(prompt)))
-            last = torch.tensor([s.end - 1 for s in segments], device=self.device)
-            plan = PrefillPlan(self._cache, segments)
-            out = forward(self.model, plan, self._tensor(tokens), self._tensor(positions), last)
-            logits.update(zip(chunk, out, strict=True))
-        for i, request in enumerate(requests):
-            leader = leaders[tuple(request.prompt)]
-            if leader != i:
-                self._cache.move(first_row + leader, first_row + i, len(request.prompt))
-                logits[i] = logits[leader]
-        return torch.stack([logits[i] for i in range(len(requests))])
 
     def _step(self) -> None:
         """One token for every running request."""
-        if not self._rows:
-            return
-        lengths = [r.length - 1 for r in self._rows]  # the newest token is not in the cache yet
-        self._cache.reserve(len(self._rows), max(lengths) + 1)
-        positions = self._tensor(lengths)
-        plan = DecodePlan(self._cache, positions)
-        newest = self._tensor([r.tokens[-1] for r in self._rows])
-        logits = forward(self.model, plan, newest, positions, plan.rows)
-        self._extend(list(range(len(self._rows))), logits)
+        if self._rows:
+            # the newest token of a row is not in the cache yet
+            logits = self.model.decode([r.tokens[-1] for r in self._rows], [r.length - 1 for r in self._rows])
+            self._extend(list(range(len(self._rows))), logits)
 
     def _extend(self, rows: list[int], logits: torch.Tensor) -> None:
         """Draw a token for each of the rows and let go of those that are done."""
@@ -358,37 +293,10 @@ class LightEngine:
         """Fill a row from the end."""
         last = self._rows.pop()
         if row < len(self._rows):
-            self._cache.move(len(self._rows), row, last.length - 1)
+            self.model.move(len(self._rows), row, last.length - 1)
             self._rows[row] = last
 
     def _finish(self, request: _Request, reason: str) -> None:
         log_probs = request.log_probs if request.params.logprobs else None
         first = self.version if request.first_version is None else request.first_version
         request.future.set_result(Completion(request.tokens, log_probs, reason, first, self.version))
-
-    def _tensor(self, values: list[int]) -> torch.Tensor:
-        return torch.tensor(values, device=self.device)
-
-
-def load_model(
-    config: Any, path: str | None, dtype: torch.dtype, device: str = "cpu", trust_remote_code: bool = False
-) -> PreTrainedModel:
-    """A decoder with the light attention.
-
-    Args:
-        config: its transformers configuration.
-        path: folder of the weights; None leaves them random, to be filled by a weight update.
-    """
-    import copy
-
-    from transformers import AutoModelForCausalLM
-
-    from siri_verl.rollout.light_attention import IMPLEMENTATION
-
-    config = copy.deepcopy(config)
-    kwargs = {"dtype": dtype, "attn_implementation": IMPLEMENTATION, "trust_remote_code": trust_remote_code}
-    if path is None:
-        model = AutoModelForCausalLM.from_config(config, **kwargs)
-    else:
-        model = AutoModelForCausalLM.from_pretrained(path, config=config, **kwargs)
-    return model.to(device).eval().requires_grad_(False)

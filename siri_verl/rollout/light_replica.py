@@ -24,6 +24,7 @@ from typing import Any
 import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from verl.plugin.platform import get_platform
 from verl.workers.rollout.base import BaseRollout
 from verl.workers.rollout.replica import RolloutReplica
 
@@ -43,21 +44,29 @@ class LightReplica(RolloutReplica):
         if self.world_size != 1:
             raise ValueError(
                 f"rollout tensor x data x pipeline parallel size = {self.world_size}: the light server runs a whole "
-                "model, set rollout.tensor_model_parallel_size=1 (the number of replicas is the number of trainer ranks)"
+                "model, set rollout.tensor_model_parallel_size=1 (every trainer rank has a replica of its own)"
             )
 
     async def launch_servers(self) -> None:
         """Start the server on the node of its trainer rank."""
-        node = await self.workers[0].__ray_call__.remote(lambda self: ray.get_runtime_context().get_node_id())
+        node, devices = await self.workers[0].__ray_call__.remote(
+            lambda self: (ray.get_runtime_context().get_node_id(), ray.get_runtime_context().get_accelerator_ids())
+        )
         role = "reward_" if self.is_reward_model else "teacher_" if self.is_teacher_model else ""
         options = LightOptions.from_mapping(self.config.engine_kwargs.get("light"))
         threads = str(options.num_threads)
+        env_vars = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        if options.device != "cpu":
+            # Ray hides the accelerators from an actor that reserves none: this one shares its trainer rank's.
+            platform = get_platform()
+            env_vars |= {name: "1" for name in platform.ray_noset_envvars()}
+            env_vars[platform.visible_devices_envvar()] = ",".join(devices[platform.ray_resource_name()])
         server = (
             ray.remote(LightServer)
             .options(
                 name=server_name(self.replica_rank, role) + self.name_suffix,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node, soft=False),
-                runtime_env={"env_vars": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}},
+                runtime_env={"env_vars": env_vars},
                 max_concurrency=self.max_concurrency,
             )
             .remote(config=self.config, model_config=self.model_config, replica_rank=self.replica_rank)

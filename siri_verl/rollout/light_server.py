@@ -40,16 +40,17 @@ class LightOptions:
 
     Attributes:
         num_threads: threads of torch in the server's process.
-        device: "cpu", or "cuda" to try the server on an accelerator.
+        device: "cpu", or "cuda" for the accelerator of the trainer rank the server belongs to.
         prefill_tokens: tokens of prompts run at once.
         gather_seconds: how long an idle server waits for company of a first request.
-        prefix_cache_tokens: tokens of earlier prompts whose keys and values are kept for prompts that begin alike.
+        prefix_cache_mb: memory for keys and values of earlier prompts, for prompts that begin alike; 0 for none.
     """
 
     num_threads: int = 1
     device: str = "cpu"
     prefill_tokens: int = 2048
     gather_seconds: float = 0.002
+    prefix_cache_mb: int = 256
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any] | None) -> LightOptions:
@@ -75,7 +76,8 @@ class LightServer:
         from verl.workers.config import HFModelConfig
 
         from siri_verl.plugin import require
-        from siri_verl.rollout.light_engine import LightEngine, load_model
+        from siri_verl.rollout.light_engine import LightEngine
+        from siri_verl.rollout.light_model import LightModel, load_model
 
         require()
         self.config = omega_conf_to_dataclass(config)
@@ -95,13 +97,12 @@ class LightServer:
             self.model_config.trust_remote_code,
         )
         self.engine = LightEngine(
-            model,
+            LightModel(model, self.options.prefill_tokens, self.options.prefix_cache_mb << 20),
             decode=tokenizer.decode,
             eos_token_ids=end_tokens(tokenizer, self.model_config.generation_config),
             valid_vocab=min(len(tokenizer), hf_config.vocab_size),
             max_model_len=self._context_length(hf_config),
             max_running=self.config.max_num_seqs,
-            prefill_tokens=self.options.prefill_tokens,
             gather_seconds=self.options.gather_seconds,
         )
         self._gate = asyncio.Event()
@@ -212,7 +213,8 @@ class LightServer:
             self.engine.wake_up()
 
     async def clear_kv_cache(self) -> None:
-        """Nothing outlives a request but the prefix cache, which every weight update empties."""
+        """Forget earlier prompts; a weight update does so by itself."""
+        await asyncio.to_thread(self.engine.clear_prefixes)
 
     async def release_kv_cache(self) -> None:
         """Before a weight transfer."""

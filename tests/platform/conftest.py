@@ -1,0 +1,72 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""One batch of rows, and verl's engines run on it by one worker and by two (once per test session)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from engine_rows import TEMPERATURE, make_rows
+
+from siri_verl.data.tiny_model import make_tiny_model
+
+HERE = Path(__file__).parent
+
+
+def run_engines(folder: Path, workers: int) -> list[dict]:
+    """Results by rank."""
+    rows = torch.load(folder / "rows")
+    job = {"model": str(folder / "model"), "rows": rows, "max_tokens": 96, "temperature": TEMPERATURE}
+    torch.save(job, folder / f"job{workers}")
+    out = folder / f"out{workers}"
+    env = os.environ | {"OMP_NUM_THREADS": "1", "SIRI_PLATFORM": "cpu"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={workers}"]
+    done = subprocess.run(
+        [*command, str(HERE / "engine_job.py"), str(folder / f"job{workers}"), str(out)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return [torch.load(f"{out}.{rank}") for rank in range(workers)]
+
+
+@pytest.fixture(scope="session")
+def engine_folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("engines")
+    # an output layer of its own: the path on which verl builds empty modules on all ranks but the first
+    make_tiny_model(folder / "model", tie=False)
+    torch.save(make_rows(folder / "model"), folder / "rows")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rows(engine_folder) -> list[dict[str, torch.Tensor]]:
+    return torch.load(engine_folder / "rows")
+
+
+@pytest.fixture(scope="session")
+def one_worker(engine_folder) -> list[dict]:
+    return run_engines(engine_folder, 1)
+
+
+@pytest.fixture(scope="session")
+def two_workers(engine_folder) -> list[dict]:
+    return run_engines(engine_folder, 2)

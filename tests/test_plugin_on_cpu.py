@@ -1,0 +1,99 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The entry point of verl.plugins: light, and loud when something is wrong."""
+
+import logging
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from siri_verl import plugin
+
+
+@pytest.fixture
+def failures(monkeypatch):
+    kept: list = []
+    monkeypatch.setattr(plugin, "FAILURES", kept)
+    return kept
+
+
+def test_everything_registered_in_this_process():
+    import verl  # noqa: F401
+
+    assert plugin.FAILURES == []
+    plugin.require()
+
+
+def test_a_failed_registration_is_logged_kept_and_raised_again(failures, caplog):
+    def broken():
+        raise KeyError("gone")
+
+    with caplog.at_level(logging.ERROR, "siri_verl"):
+        plugin.guarded("broken", broken)
+    assert "broken failed" in caplog.text and "KeyError" in caplog.text
+    assert [f.name for f in failures] == ["broken"]
+    with pytest.raises(plugin.PluginError, match="broken: KeyError"):
+        plugin.require()
+
+
+@pytest.mark.parametrize(("version", "good"), [("0.9.1", True), ("0.9.7", True), ("0.9.0", False), ("0.10.0", False)])
+def test_version_guard(monkeypatch, version, good):
+    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
+    if good:
+        plugin.check_verl_version()
+    else:
+        with pytest.raises(RuntimeError, match=rf"verl {version} is installed.*>=0.9.1,<0.10.*pip install"):
+            plugin.check_verl_version()
+
+
+def test_nothing_is_registered_with_an_unsupported_verl(monkeypatch, failures):
+    called = []
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.10.0")
+    monkeypatch.setattr("siri_verl.registration.REGISTRATIONS", [lambda: called.append(1)])
+    plugin.load()
+    assert called == [] and "0.10.0" in str(failures[0].error)
+
+
+def test_a_failing_hook_does_not_break_the_import_it_waits_for(failures, tmp_path, monkeypatch):
+    from siri_verl.registration import when_imported
+
+    (tmp_path / "siri_probe_module.py").write_text("value = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def explode(module: SimpleNamespace) -> None:
+        raise RuntimeError(f"no good: {module.value}")
+
+    when_imported("siri_probe_module", explode)
+    import siri_probe_module
+
+    assert siri_probe_module.value == 3
+    assert "no good: 3" in str(failures[0].error) and "siri_probe_module" in failures[0].name
+
+
+def test_the_plugin_adds_next_to_nothing_to_the_import_of_verl():
+    def modules(policy: str) -> set[str]:
+        code = "import sys, verl; print(*sys.modules)"
+        env = os.environ | {"SIRI_PLATFORM": "cpu", "VERL_USE_EXTERNAL_PLUGINS": policy, "PYTHONWARNINGS": "ignore"}
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return set(done.stdout.strip().splitlines()[-1].split())
+
+    added = modules("siri") - modules("none")
+    assert "siri_verl.plugin" in added
+    heavy = {m for m in added if m.startswith(("verl.", "siri_verl.training", "siri_verl.rollout", "transformers"))}
+    assert heavy == set()
+    assert len(added) < 40, sorted(added)
