@@ -1,0 +1,36 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What tests of several folders share."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def transfer_queue():
+    """A Ray of this machine with verl's TransferQueue; the module `transfer_queue`, connected."""
+    import ray
+    import transfer_queue as tq
+    from omegaconf import OmegaConf
+
+    # Ray's workers import test modules from there.
+    env_vars = {"PYTHONPATH": str(Path(__file__).parent / "rollout"), "OMP_NUM_THREADS": "1"}
+    # Logical CPUs: each storage unit and worker asks for one.
+    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": env_vars})
+    backend = {"storage_backend": "SimpleStorage", "SimpleStorage": {"num_data_storage_units": 1}}
+    tq.init(OmegaConf.create({"backend": backend}))
+    yield tq
+    tq.close()
+    ray.shutdown()
