@@ -233,10 +233,12 @@ def _typed(schema: type, given: DictConfig | dict | None, where: str) -> Any:
     Raises:
         ConfigError: see `_explain`.
     """
-    given = OmegaConf.create({}) if given is None else given
-    _check_blocks(schema, given, where)
+    given = {} if given is None else given
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), given))
+        # Resolved where it stands, since values may refer to the rest of the run's config.
+        plain = OmegaConf.to_container(given, resolve=True) if OmegaConf.is_config(given) else given
+        _check_blocks(schema, plain, where)
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), plain))
     except OmegaConfBaseException as error:
         raise ConfigError(_explain(error, given, where)) from error
     except ConfigError:
@@ -248,7 +250,7 @@ def _typed(schema: type, given: DictConfig | dict | None, where: str) -> Any:
 def _check_blocks(schema: Any, given: Any, where: str) -> None:
     """Blocks are mappings; OmegaConf's own message for one that is not leaves out which."""
     names = ", ".join(f.name for f in fields(schema)) if is_dataclass(schema) else "name=value pairs"
-    _require(OmegaConf.is_dict(given) or isinstance(given, dict), where, given, f"expected a block with {names}")
+    _require(isinstance(given, dict), where, given, f"expected a block with {names}")
     if not is_dataclass(schema):
         return
     for name, kind in get_type_hints(schema).items():
@@ -258,7 +260,7 @@ def _check_blocks(schema: Any, given: Any, where: str) -> None:
 
 def _explain(error: OmegaConfBaseException, given: Any, where: str) -> str:
     """What OmegaConf objects to: the field's full name, its value, what it should be."""
-    key, text = error.full_key or "", str(error).splitlines()[0]
+    key, text = (error.full_key or "").removeprefix(f"{where}."), str(error).splitlines()[0]
     name = f"{where}.{key}" if key else where
     if isinstance(error, ConfigKeyError) and is_dataclass(error.object_type):
         known = [f.name for f in fields(error.object_type)]
