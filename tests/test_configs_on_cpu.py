@@ -1,0 +1,136 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The configuration groups on verl's own config: they compose, verl's checks accept them, and the published numbers
+stand."""
+
+import copy
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import open_dict
+from verl.trainer.ppo.utils import need_critic, need_reference_policy
+from verl.utils.config import omega_conf_to_dataclass, validate_config
+
+from siri_verl.config import GigpoConfig, SiriConfig, gigpo_config, siri_config
+from siri_verl.data.tiny_model import make_tiny_model
+from siri_verl.training.preflight import check_algorithm
+from siri_verl.training.preflight_skills import check_skills
+
+STORE = "siri.environment.kwargs.store=/a/store"
+# What a run of the bare `base` group must name itself: rollout engine and micro-batches.
+OWN = ["actor_rollout_ref.rollout.name=vllm", "actor_rollout_ref.actor.use_dynamic_bsz=True"]
+RUNS = {
+    "base": ["+siri=base", *OWN],
+    "webshop on GPUs": ["+siri=[webshop,gpu]", STORE],
+    "webshop on GPUs with Megatron": ["+siri=[webshop,gpu_megatron]", STORE],
+    "webshop on a CPU": ["+siri=[webshop,cpu,cpu_small]", STORE],
+    "toy on a CPU": ["+siri=[base,cpu,cpu_small]"],
+}
+
+
+def composed(*overrides):
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        return compose("ppo_trainer", overrides=list(overrides))
+
+
+@pytest.fixture(params=RUNS, ids=list(RUNS))
+def config(request):
+    return composed(*RUNS[request.param])
+
+
+def test_verls_checks_and_dataclasses_accept_every_group(config):
+    validate_config(config, need_reference_policy(config), need_critic(config))
+    # as verl/workers/engine_workers.py makes the reference worker's settings from the same block
+    ref = copy.deepcopy(config.actor_rollout_ref.ref)
+    with open_dict(ref):
+        ref.ppo_mini_batch_size = config.actor_rollout_ref.actor.ppo_mini_batch_size
+        for name in ("micro_batch_size", "micro_batch_size_per_gpu", "max_token_len_per_gpu"):
+            ref[f"ppo_{name}"] = ref.pop(f"log_prob_{name}", None)
+        ref.use_dynamic_bsz = ref.pop("log_prob_use_dynamic_bsz", False)
+    reference = omega_conf_to_dataclass(ref)
+    actor = omega_conf_to_dataclass(config.actor_rollout_ref.actor)
+    rollout = omega_conf_to_dataclass(config.actor_rollout_ref.rollout)
+    assert reference.strategy == actor.strategy
+    assert rollout.prompt_length == config.data.max_prompt_length
+    assert rollout.response_length == config.data.max_response_length
+    assert rollout.agent.default_agent_loop == "siri_env"
+
+
+def test_our_own_checks_accept_every_group(config):
+    settings = siri_config(config)
+    assert isinstance(settings, SiriConfig) and isinstance(gigpo_config(config.algorithm), GigpoConfig)
+    check_algorithm(config)
+    check_skills(config, settings)
+    assert config.trainer.v1.trainer_mode == "siri"
+    assert config.actor_rollout_ref.rollout.agent.agent_loop_manager_class.endswith("SiriAgentLoopManager")
+
+
+def test_base_spells_out_the_defaults_of_every_setting():
+    config = composed("+siri=base")
+    assert siri_config(config) == SiriConfig(**{**vars(SiriConfig()), "environment": siri_config(config).environment})
+    assert gigpo_config(config.algorithm) == GigpoConfig()
+    assert set(config.siri) == set(vars(SiriConfig()))
+    for name, block in vars(SiriConfig()).items():
+        if hasattr(block, "__dataclass_fields__"):
+            assert set(config.siri[name]) == set(block.__dataclass_fields__), name
+
+
+def test_published_webshop_settings():
+    """The table of published settings of arXiv 2505.10978's reference code, column WebShop."""
+    config = composed(*RUNS["webshop on GPUs"])
+    actor, rollout, settings = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout, siri_config(config)
+    assert (config.data.train_batch_size, rollout.n) == (16, 8)
+    assert settings.rollout.max_turns == settings.environment.kwargs["max_turns"] == 15
+    assert (config.data.max_prompt_length, config.data.max_response_length) == (4096, 512)
+    assert (actor.optim.lr, actor.clip_ratio, actor.entropy_coeff) == (1e-6, 0.2, 0.001)
+    assert (actor.use_kl_loss, actor.kl_loss_coef, actor.kl_loss_type) == (True, 0.01, "low_var_kl")
+    assert config.algorithm.use_kl_in_reward is False
+    assert (actor.ppo_mini_batch_size * rollout.n, actor.ppo_micro_batch_size_per_gpu) == (64, 8)
+    assert settings.update.mini_batches is None, "verl's own rule: that many rows per optimizer step"
+    assert (rollout.temperature, rollout.val_kwargs.temperature, rollout.val_kwargs.do_sample) == (1.0, 0.4, True)
+    assert config.trainer.total_training_steps == 150
+    assert (settings.reward.kind, settings.reward.success_reward) == ("success", 10.0)
+    assert settings.prompt.history_length == 2
+    gigpo = gigpo_config(config.algorithm)
+    assert (gigpo.gamma, gigpo.step_weight, gigpo.invalid_penalty, gigpo.norm) == (0.95, 1.0, 0.1, "mean")
+    assert (gigpo.episode_stats, gigpo.similarity) == ("per_step", None)
+
+
+def test_gpu_presets_run_vllm_on_the_engine_they_name():
+    fsdp, megatron = composed(*RUNS["webshop on GPUs"]), composed(*RUNS["webshop on GPUs with Megatron"])
+    for config, strategy in ((fsdp, "fsdp2"), (megatron, "megatron")):
+        parts = config.actor_rollout_ref
+        assert (parts.actor.strategy, parts.ref.strategy, parts.rollout.name) == (strategy, strategy, "vllm")
+        assert config.trainer.device == "cuda"
+    # the engine is the only difference
+    for key in ("data", "siri", "algorithm", "trainer"):
+        assert fsdp[key] == megatron[key], key
+
+
+def test_cpu_preset_is_float32_without_an_accelerators_parts(tmp_path):
+    config = composed(*RUNS["webshop on a CPU"], f"actor_rollout_ref.model.path={make_tiny_model(tmp_path)}")
+    model = omega_conf_to_dataclass(config.actor_rollout_ref.model)
+    assert model.hf_config.model_type == "qwen2" and model.tokenizer.chat_template
+    engine = omega_conf_to_dataclass(config.actor_rollout_ref.actor).engine
+    assert set(engine.mixed_precision.values()) == {"fp32"} and engine.use_torch_compile is False
+    assert config.actor_rollout_ref.rollout.name == "light" and config.trainer.device == "cpu"
+    assert config.ray_kwargs.ray_init.num_gpus == config.trainer.n_gpus_per_node == 1
+    assert siri_config(config).rollout.request_seeds, "so that a run repeats exactly"
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_logical_devices_follow_the_number_of_trainer_processes(ranks):
+    config = composed(*RUNS["toy on a CPU"], f"trainer.n_gpus_per_node={ranks}")
+    validate_config(config, need_reference_policy(config), need_critic(config))
+    assert config.ray_kwargs.ray_init.num_gpus == ranks
