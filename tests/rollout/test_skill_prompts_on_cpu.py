@@ -1,0 +1,90 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Episodes that are shown a skill, in the real agent loop: against the planner's measurement, and when room runs out."""
+
+import pytest
+from scripted_policy import actions, settings
+
+from siri_verl.config import siri_config
+from siri_verl.envs.registry import make_environment
+from siri_verl.rollout.prompt_builder import PromptBuilder
+from siri_verl.skills.skill import Provenance, Skill
+from siri_verl.training.group_planner import GroupPlanner
+
+ENV = "corridor_env:siri_verl_tests/Corridor-v0"
+SKILL = Skill("s0001", "a door stands open", "walk through every open door and then stop", "all", Provenance("", "", 0))
+SHOWN = {"arm": "skill", "skill_id": "s0001", "skill_text": SKILL.block}
+
+
+@pytest.fixture(scope="module")
+def walk(play):
+    def run(script, episodes, **overrides):
+        return play(script, episodes, **{"siri__environment__name": ENV, "data__max_prompt_length": 4000, **overrides})
+
+    return run
+
+
+class Recorder(PromptBuilder):
+    """A prompt builder that keeps what it built."""
+
+    def build(self, view):
+        self.built = super().build(view)
+        return self.built
+
+
+@pytest.mark.parametrize(("step", "task_id"), [(5, "long"), (6, "long"), (5, "longer")])
+def test_the_planner_measures_the_first_prompt_of_the_sessions(walk, tokenizer, step, task_id):
+    config = siri_config(settings(siri__environment__name=ENV))
+    recorder = Recorder(tokenizer, config.prompt, 4000)
+    planner = GroupPlanner(make_environment(ENV), recorder, lambda text: "all", config.seed)
+    (group,) = planner.plan([task_id], step, lambda task_type, task: SKILL)
+    episodes = [{"task_id": task_id, "global_steps": step, "session_id": i, "uid": str(i), **SHOWN} for i in (0, 1)]
+    found, _ = walk(actions("stop"), episodes)
+    # the corridor's observation names its seed and its process
+    prompts = [tokenizer.decode(rows[0].prompt_ids).split("seed")[1] for rows in found]
+    assert group.skill is SKILL
+    assert prompts == [tokenizer.decode(recorder.built.token_ids).split("seed")[1]] * 2
+
+
+def test_a_skill_row_shows_the_skill_and_its_twin_does_not(walk, tokenizer):
+    script = actions("walk", "walk", "stop")
+    both = [{"task_id": "long", "session_id": i, "uid": str(i), **(SHOWN if i else {})} for i in (0, 1)]
+    (plain, shown), _ = walk(script, both)
+    for turn, (row, twin) in enumerate(zip(shown, plain, strict=True)):
+        text = tokenizer.decode(row.prompt_ids)
+        assert SKILL.block in text and row.extra_fields["arm"] == "skill" and row.extra_fields["skill_id"] == "s0001"
+        # same seed and actions, so the plain arm's own prompt is the twin, history included
+        assert row.extra_fields["plain_prompt_ids"] == twin.prompt_ids
+        section = f"A procedure that has worked on tasks of this kind: {SKILL.block}\n\n"
+        assert text.replace(section, "") == tokenizer.decode(twin.prompt_ids), turn
+        assert SKILL.block not in tokenizer.decode(twin.prompt_ids)
+        start, end = row.extra_fields["span_start"], row.extra_fields["span_end"]
+        assert tokenizer.decode(row.response_ids[start:end]) == f"<action>{('walk', 'walk', 'stop')[turn]}</action>"
+
+
+def test_history_goes_before_the_skill_and_a_block_that_still_does_not_fit_is_named_on_every_row(walk):
+    script = actions(*["walk"] * 3, "stop")
+    (free,), _ = walk(script, [{"task_id": "long", **SHOWN}], siri__prompt__history_length=0)
+    lengths = [len(row.prompt_ids) for row in free]
+    # room for the skill without history up to the second turn, and for the plain prompt of every turn
+    limit = lengths[1]
+    assert max(len(row.extra_fields["plain_prompt_ids"]) for row in free) <= limit < lengths[2]
+    (rows,), _ = walk(
+        script, [{"task_id": "long", **SHOWN}], siri__prompt__history_length=2, data__max_prompt_length=limit
+    )
+    seen = [row.extra_fields["plain_prompt_ids"] is not None for row in rows]
+    assert seen == [True, True, False, False] and rows[1].extra_fields["history_dropped"] == 1
+    assert [row.extra_fields["skill_missing"] for row in rows] == [True] * 4
+    assert [row.extra_fields["skill_missing"] for row in free] == [False] * 4
+    assert [row.extra_fields["status"] for row in rows] == ["terminated"] * 4, "the episode goes on, plainly"
