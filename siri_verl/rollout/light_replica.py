@@ -25,10 +25,56 @@ import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from verl.plugin.platform import get_platform
+from verl.utils.config import omega_conf_to_dataclass
+from verl.workers.config import HFModelConfig, RolloutConfig
 from verl.workers.rollout.base import BaseRollout
 from verl.workers.rollout.replica import RolloutReplica
 
-from siri_verl.rollout.light_server import LightOptions, LightServer
+from siri_verl.plugin import require
+from siri_verl.rollout.light_server import LightOptions, LightServer, LightSettings
+
+_DTYPES = {"float32": torch.float32, "fp32": torch.float32, "bfloat16": torch.bfloat16, "bf16": torch.bfloat16}
+
+
+def light_settings(config: RolloutConfig, model_config: Any, replica_rank: int) -> LightSettings:
+    """What a server needs of verl's configuration.
+
+    Args:
+        config: verl's RolloutConfig.
+        model_config: verl's HFModelConfig, or its mapping.
+
+    Raises:
+        ValueError: an unknown dtype or option, or a context longer than the model's.
+    """
+    model: HFModelConfig = omega_conf_to_dataclass(model_config, dataclass_type=HFModelConfig)
+    if config.dtype not in _DTYPES:
+        raise ValueError(f"rollout.dtype={config.dtype!r}: the light server knows {sorted(_DTYPES)}")
+    length = config.max_model_len or config.prompt_length + config.response_length
+    limit = getattr(model.hf_config, "max_position_embeddings", length)
+    if length > limit:
+        raise ValueError(
+            f"rollout.max_model_len (or prompt_length {config.prompt_length} + response_length "
+            f"{config.response_length}) = {length} exceeds the model's max_position_embeddings {limit}"
+        )
+    named = getattr(model.generation_config, "eos_token_id", None)
+    ends = [model.tokenizer.eos_token_id, *(named if isinstance(named, list | tuple) else [named])]
+    return LightSettings(
+        replica_rank=replica_rank,
+        hf_config=model.hf_config,
+        weights=None if config.load_format == "dummy" else model.local_path,
+        tokenizer=model.tokenizer,
+        eos_token_ids=frozenset(int(i) for i in ends if i is not None),
+        valid_vocab=min(len(model.tokenizer), model.hf_config.vocab_size),
+        dtype=_DTYPES[config.dtype],
+        prompt_length=config.prompt_length,
+        response_length=config.response_length,
+        max_model_len=length,
+        max_running=config.max_num_seqs,
+        ignore_eos=config.ignore_eos,
+        free_cache=config.free_cache_engine,
+        trust_remote_code=model.trust_remote_code,
+        options=LightOptions.from_mapping(config.engine_kwargs.get("light")),
+    )
 
 
 def server_name(replica_rank: int, role: str = "") -> str:
@@ -40,6 +86,7 @@ class LightReplica(RolloutReplica):
     """One server, one process, whatever the trainer's size: the model is small enough to be whole in each."""
 
     def __init__(self, *args: Any, **kwargs: Any):
+        require()
         super().__init__(*args, **kwargs)
         if self.world_size != 1:
             raise ValueError(
@@ -53,10 +100,10 @@ class LightReplica(RolloutReplica):
             lambda self: (ray.get_runtime_context().get_node_id(), ray.get_runtime_context().get_accelerator_ids())
         )
         role = "reward_" if self.is_reward_model else "teacher_" if self.is_teacher_model else ""
-        options = LightOptions.from_mapping(self.config.engine_kwargs.get("light"))
-        threads = str(options.num_threads)
+        settings = light_settings(self.config, self.model_config, self.replica_rank)
+        threads = str(settings.options.num_threads)
         env_vars = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        if options.device != "cpu":
+        if settings.options.device != "cpu":
             # Ray hides the accelerators from an actor that reserves none: this one shares its trainer rank's.
             platform = get_platform()
             env_vars |= {name: "1" for name in platform.ray_noset_envvars()}
@@ -69,7 +116,7 @@ class LightReplica(RolloutReplica):
                 runtime_env={"env_vars": env_vars},
                 max_concurrency=self.max_concurrency,
             )
-            .remote(config=self.config, model_config=self.model_config, replica_rank=self.replica_rank)
+            .remote(settings)
         )
         self.servers = [server]
         self._server_handle = server

@@ -14,29 +14,24 @@
 """The light rollout server: a Ray actor around :class:`~siri_verl.rollout.light_engine.LightEngine`.
 
 It answers the calls verl makes of its rollout servers (verl/workers/rollout/vllm_rollout/vllm_async_server.py). The
-engine computes in a thread of its own, so the actor's event loop stays free. Options, all under
-``actor_rollout_ref.rollout.engine_kwargs.light``: see :class:`LightOptions`.
+engine computes in a thread of its own, so the actor's event loop stays free. The process does not import verl, which
+would take longer than everything else at its start: settings arrive ready-made, replies become verl's on their way out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-logger = logging.getLogger("siri_verl")
-
-_DTYPES = {"float32": torch.float32, "fp32": torch.float32, "bfloat16": torch.bfloat16, "bf16": torch.bfloat16}
-
 
 @dataclass(frozen=True)
 class LightOptions:
-    """Settings of one server.
+    """``actor_rollout_ref.rollout.engine_kwargs.light``.
 
     Attributes:
         num_threads: threads of torch in the server's process.
@@ -62,68 +57,95 @@ class LightOptions:
         return cls(**options)
 
 
-class LightServer:
-    """One replica's server.
+@dataclass(frozen=True)
+class LightSettings:
+    """Everything a server needs, read from verl's configuration by
+    :func:`siri_verl.rollout.light_replica.light_settings`.
 
-    Args:
-        config: verl's RolloutConfig (or its mapping).
-        model_config: verl's HFModelConfig (or its mapping).
-        replica_rank: number of this replica.
+    Attributes:
+        replica_rank: number of the replica.
+        hf_config: configuration of the model.
+        weights: folder of the weights; None until a trainer sends them.
+        tokenizer: for stop strings.
+        eos_token_ids: tokens that end a reply.
+        valid_vocab: number of ids the tokenizer knows; the rest of the vocabulary is padding.
+        dtype: of the weights.
+        prompt_length: longest prompt the trainer counts on.
+        response_length: longest reply when a request names no length.
+        max_model_len: most tokens of prompt and reply together.
+        max_running: most requests in a batch.
+        ignore_eos: unless a request says otherwise.
+        free_cache: whether :meth:`LightServer.sleep` does anything.
+        trust_remote_code: for models that bring code.
+        options: see :class:`LightOptions`.
     """
 
-    def __init__(self, config: Any, model_config: Any, replica_rank: int):
-        from verl.utils.config import omega_conf_to_dataclass
-        from verl.workers.config import HFModelConfig
+    replica_rank: int
+    hf_config: Any
+    weights: str | None
+    tokenizer: Any
+    eos_token_ids: frozenset[int]
+    valid_vocab: int
+    dtype: torch.dtype
+    prompt_length: int
+    response_length: int
+    max_model_len: int
+    max_running: int
+    ignore_eos: bool = False
+    free_cache: bool = True
+    trust_remote_code: bool = False
+    options: LightOptions = field(default_factory=LightOptions)
 
-        from siri_verl.plugin import require
+
+class Reply:
+    """Fields of verl's TokenOutput; unpickled, it is one."""
+
+    def __init__(self, **fields: Any):
+        self.fields = fields
+
+    def __reduce__(self):
+        return token_output, (self.fields,)
+
+
+def token_output(fields: dict[str, Any]):
+    """verl's TokenOutput with these fields."""
+    from verl.workers.rollout.replica import TokenOutput
+
+    return TokenOutput(**fields)
+
+
+class LightServer:
+    """One replica's server."""
+
+    def __init__(self, settings: LightSettings):
         from siri_verl.rollout.light_engine import LightEngine
         from siri_verl.rollout.light_model import LightModel, load_model
 
-        require()
-        self.config = omega_conf_to_dataclass(config)
-        self.model_config: HFModelConfig = omega_conf_to_dataclass(model_config, dataclass_type=HFModelConfig)
-        self.replica_rank = replica_rank
-        self.options = LightOptions.from_mapping(self.config.engine_kwargs.get("light"))
-        if self.config.dtype not in _DTYPES:
-            raise ValueError(f"rollout.dtype={self.config.dtype!r}: the light server knows {sorted(_DTYPES)}")
-        torch.set_num_threads(self.options.num_threads)
-        tokenizer, hf_config = self.model_config.tokenizer, self.model_config.hf_config
-        self._random_weights = self.config.load_format == "dummy"
+        self.settings = settings
+        options = settings.options
+        torch.set_num_threads(options.num_threads)
+        self._has_weights = settings.weights is not None
         model = load_model(
-            hf_config,
-            None if self._random_weights else self.model_config.local_path,
-            _DTYPES[self.config.dtype],
-            self.options.device,
-            self.model_config.trust_remote_code,
+            settings.hf_config, settings.weights, settings.dtype, options.device, settings.trust_remote_code
         )
         self.engine = LightEngine(
-            LightModel(model, self.options.prefill_tokens, self.options.prefix_cache_mb << 20),
-            decode=tokenizer.decode,
-            eos_token_ids=end_tokens(tokenizer, self.model_config.generation_config),
-            valid_vocab=min(len(tokenizer), hf_config.vocab_size),
-            max_model_len=self._context_length(hf_config),
-            max_running=self.config.max_num_seqs,
-            gather_seconds=self.options.gather_seconds,
+            LightModel(model, options.prefill_tokens, options.prefix_cache_mb << 20),
+            decode=settings.tokenizer.decode,
+            eos_token_ids=settings.eos_token_ids,
+            valid_vocab=settings.valid_vocab,
+            max_model_len=settings.max_model_len,
+            max_running=settings.max_running,
+            gather_seconds=options.gather_seconds,
         )
         self._gate = asyncio.Event()
         self._gate.set()
         self._rejecting = False
 
-    def _context_length(self, hf_config: Any) -> int:
-        wanted = self.config.max_model_len or self.config.prompt_length + self.config.response_length
-        limit = getattr(hf_config, "max_position_embeddings", wanted)
-        if wanted > limit:
-            raise ValueError(
-                f"rollout.max_model_len (or prompt_length {self.config.prompt_length} + response_length "
-                f"{self.config.response_length}) = {wanted} exceeds the model's max_position_embeddings {limit}"
-            )
-        return wanted
-
     async def ready(self) -> str:
         """Address of the server: a name only, since requests come through Ray."""
         import ray
 
-        return f"light-{self.replica_rank}@{ray.util.get_node_ip_address()}"
+        return f"light-{self.settings.replica_rank}@{ray.util.get_node_ip_address()}"
 
     async def generate(
         self,
@@ -136,40 +158,40 @@ class LightServer:
         mm_processor_kwargs: Any = None,
         priority: int = 0,
         **kwargs: Any,
-    ):
+    ) -> Reply:
         """Token in, token out.
 
         Returns:
-            verl's TokenOutput; extra_fields name the weights: global_steps and max_global_steps at the end of the
-            reply, min_global_steps at its beginning.
+            what the caller sees as verl's TokenOutput; extra_fields name the weights: global_steps and
+            max_global_steps at the end of the reply, min_global_steps at its beginning.
 
         Raises:
             ValueError: bad sampling parameters, a prompt that leaves no room, or images, videos, audio.
+            RuntimeError: no weights yet.
         """
-        from verl.workers.rollout.replica import TokenOutput
-
         from siri_verl.rollout.light_sampling import SamplingParams
 
+        settings = self.settings
         for name, data in (("image_data", image_data), ("video_data", video_data), ("audio_data", audio_data)):
             if data:
                 raise ValueError(f"request {request_id}: {name} given, the light server takes text alone")
-        params = SamplingParams.from_mapping({"ignore_eos": self.config.ignore_eos, **sampling_params})
+        params = SamplingParams.from_mapping({"ignore_eos": settings.ignore_eos, **sampling_params})
         if params.max_tokens is None:
-            budget = self.config.prompt_length + self.config.response_length - len(prompt_ids)
-            params = dataclasses.replace(params, max_tokens=max(1, min(self.config.response_length, budget)))
+            budget = settings.prompt_length + settings.response_length - len(prompt_ids)
+            params = dataclasses.replace(params, max_tokens=max(1, min(settings.response_length, budget)))
         while not self._gate.is_set():
             if self._rejecting:
                 step = {"global_steps": self.engine.version}
-                return TokenOutput(token_ids=[], log_probs=[], stop_reason="aborted", extra_fields=step)
+                return Reply(token_ids=[], log_probs=[], stop_reason="aborted", extra_fields=step)
             await self._gate.wait()
-        if self._random_weights:
+        if not self._has_weights:
             raise RuntimeError(
                 f"request {request_id}: rollout.load_format=dummy and no weights have arrived yet; set "
                 "load_format=auto for a server without a trainer"
             )
         prompt = [int(t) for t in prompt_ids]
         done = await asyncio.wrap_future(self.engine.submit(request_id, prompt, params))
-        return TokenOutput(
+        return Reply(
             token_ids=done.token_ids,
             log_probs=done.log_probs,
             stop_reason="aborted" if done.reason == "aborted" else "completed",
@@ -185,9 +207,9 @@ class LightServer:
     # ---- weights
 
     async def update_weights(self, weights: dict[str, torch.Tensor], global_steps: int | None = None) -> None:
-        """Take new weights, by name; see :meth:`LightEngine.update_weights`."""
+        """Take new weights, by name; see :meth:`LightModel.update_weights`."""
         await asyncio.to_thread(self.engine.update_weights, weights.items(), global_steps)
-        self._random_weights = False
+        self._has_weights = True
 
     async def set_global_steps(self, global_steps: int) -> None:
         """Name the present weights."""
@@ -202,10 +224,9 @@ class LightServer:
 
     async def sleep(self) -> None:
         """Finish what runs, then give the cache's memory back; later requests wait for :meth:`wake_up`."""
-        if not self.config.free_cache_engine:
-            return
-        await self.wait_for_requests_to_drain()
-        await asyncio.to_thread(self.engine.sleep)
+        if self.settings.free_cache:
+            await self.wait_for_requests_to_drain()
+            await asyncio.to_thread(self.engine.sleep)
 
     async def wake_up(self, tags: list[str] | None = None) -> None:
         """Serve again. Weights are never dropped, so only the tag kv_cache (or none) matters."""
@@ -245,10 +266,3 @@ class LightServer:
 
     async def stop_profile(self) -> None:
         """No profiler of its own."""
-
-
-def end_tokens(tokenizer: Any, generation_config: Any) -> set[int]:
-    """Ids that end a reply: the tokenizer's, and those the model's generation config names."""
-    named = getattr(generation_config, "eos_token_id", None)
-    ids = [tokenizer.eos_token_id, *(named if isinstance(named, list | tuple) else [named])]
-    return {int(i) for i in ids if i is not None}

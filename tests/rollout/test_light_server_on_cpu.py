@@ -14,6 +14,10 @@
 """The light server as verl calls it: verl's own configuration in, verl's TokenOutput out."""
 
 import asyncio
+import os
+import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -23,6 +27,7 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.rollout.replica import TokenOutput
 
 from siri_verl.data.tiny_model import make_tiny_model
+from siri_verl.rollout.light_replica import light_settings
 from siri_verl.rollout.light_server import LightOptions, LightServer
 
 PROMPT = list(range(10, 30))
@@ -49,7 +54,7 @@ def make_server(folder):
                     *overrides,
                 ],
             ).actor_rollout_ref
-        made.append(LightServer(omega_conf_to_dataclass(config.rollout), config.model, replica_rank=0))
+        made.append(LightServer(light_settings(omega_conf_to_dataclass(config.rollout), config.model, replica_rank=0)))
         return made[-1]
 
     yield make
@@ -62,9 +67,10 @@ def weights(folder):
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
 
 
-def ask(server: LightServer, prompt=PROMPT, name: str = "r", **params):
+async def ask(server: LightServer, prompt=PROMPT, name: str = "r", **params) -> TokenOutput:
     params = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0, "logprobs": True, **params}
-    return server.generate(prompt_ids=prompt, sampling_params=params, request_id=name)
+    reply = await server.generate(prompt_ids=prompt, sampling_params=params, request_id=name)
+    return pickle.loads(pickle.dumps(reply))  # as it arrives through Ray
 
 
 def test_a_server_without_weights_answers_only_after_its_first_update(make_server, weights):
@@ -200,3 +206,12 @@ def test_options_reach_the_engine(make_server):
     server = make_server("+actor_rollout_ref.rollout.engine_kwargs.light={prefill_tokens: 77, prefix_cache_mb: 3}")
     assert server.engine.model.prefill_tokens == 77
     assert server.engine.model.prefixes.max_bytes == 3 << 20
+
+
+def test_the_servers_process_does_not_import_verl():
+    code = (
+        "import sys, siri_verl.rollout.light_server, siri_verl.rollout.light_engine; "
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'verl', 'transfer_queue', 'tensordict', 'ray'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr[-1000:]
