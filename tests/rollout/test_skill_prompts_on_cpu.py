@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Episodes that are shown a skill, in the real agent loop: against the planner's measurement, and when room runs out."""
+"""Episodes that are shown a skill, in the real agent loop: as the planner measured them, and when room runs out."""
 
 import pytest
 from scripted_policy import actions, settings
