@@ -223,6 +223,65 @@ def skills_diff(before: Path, after: Path) -> None:
     console.print(skill_diff(open_bank(before), open_bank(after)))
 
 
+@skills.command("retest")
+def skills_retest(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    panel: Annotated[Path, typer.Option(help="Tasks the run never used: JSON or parquet of `siri-verl data panel`.")],
+    model: Annotated[Optional[Path], typer.Option(help="Hugging Face folder or checkpoint; none: the newest.")] = None,
+    skill: Annotated[Optional[list[str]], typer.Option(help="A skill to test; none: the active ones.")] = None,
+    ever_active: Annotated[bool, typer.Option("--ever-active", help="Also skills retired after promotion.")] = False,
+    pairs: Annotated[int, typer.Option(help="Pairs per skill at least.")] = 64,
+    seed: Annotated[Optional[int], typer.Option(help="None: the run's.")] = None,
+    temperature: Annotated[Optional[float], typer.Option(help="None: that of the run's rollouts.")] = None,
+    top_p: Optional[float] = None,
+    top_k: Optional[int] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dtype: Annotated[Optional[str], typer.Option(help="None: that of the run's rollouts.")] = None,
+    concurrent: Annotated[int, typer.Option(help="Episodes in play at a time.")] = 256,
+    bank: Annotated[Optional[Path], typer.Option(help="Bank file; none: the run's.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="JSON file; none: retest_<model>.json in the run.")] = None,
+    override: Annotated[
+        Optional[list[str]], typer.Option("--set", help="A setting of the run that has changed, key.path=value.")
+    ] = None,
+) -> None:
+    """Test skills again after a run, on fresh tasks: pairs of episodes without and with the skill, same task and
+    seed."""
+    from siri_verl.core.files import write_text_atomically
+    from siri_verl.evaluation.retest_report import report_json, retest_table
+    from siri_verl.evaluation.retest_run import RetestOptions, retest_run
+
+    options = RetestOptions(
+        panel=panel,
+        model=model,
+        bank=bank,
+        skill_ids=tuple(skill or ()),
+        ever_active=ever_active,
+        pairs=pairs,
+        seed=seed,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        dtype=dtype,
+        device=device,
+        concurrent=concurrent,
+        overrides=tuple(override or ()),
+    )
+    try:
+        report, about = retest_run(run, options)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise fail(error) from error
+    if not report.skills:
+        console.print(f"{about['bank']}: no active skill, nothing to test again (siri-verl skills list)")
+    else:
+        console.print(retest_table(report))
+    for skill_id, reason in report.untested.items():
+        console.print(f"[yellow]not tested[/yellow] {skill_id}: {reason}", soft_wrap=True)
+    name = about["model"]["name"].replace("/", "_") if "model" in about else "nothing"
+    target = out or run / f"retest_{name}.json"
+    write_text_atomically(target, report_json(report, about))
+    console.print(f"{target}: {about.get('model', 'no model was needed')}, {about['sampling']}, seed {about['seed']}")
+
+
 def main() -> None:
     """Entry point."""
     app()

@@ -59,6 +59,7 @@ from siri_verl.training.metrics_log import MetricsLog
 from siri_verl.training.policy_writer import PolicyWriter
 from siri_verl.training.preflight import check_run
 from siri_verl.training.preflight_skills import check_skills
+from siri_verl.training.run_config import save_config
 from siri_verl.training.skill_run import BANK_FILE, SkillRun
 from siri_verl.training.step_table import StepTable
 
@@ -78,6 +79,7 @@ class SiriTrainer(PPOTrainerSync):
         check_skills(config, self.settings)
         super().__init__(config)
         self.run_folder = Path(config.trainer.default_local_dir)
+        save_config(config, self.run_folder)
         self.metrics_log = MetricsLog(self.run_folder / METRICS_FILE)
         self.background = ThreadPoolExecutor(max_workers=1)
         self.env_steps = 0

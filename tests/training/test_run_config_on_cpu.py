@@ -1,0 +1,48 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A run's settings on disk."""
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from siri_verl.config import siri_config
+from siri_verl.training.run_config import load_config, save_config
+
+
+@pytest.fixture(scope="module")
+def config():
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        return compose("ppo_trainer", overrides=["+siri=[base,cpu,cpu_small]", "siri.seed=7"])
+
+
+def test_what_was_written_is_read_with_nothing_left_to_resolve(config, tmp_path):
+    save_config(config, tmp_path / "run")
+    again = load_config(tmp_path / "run")
+    assert siri_config(again) == siri_config(config) and siri_config(again).seed == 7
+    assert again.data.seed == 7, "an interpolation"
+    assert OmegaConf.to_container(again, resolve=False) == OmegaConf.to_container(config, resolve=True)
+
+
+def test_settings_that_have_changed_since(config, tmp_path):
+    save_config(config, tmp_path)
+    changed = load_config(tmp_path, ["siri.environment.kwargs.split=train", "data.max_prompt_length=99"])
+    assert siri_config(changed).environment.kwargs == {"split": "train"} and changed.data.max_prompt_length == 99
+    with pytest.raises(ValueError, match="override 'siri.seed': expected key.path=value"):
+        load_config(tmp_path, ["siri.seed"])
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="config.yaml.*default_local_dir"):
+        load_config(tmp_path)
