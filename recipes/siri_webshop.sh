@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# SIRI on WebShop through unmodified verl. Sets itself up, picks the CPU or the GPU preset, trains, draws the curve.
+# SIRI on WebShop through unmodified verl. Sets itself up, picks the CPU or the GPU preset, trains, and ends with the
+# learning curve, the story of the skill bank in words and pictures, and its skills tested again on fresh tasks.
 #
 #   bash recipes/siri_webshop.sh                                   everything by itself
 #   bash recipes/siri_webshop.sh trainer.total_training_steps=5    any override of verl or siri_verl comes last
 #   PRESET=gpu MODEL_PATH=... bash recipes/siri_webshop.sh
 #   WEBSHOP_STORE=DIR SPLIT=by_product bash recipes/siri_webshop.sh   a store made by `siri-verl data webshop`
+#   DRY_RUN=1 bash recipes/siri_webshop.sh                         print the training command
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/setup.sh"
 
@@ -14,6 +16,7 @@ EXPERIMENT=${EXPERIMENT:-siri_webshop}
 DATA_DIR=${DATA_DIR:-$REPO_ROOT/data}
 RUN_DIR=${RUN_DIR:-$REPO_ROOT/runs/$EXPERIMENT}
 WEBSHOP_STORE=${WEBSHOP_STORE:-}
+PAIRS=${PAIRS:-64} # pairs per skill in the re-test; 0 leaves it out
 
 if [[ "$PRESET" == auto ]]; then
     if has_gpu; then PRESET=gpu; else PRESET=cpu; fi
@@ -26,42 +29,56 @@ cpu)
     export OMP_NUM_THREADS=1
     GROUPS_=(webshop cpu cpu_small)
     SHOP=${SHOP:-$DATA_DIR/webshop_demo}
-    if [[ ! -f "$SHOP/panels.json" ]]; then
+    if missing "$SHOP/panels.json"; then
         echo "making the demo shop in $SHOP"
         siri-verl data webshop-demo --out "$SHOP"
     fi
     MODEL_PATH=${MODEL_PATH:-$DATA_DIR/webshop_demo_model/model}
-    if [[ ! -f "$MODEL_PATH/config.json" ]]; then
+    if missing "$MODEL_PATH/config.json"; then
         echo "warm-starting a small model with verl's SFT trainer (acting, following a skill, describing a procedure)"
         "$PYTHON_BIN" -m siri_verl.data.webshop_demo.warm_start --catalogue "$SHOP" --out "$(dirname "$MODEL_PATH")"
+    fi
+    if [[ -z "$WEBSHOP_STORE" ]]; then
+        GROUPS_+=(webshop_demo)
+        RETEST_SPLIT=${RETEST_SPLIT:-demo/test}
     fi
     STORE=${WEBSHOP_STORE:-$SHOP/store}
     SPLIT=${SPLIT:-demo}
     VAL_SIZE=${VAL_SIZE:-192}
+    DEVICE=cpu
     ;;
 gpu)
     install gpu
     GROUPS_=(webshop gpu)
     STORE=${WEBSHOP_STORE:-$DATA_DIR/webshop}
-    if [[ ! -d "$STORE" ]]; then
+    if missing "$STORE"; then
         echo "downloading WebShop's official files and preparing them in $STORE"
         siri-verl data webshop --download --size "${WEBSHOP_SIZE:-small}" --goals synthetic --out "$STORE"
     fi
     MODEL_PATH=${MODEL_PATH:-Qwen/Qwen2.5-7B-Instruct}
     SPLIT=${SPLIT:-verl_agent}
     VAL_SIZE=${VAL_SIZE:-128}
+    DEVICE=cuda
     ;;
 *)
     echo "PRESET=$PRESET: use cpu, gpu or auto" >&2
     exit 1
     ;;
 esac
+RETEST_SPLIT=${RETEST_SPLIT:-$SPLIT/validation}
 
-mkdir -p "$RUN_DIR"
+# panel SPLIT FILE [OPTIONS]: write the tasks of a split.
+panel() {
+    siri-verl data panel webshop --set "store=\"$STORE\"" --split "$1" --out "$2" "${@:3}"
+}
+
 TRAIN_FILE=$RUN_DIR/train.parquet
 VAL_FILE=$RUN_DIR/validation.parquet
-siri-verl data panel webshop --set "store=\"$STORE\"" --split "$SPLIT/train" --out "$TRAIN_FILE"
-siri-verl data panel webshop --set "store=\"$STORE\"" --split "$SPLIT/validation" --size "$VAL_SIZE" --out "$VAL_FILE"
+if [[ "${DRY_RUN:-0}" != 1 ]]; then
+    mkdir -p "$RUN_DIR"
+    panel "$SPLIT/train" "$TRAIN_FILE"
+    panel "$SPLIT/validation" "$VAL_FILE" --size "$VAL_SIZE"
+fi
 
 DATA=(
     data.train_files="$TRAIN_FILE"
@@ -79,8 +96,15 @@ TRAINER=(
 
 echo "preset $PRESET, model $MODEL_PATH, store $STORE, split $SPLIT, run folder $RUN_DIR"
 SIRI_GROUPS=$(IFS=,; echo "${GROUPS_[*]}")
-set -x
-"$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[$SIRI_GROUPS]" "${DATA[@]}" "${MODEL[@]}" "${TRAINER[@]}" "$@"
-{ set +x; } 2>/dev/null
+train "$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[$SIRI_GROUPS]" "${DATA[@]}" "${MODEL[@]}" "${TRAINER[@]}" "$@"
 
 siri-verl curve "$RUN_DIR"
+if ((PAIRS > 0)); then
+    panel "$RETEST_SPLIT" "$RUN_DIR/retest.parquet"
+    retest=(siri-verl skills retest "$RUN_DIR" --panel "$RUN_DIR/retest.parquet" --pairs "$PAIRS" --ever-active --device "$DEVICE")
+    "${retest[@]}"
+    # The trained policy may have taken its skills up and gain nothing from them any more; the one it began as has not.
+    if [[ -d "$MODEL_PATH" ]]; then
+        "${retest[@]}" --model "$MODEL_PATH" --out "$RUN_DIR/retest_start.json"
+    fi
+fi

@@ -1,5 +1,6 @@
 # Sourced by the recipes: repository root, a Python that has siri_verl, and what hardware there is.
-# Knobs: VENV (default .venv), PYTHON (default: the first python3.12, 3.11, 3.10 or python3 found), SKIP_INSTALL=1.
+# Knobs: VENV (default .venv), PYTHON (default: the first python3.11, 3.12, 3.10 or python3 found), SKIP_INSTALL=1,
+# DRY_RUN=1 (print the training command, one word per line, and do nothing else).
 
 REPO_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 cd "$REPO_ROOT"
@@ -23,10 +24,26 @@ has_gpu() {
     command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU
 }
 
+# missing FILE: whether it has to be made first; never in a dry run.
+missing() {
+    [[ "${DRY_RUN:-0}" != 1 && ! -e "$1" ]]
+}
+
+# train COMMAND...: shows and runs it; a dry run prints it and ends here.
+train() {
+    if [[ "${DRY_RUN:-0}" == 1 ]]; then
+        printf '%s\n' "$@"
+        exit 0
+    fi
+    set -x
+    "$@"
+    { set +x; } 2>/dev/null
+}
+
 # install EXTRAS: makes the virtual environment once per set of extras and version of setup.py.
 install() {
     local extras=$1 stamp python
-    if [[ "${SKIP_INSTALL:-0}" == 1 ]]; then
+    if [[ "${SKIP_INSTALL:-0}" == 1 || "${DRY_RUN:-0}" == 1 ]]; then
         PYTHON_BIN=${PYTHON:-python3}
         return
     fi

@@ -1,0 +1,154 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The recipes: what they hand to verl composes, passes our checks, and differs from SIRI in nothing but its flag."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+from verl.trainer.ppo.utils import need_critic, need_reference_policy
+from verl.utils.config import validate_config
+
+from siri_verl.config import gigpo_config, siri_config
+from siri_verl.training.preflight import check_algorithm
+from siri_verl.training.preflight_skills import check_skills
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+GIGPO = {"siri.phases.fixed": "warm_up"}
+GRPO = {"algorithm.adv_estimator": "grpo"}
+CHANGES = {
+    "siri_webshop.sh": {},
+    "gigpo_webshop.sh": GIGPO,
+    "grpo_webshop.sh": GIGPO | GRPO,
+    "ablations/random_skills.sh": {"siri.mining.random_skills": True},
+    "ablations/no_warm_up.sh": {"siri.phases.skip": ["warm_up"]},
+    "ablations/no_internalization.sh": {"siri.phases.skip": ["internalization"]},
+    "ablations/skills_in_prompt.sh": {"siri.control.skills_in_prompt": True},
+    "ablations/no_gate.sh": {"siri.internalization.gate": False},
+    "ablations/no_advantage_weights.sh": {"siri.internalization.advantage_weights": False},
+    "ablations/grpo_base.sh": GRPO,
+    "ablations/self_imitation.sh": {
+        "siri.internalization.source": "self_imitation",
+        "siri.control.self_imitation_tokens": 120,
+        "siri.phases.mining_max_steps": 9,
+        "siri.phases.allow_empty": True,
+    },
+    "ablations/plain_gigpo.sh": GIGPO,
+    "ablations/plain_grpo.sh": GIGPO | GRPO,
+}
+"""Script -> settings that are not siri_webshop.sh's."""
+
+
+def dry_run(script, *arguments, preset="cpu", **knobs):
+    """What the script says it would run, after the setting up."""
+    environment = {**os.environ, "DRY_RUN": "1", "PRESET": preset, **knobs}
+    command = ["bash", str(RECIPES / script), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+
+
+def overrides(script, *arguments, **knobs):
+    """The words after verl's entry point."""
+    done = dry_run(script, *arguments, TOKENS="120", MINING_STEPS="9", **knobs)
+    assert done.returncode == 0, done.stderr
+    words = done.stdout.splitlines()
+    place = words.index("verl.trainer.main_ppo")
+    assert words[place - 1] == "-m"
+    return words[place + 1 :]
+
+
+def composed(words):
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        return compose("ppo_trainer", overrides=words)
+
+
+def flat(config, prefix=""):
+    """Full name -> value of every setting."""
+    found = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def settings_of(config, name):
+    """Every setting, with the run's name taken out of names and folders."""
+    settings = flat(OmegaConf.to_container(config, resolve=True))
+    for key, value in settings.items():
+        if key.endswith("experiment_name") and value == name:
+            settings[key] = "RUN"
+        elif isinstance(value, str):
+            settings[key] = value.replace(f"runs/{name}", "runs/RUN")
+    return settings
+
+
+@pytest.fixture(scope="module")
+def siri():
+    runs = {preset: composed(overrides("siri_webshop.sh", preset=preset)) for preset in ("cpu", "gpu")}
+    return {preset: settings_of(config, "siri_webshop") for preset, config in runs.items()}
+
+
+def test_every_script_is_listed_here_and_in_the_readmes():
+    scripts = {str(path.relative_to(RECIPES)) for path in [*RECIPES.glob("*.sh"), *RECIPES.glob("ablations/*.sh")]}
+    assert scripts == {*CHANGES, "test.sh"}
+    for readme, folder in (("README.md", ""), ("ablations/README.md", "ablations/")):
+        named = set(re.findall(r"^\| `(\w+\.sh)`", (RECIPES / readme).read_text(), re.MULTILINE))
+        assert named == {Path(name).name for name in scripts if str(Path(name).parent) == (folder.rstrip("/") or ".")}
+
+
+@pytest.mark.parametrize("preset", ["cpu", "gpu"])
+@pytest.mark.parametrize("script", CHANGES)
+def test_a_recipe_composes_passes_the_checks_and_changes_its_flag_alone(script, preset, siri):
+    words = overrides(script, preset=preset)
+    config = composed(words)
+    validate_config(config, need_reference_policy(config), need_critic(config))
+    settings = siri_config(config)
+    gigpo_config(config.algorithm)
+    check_algorithm(config)
+    check_skills(config, settings)
+    assert config.trainer.v1.trainer_mode == "siri" and settings.seed == 1
+    name = "siri_webshop" if script == "siri_webshop.sh" else Path(script).stem
+    assert config.trainer.experiment_name == name and config.trainer.default_local_dir.endswith(f"runs/{name}")
+    mine = settings_of(config, name)
+    changed = {key: value for key, value in mine.items() if siri[preset].get(key) != value}
+    assert changed == CHANGES[script] and mine.keys() == siri[preset].keys()
+
+
+def test_arguments_come_last_and_knobs_reach_the_run():
+    words = overrides("ablations/no_gate.sh", "siri.internalization.gate=true", SEED="5", EXPERIMENT="mine")
+    assert words[-1] == "siri.internalization.gate=true"
+    config = composed(words)
+    assert siri_config(config).internalization.gate is True and siri_config(config).seed == 5
+    assert config.trainer.experiment_name == "mine" and config.trainer.default_local_dir.endswith("runs/mine")
+
+
+def test_a_store_of_ones_own_is_not_taken_for_the_demo_shop():
+    demo = overrides("siri_webshop.sh")
+    own = overrides("siri_webshop.sh", WEBSHOP_STORE="/a/store", SPLIT="by_product")
+    assert demo[0] == "+siri=[webshop,cpu,cpu_small,webshop_demo]" and own[0] == "+siri=[webshop,cpu,cpu_small]"
+    assert siri_config(composed(own)).environment.kwargs["store"] == "/a/store"
+
+
+def test_what_a_script_needs_it_says():
+    for missing in ("TOKENS", "MINING_STEPS"):
+        knobs = {"TOKENS": "1", "MINING_STEPS": "1"} | {missing: ""}
+        done = dry_run("ablations/self_imitation.sh", **knobs)
+        assert done.returncode != 0 and missing in done.stderr and "siri-verl story RUN" in done.stderr
+    done = dry_run("siri_webshop.sh", preset="tpu")
+    assert done.returncode == 1 and "PRESET=tpu: use cpu, gpu or auto" in done.stderr
