@@ -37,7 +37,7 @@ EXTRAS = {
 setup(
     name="siri_verl",
     version="0.1.0",
-    description="SIRI (self-internalizing reinforcement learning with intrinsic skills) as a plugin for unmodified verl",
+    description="SIRI: self-internalizing reinforcement learning with intrinsic skills, for unmodified verl",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
