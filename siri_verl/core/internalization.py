@@ -57,6 +57,7 @@ __all__ = [
     "deal_rows",
     "internalization_loss",
     "open_rows",
+    "plain_policy_metrics",
     "self_imitation_rows",
     "weight_column",
 ]
@@ -184,11 +185,23 @@ def _floor(
     if len(bad):
         raise ValueError(f"internalization: plain_log_prob of row {bad[0][0]}, token {bad[0][1]} is NaN")
     floor = REFERENCE_FLOOR if settings.log_prob_floor is None else settings.log_prob_floor
-    low = passing & (values < floor)
-    gate = passing if settings.log_prob_floor is None else passing & ~low
-    known = float(values[gate].mean()) if gate.any() else math.nan
-    return gate, {
-        "below_floor_share": float(low.sum() / max(passing.sum(), 1)),
+    gate = passing if settings.log_prob_floor is None else passing & (values >= floor)
+    return gate, plain_policy_metrics(values[passing], values[gate], floor)
+
+
+def plain_policy_metrics(
+    passing: NDArray[np.float64], gated: NDArray[np.float64], floor: float = REFERENCE_FLOOR
+) -> dict[str, float]:
+    """What the plain policy thinks of the learned tokens, for the log.
+
+    Args:
+        passing: plain log-probabilities of the tokens that pass the gate's row factors.
+        gated: of those that pass the floor too, if there is one.
+        floor: the share of `passing` below it is reported.
+    """
+    known = float(gated.mean()) if gated.size else math.nan
+    return {
+        "below_floor_share": float((passing < floor).mean()) if passing.size else 0.0,
         "plain_log_prob_mean": known,
         "already_known": float(known > KNOWN_LOG_PROB),
     }

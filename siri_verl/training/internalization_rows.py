@@ -33,7 +33,13 @@ from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
-from siri_verl.core.internalization import InternalizationSettings, WeightColumn, deal_rows, weight_column
+from siri_verl.core.internalization import (
+    InternalizationSettings,
+    WeightColumn,
+    deal_rows,
+    plain_policy_metrics,
+    weight_column,
+)
 from siri_verl.training.loss import WEIGHT_COLUMN
 from siri_verl.training.step_table import StepTable
 
@@ -238,8 +244,23 @@ def _layout(
     return order
 
 
+def policy_span_tokens(table: StepTable, tags: Sequence[dict], settings: InternalizationSettings) -> int:
+    """Tokens of the learned span (`settings.span`) on all policy rows that count.
+
+    Args:
+        table: rows of the batch, in its order.
+        tags: of the batch.
+        settings: the span.
+    """
+    if settings.span == "response":
+        tokens = np.array([int(tag["response_len"]) for tag in tags])
+    else:
+        tokens = table["span_end"].astype(int) - table["span_start"].astype(int)
+    return int(tokens[table.usable].sum())
+
+
 def put_weights(
-    batch: KVBatchMeta, extra: ExtraRows, settings: InternalizationSettings, all_tokens: Sequence[int] | None
+    batch: KVBatchMeta, extra: ExtraRows, settings: InternalizationSettings, policy_tokens: int
 ) -> tuple[KVBatchMeta, WeightColumn]:
     """Compute the column from the plain log-probs of the log-prob pass and put it beside every row.
 
@@ -247,7 +268,8 @@ def put_weights(
         batch: with `old_log_probs`.
         extra: from `append`.
         settings: normalisation and floor.
-        all_tokens: (optimizer_steps,) span tokens of the policy rows of each step, for `normalise=all_tokens`.
+        policy_tokens: from `policy_span_tokens`; the denominator of `normalise=all_tokens`, an equal share of it per
+            optimizer step (and no less than the tokens learned in it).
 
     Returns:
         (the batch with the column, the column and its metrics).
@@ -262,15 +284,21 @@ def put_weights(
     log_probs = np.zeros(shape)
     for i, values in zip(placed, data["old_log_probs"].unbind(), strict=True):
         log_probs[i, : len(values)] = values.double().numpy()
+    learned_in_step = np.bincount(extra.selection.step, weights=spans.sum(axis=1), minlength=extra.optimizer_steps)
+    all_tokens = np.maximum(policy_tokens / extra.optimizer_steps, learned_in_step)
     column = weight_column(
         [True] * shape[0],
         extra.selection.weight,
         spans,
         settings,
         optimizer_step=extra.selection.step,
-        all_tokens=all_tokens,
+        all_tokens=all_tokens.tolist(),
         plain_log_prob=log_probs if len(placed) == shape[0] else None,
     )
+    if len(placed) < shape[0]:
+        # Rows without weight were not scored: the log speaks of the others.
+        scored = log_probs[placed][column.gate[placed]]
+        column.metrics.update(plain_policy_metrics(scored, scored))
     learned = log_probs[placed][column.column[placed] > 0]
     column.metrics["plain_log_prob_weighted_mean"] = float(learned.mean()) if learned.size else float("nan")
     lengths = {key: int(tag["response_len"]) for key, tag in zip(batch.keys, batch.tags, strict=True)}

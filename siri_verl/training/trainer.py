@@ -237,9 +237,9 @@ class SiriTrainer(PPOTrainerSync):
 
     def _put_weights(self, batch: KVBatchMeta, table: StepTable, metrics: dict) -> KVBatchMeta:
         assert self.extra is not None
-        tokens = (table["span_end"].astype(int) - table["span_start"].astype(int))[table.usable].sum()
-        all_tokens = [tokens / self.optimizer_steps] * self.optimizer_steps
-        batch, column = internalization_rows.put_weights(batch, self.extra, self.settings.internalization, all_tokens)
+        settings = self.settings.internalization
+        tokens = internalization_rows.policy_span_tokens(table, batch.tags, settings)
+        batch, column = internalization_rows.put_weights(batch, self.extra, settings, tokens)
         metrics.update({f"siri/internalization/{name}": value for name, value in column.metrics.items()})
         if column.metrics.get("already_known"):
             logger.warning(
