@@ -241,6 +241,7 @@ class SkillRun:
             "siri/paired_groups": float(len(deltas)),
             "siri/skill_missing_share": float(rows["skill_missing"].astype(bool).mean()),
         }
+        metrics |= self._gate_counts(rows)
         success = rows["success"].astype(float)
         for name, members in (("plain", ~in_arm), ("skill", in_arm)):
             last = [i for i in rows.last_rows() if members[i]]
@@ -255,6 +256,17 @@ class SkillRun:
                 "siri/delta/max": float(deltas.max()),
             }
         return metrics
+
+    def _gate_counts(self, rows: StepTable) -> dict[str, float]:
+        """The gate's three factors, one after the other: skill turns, those of helped groups, their action tokens."""
+        used = rows.usable & (rows["arm"] == SKILL) & ~rows["skill_missing"].astype(bool)
+        positive = used & (effect_rows(rows.group.tolist(), self.effects) > 0)
+        tokens = rows["span_end"].astype(int) - rows["span_start"].astype(int)
+        return {
+            "siri/gate/used_turns": float(used.sum()),
+            "siri/gate/positive_turns": float(positive.sum()),
+            "siri/gate/action_tokens": float(tokens[positive & rows.valid].sum()),
+        }
 
     # ---- checkpoint ----------------------------------------------------------------------------------------------
 
