@@ -64,11 +64,15 @@ def write_arm_prompts(table: StepTable, tokenizer: Any, folder: Path, step: int)
         f"=== plain arm: reply\n{replies[0]}",
         f"=== skill arm: prompt\n{prompts[1]}",
         f"=== skill arm: reply\n{replies[1]}",
-        f"=== skill arm: the plain prompt its action is internalized on\n{tokenizer.decode(twin)}",
+        f"=== skill arm: the plain prompt its action is internalized on\n{_twin_text(twin, tokenizer)}",
     ]
     path = folder / f"step_{step:05d}.txt"
     write_text_atomically(path, "\n\n".join(parts) + "\n")
     return path
+
+
+def _twin_text(ids: Sequence[int] | None, tokenizer: Any) -> str:
+    return "(none: the skill did not fit into this prompt)" if ids is None else tokenizer.decode(ids)
 
 
 def check_validation_prompts(keys: Sequence[str], bank: SkillBank, tokenizer: Any) -> int:
