@@ -83,6 +83,16 @@ def light_rollout() -> None:
     when_imported("verl.workers.rollout.base", register_adapter)
 
 
+def configuration_paths() -> None:
+    """Resolver ``${siri_conf:FILE}``: the path of a file in siri_verl/conf, wherever it is installed."""
+    from pathlib import Path
+
+    from omegaconf import OmegaConf
+
+    folder = Path(__file__).parent / "conf"
+    OmegaConf.register_new_resolver("siri_conf", lambda name: str(folder / name), replace=True)
+
+
 def siri_trainer() -> None:
     """Trainer mode "siri"."""
 
@@ -126,6 +136,7 @@ REGISTRATIONS: list[Callable[[], None]] = [
     cpu_process_group,
     cpu_engines,
     light_rollout,
+    configuration_paths,
     siri_trainer,
     advantage_estimators,
     environment_agent_loop,

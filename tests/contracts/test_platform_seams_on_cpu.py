@@ -90,3 +90,25 @@ def test_fields_of_the_token_output():
     from verl.workers.rollout.replica import TokenOutput
 
     assert {"token_ids", "log_probs", "stop_reason", "num_preempted", "extra_fields"} <= set(TokenOutput.model_fields)
+
+
+def test_the_router_answers_every_call_verl_makes_of_its_routers():
+    # add to LightRouter whatever name or parameter this reports
+    from verl.workers.rollout.router import RequestLoadBalancer
+
+    from siri_verl.rollout.light_router import LightRouter
+
+    names = [n for n, v in vars(RequestLoadBalancer).items() if inspect.isfunction(v) and not n.startswith("_")]
+    assert "acquire_server" in names
+    for name in names:
+        theirs = set(inspect.signature(getattr(RequestLoadBalancer, name)).parameters) - {"extra"}
+        assert theirs <= set(inspect.signature(getattr(LightRouter, name)).parameters), name
+
+
+def test_verl_builds_the_router_the_preset_names():
+    from hydra import compose, initialize_config_module
+    from verl.workers.rollout.router import _load_router_yaml, _resolve_router_class
+
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        path = compose("ppo_trainer", overrides=["+siri=cpu"]).actor_rollout_ref.rollout.router_config_path
+    assert _resolve_router_class(_load_router_yaml(path)["router_class"]).__name__ == "LightRouter"
