@@ -89,7 +89,7 @@ def _prices(slots: list[Slot], rng: random.Random) -> list[int]:
     high = rng.sample(words.HIGH_PRICES, FAMILY_SIZE)
     low = [p for p in words.LOW_PRICES if p != goal]
     cheapest = rng.choice([p for p in low if p < goal])
-    rest = rng.choices([p for p in low if p > cheapest], k=FAMILY_SIZE)
+    rest = rng.sample([p for p in low if p > cheapest], FAMILY_SIZE)
     first_low = [k for k, slot in enumerate(slots[:PER_PAGE]) if slot.price == "low" and k > 0]
     chosen = rng.choice(first_low) if first_low else None
     prices = []
@@ -173,11 +173,11 @@ class _Catalogue:
 
 def _compose(seed: int, all_families: list[Family]) -> _Catalogue:
     rng = random.Random(f"catalogue:{seed}")
-    names = [head + tail for head in words.ASIN_HEADS for tail in words.ASIN_TAILS]
-    rng.shuffle(names)
+    codes = rng.sample(words.ASIN_FAMILIES, len(all_families))
     made = _Catalogue([], {}, {}, {})
-    for family in all_families:
-        asins = sorted(_distinct_heads(names, rng))  # search breaks ties by document id, which is the asin's order
+    for family, code in zip(all_families, codes, strict=True):
+        # search breaks ties by document id, which is the asin's order
+        asins = [item + code for item in sorted(rng.sample(words.ASIN_ITEMS, FAMILY_SIZE))]
         for record, known, instructions in _family_products(family, asins, rng):
             asin = record["asin"]
             made.records.append(record)
@@ -252,18 +252,3 @@ def _write_splits(catalog: Catalog, ids: dict[str, list[str]], seed: int) -> Non
     folder = catalog.path / "splits"
     Split(SPLIT, shuffled["train"], shuffled["development"], shuffled["test"]).write(folder)
     Split(WARM_START_SPLIT, shuffled["warm_start"], [], []).write(folder)
-
-
-def _distinct_heads(names: list[str], rng: random.Random) -> list[str]:
-    """Take one family's asins off the list, no two with the same head: then a first token tells them apart."""
-    taken: list[str] = []
-    heads: set[str] = set()
-    skipped: list[str] = []
-    while len(taken) < FAMILY_SIZE and names:
-        name = names.pop()
-        (skipped if name[:4] in heads else taken).append(name)
-        heads.add(name[:4])
-    names.extend(skipped)
-    if len(taken) < FAMILY_SIZE:  # only the last few names can run out of distinct heads
-        taken += [names.pop() for _ in range(FAMILY_SIZE - len(taken))]
-    return taken

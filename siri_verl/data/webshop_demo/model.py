@@ -14,7 +14,7 @@
 """A tiny Qwen3 and its word-level tokenizer, made on the spot.
 
 The vocabulary is enumerated from the demo's own words, so it depends on no data and `vocab_size == len(tokenizer)`.
-Button names, prices, and the two halves of an asin are one token each. White space is not encoded; decoding restores
+Button names, prices, and the three parts of an asin are one token each. White space is not encoded; decoding restores
 it, so that `decode(encode(text)) == text` for text in canonical spacing (one space between tokens, none in brackets).
 
 Qwen3 and not Qwen2 because transformers 5 loads every tokenizer of a Qwen2 model as the byte-level BPE of that family,
@@ -44,7 +44,7 @@ _PATTERN = "|".join(
         r"(?:search|click)\[",
         *map(re.escape, _BUTTONS),
         r"\b(?:" + "|".join(label[:-1] for label in LABELS) + "):",
-        r"b0[a-z][0-9]",
+        r"b0[a-z]\b",
         r"-[a-z][0-9]\b",
         r"\$?[0-9]+\.[0-9]+",
         r"->",
@@ -55,7 +55,9 @@ _CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-_PAGE_WORDS = "search page results of item chosen none bought score no items lowest listed missing found describe when"
+_PAGE_WORDS = (
+    "search page results of item chosen none bought score no items first lowest listed missing found describe when"
+)
 
 
 def _vocabulary() -> list[str]:
@@ -71,7 +73,7 @@ def _vocabulary() -> list[str]:
     ]
     texts += [f"${price}.0" for price in sorted({*words.LOW_PRICES, *words.GOAL_PRICES, *words.HIGH_PRICES})]
     texts += [f"{limit}.00" for limit in range(10, 110, 10)] + [str(n) for n in range(51)]
-    texts += [head.lower() for head in words.ASIN_HEADS] + [tail.lower() for tail in words.ASIN_TAILS]
+    texts += [part.lower() for part in (*words.ASIN_ITEMS, *words.ASIN_FAMILIES)]
     fields = re.compile(r"\{[a-z]+\}")
     found = [piece for text in texts for piece in re.findall(_PATTERN, fields.sub(" ", text))]
     return list(dict.fromkeys([PAD, UNKNOWN, END, *ROLES, *TAGS, *LABELS, *_VERBS, *_BUTTONS, *found]))
@@ -83,7 +85,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_PATTERN), behavior="removed", invert=True)
     closing = [decoders.Replace("[ ", "["), decoders.Replace(" ]", "]"), decoders.Replace(" -", "-")]
-    arrow = decoders.Replace("->", " ->")  # it starts with a dash like the second half of an asin
+    arrow = decoders.Replace("->", " ->")  # it starts with a dash like a part of an asin
     tokenizer.decoder = decoders.Sequence(
         [decoders.WordPiece(prefix="##", cleanup=False), decoders.Fuse(), *closing, arrow]
     )
@@ -100,6 +102,9 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         model_max_length=1024,
         padding_side="left",
     )
+
+
+EMBEDDING_STD = 0.2
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ def make_model(out: Path | str, *, seed: int = 0, size: ModelSize | None = None)
         head_dim=size.hidden // size.heads,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
-        initializer_range=0.05,
+        initializer_range=0.08,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
@@ -141,6 +146,9 @@ def make_model(out: Path | str, *, seed: int = 0, size: ModelSize | None = None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen3ForCausalLM(config).to(torch.float32)
+        # Far apart from the start, and long compared with Adam's steps: else the common push on rare tokens (the parts
+        # of asins) makes them alike before the model has learned to copy them.
+        torch.nn.init.normal_(model.model.embed_tokens.weight, std=EMBEDDING_STD)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(out)

@@ -101,13 +101,15 @@ def facts(task: TaskView, page: PageView) -> str:
     """What a page shows that matters to the task, in a few words: the same for every procedure."""
     if page.kind == "search":
         return f"{task.family} , {task.attribute}"
-    if page.kind == "results":
-        return f"lowest ${min(page.hits)[0]}" if page.hits else "no items"
+    if page.kind == "results" and page.hits:
+        return " ".join(
+            f"{name} ${hit[0]} {hit[1]}" for name, hit in (("first", page.hits[0]), ("lowest", min(page.hits)))
+        )
     if page.kind == "item":
         return "chosen " + (" , ".join(page.chosen) or "none")
     if page.kind == "features":
         return f"{task.attribute} " + ("listed" if task.attribute in page.body else "missing")
-    return page.kind
+    return "no items" if page.kind == "results" else page.kind
 
 
 def observed_procedure(actions: Sequence[str], pages: Sequence[PageView]) -> str | None:

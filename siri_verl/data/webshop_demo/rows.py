@@ -52,6 +52,9 @@ PRIOR: dict[str, float] = {
 ANY_CONDITION = 0.3
 """Share of follow rows whose condition names a department drawn at random instead of the task's."""
 
+KEPT = {"search page": 0.4, "item": 0.5}
+"""How a page begins -> share of its rows that is kept; 1 for others."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -64,6 +67,8 @@ class Row:
     department: str
     task_id: str
     success: bool
+    episode: int = 0
+    """Numbers the episodes of a kind."""
 
     def record(self) -> dict[str, Any]:
         """The row in verl's multi-turn format, with the provenance beside it."""
@@ -171,10 +176,19 @@ def make_rows(
         raise ValueError(f"episodes: {sorted(unknown)} unknown" if unknown else "task_ids: there are none")
     rng = random.Random(f"rows:{seed}")
     rows: list[Row] = []
-    for _ in range(episodes.get("act", 0)):
-        rows += act_rows(env, rng.choice(task_ids), rng, stray)
-    for _ in range(episodes.get("follow", 0)):
-        rows += follow_rows(env, rng.choice(task_ids), rng, stray)
-    rows += [describe_row(env, rng.choice(task_ids), rng) for _ in range(episodes.get("describe", 0))]
+    for kind, make in (("act", act_rows), ("follow", follow_rows)):
+        for number in range(episodes.get(kind, 0)):
+            made = make(env, rng.choice(task_ids), rng, stray)
+            rows += [replace(row, episode=number) for row in made if rng.random() < _kept(row.prompt)]
+    rows += [
+        replace(describe_row(env, rng.choice(task_ids), rng), episode=number)
+        for number in range(episodes.get("describe", 0))
+    ]
     rng.shuffle(rows)
     return rows
+
+
+def _kept(prompt: str) -> float:
+    """The share of acting rows that is kept: pages that are soon learned are thinned out, whatever is done on them."""
+    page = prompt.rsplit("page: ", 1)[1]
+    return next((share for start, share in KEPT.items() if page.startswith(start)), 1.0)

@@ -53,15 +53,17 @@ ATTRIBUTES: tuple[str, ...] = (
 COLORS: tuple[str, ...] = ("red", "blue", "green", "black", "white", "purple")
 SIZES: tuple[str, ...] = ("small", "medium", "large")
 
-LOW_PRICES: tuple[int, ...] = tuple(range(9, 49, 3))
+LOW_PRICES: tuple[int, ...] = tuple(range(9, 58, 3))
 """Dollars. A goal's price is at most 27, so its cap (one of the first four tens above it) is at most 60."""
 GOAL_PRICES: tuple[int, ...] = tuple(range(15, 28, 3))
 HIGH_PRICES: tuple[int, ...] = tuple(range(63, 97, 3))
 """Above every cap."""
 
-ASIN_HEADS: tuple[str, ...] = tuple(f"B0{a}{b}" for a in "CDFGHJKLMNPQRTVWXYZ" for b in "2468")
-ASIN_TAILS: tuple[str, ...] = tuple(f"-{a}{b}" for a in "CDFGHJKLMNPQRTVWXYZ" for b in "1357")
-"""An asin is a head and a tail ("B0K4-M7"): two tokens each, 76 x 76 names."""
+ASIN_ITEMS: tuple[str, ...] = tuple(f"B0{a}" for a in "ABCDEFGHJKLMNPQRSTVWXYZ")
+ASIN_FAMILIES: tuple[str, ...] = tuple(
+    f"-{a}{b}-{c}{d}" for a in "CDFGHJKLM" for b in "248" for c in "NPQRTVWXZ" for d in "357"
+)
+"""An asin ("B0F-K4-N7") is three tokens: the first tells the items of a family apart, the others are the family's."""
 
 INSTRUCTIONS: tuple[str, ...] = (
     "i need a {attribute} {family} for my {department}{options}",

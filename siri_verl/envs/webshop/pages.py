@@ -202,7 +202,7 @@ def _plain(text: str) -> str:
 
 
 def compact_text(page: Page, task: str, lookup: Callable[[str], ProductLike]) -> str:
-    """Short lines for very small models: a product's asin follows its price, choices are parted by bars."""
+    """Short lines for very small models: choices are parted by bars."""
     if page.kind == "search":
         return "search page"
     if page.kind == "done":

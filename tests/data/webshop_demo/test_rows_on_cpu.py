@@ -51,14 +51,14 @@ def permutation_p(labels, groups, draws=300):
 
 
 def episodes(made, kind):
-    """One row per episode: its first turn."""
-    return [r for r in made if r.kind == kind and (kind == "describe" or "turn: 1\n" in r.prompt)]
+    """One row per episode."""
+    return list({r.episode: r for r in made if r.kind == kind}.values())
 
 
 @pytest.mark.parametrize("kind", ["act", "follow", "describe"])
 def test_procedure_is_independent_of_department(made, kind):
     first = episodes(made, kind)
-    assert len(first) == 2000
+    assert len(first) > 1990  # a few short episodes lose every row to thinning
     assert permutation_p([r.procedure for r in first], [r.department for r in first]) > 0.01
 
 
@@ -78,7 +78,7 @@ def test_procedures_are_drawn_as_said(made):
     ):
         counts = Counter(r.procedure for r in episodes(made, kind))
         for name, share in shares.items():
-            assert counts[name] / 2000 == pytest.approx(share, abs=4 * (share * (1 - share) / 2000) ** 0.5)
+            assert counts[name] / counts.total() == pytest.approx(share, abs=4 * (share * (1 - share) / 2000) ** 0.5)
 
 
 @pytest.mark.parametrize("kind", ["follow", "describe"])
