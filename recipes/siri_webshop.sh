@@ -36,7 +36,7 @@ cpu)
     MODEL_PATH=${MODEL_PATH:-$DATA_DIR/webshop_demo_model/model}
     if missing "$MODEL_PATH/config.json"; then
         echo "warm-starting a small model with verl's SFT trainer (acting, following a skill, describing a procedure)"
-        "$PYTHON_BIN" -m siri_verl.data.webshop_demo.warm_start --catalogue "$SHOP" --out "$(dirname "$MODEL_PATH")"
+        "$PYTHON_BIN" -m siri_verl.data.webshop_demo.warm_start --out "$(dirname "$MODEL_PATH")"
     fi
     if [[ -z "$WEBSHOP_STORE" ]]; then
         GROUPS_+=(webshop_demo)
@@ -99,6 +99,7 @@ SIRI_GROUPS=$(IFS=,; echo "${GROUPS_[*]}")
 train "$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[$SIRI_GROUPS]" "${DATA[@]}" "${MODEL[@]}" "${TRAINER[@]}" "$@"
 
 siri-verl curve "$RUN_DIR"
+siri-verl story "$RUN_DIR"
 if ((PAIRS > 0)); then
     panel "$RETEST_SPLIT" "$RUN_DIR/retest.parquet"
     retest=(siri-verl skills retest "$RUN_DIR" --panel "$RUN_DIR/retest.parquet" --pairs "$PAIRS" --ever-active --device "$DEVICE")
