@@ -103,6 +103,31 @@ def curve(runs: list[Path], out: Annotated[Optional[Path], typer.Option(help="PN
     console.print(f"picture: {target}")
 
 
+@app.command()
+def story(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    out: Annotated[Optional[Path], typer.Option(help="Folder for words and pictures; none: story/ in the run.")] = None,
+) -> None:
+    """Tell a run's story in words and pictures: which skills were mined, tested, promoted, retired, when and why, and
+    what they changed."""
+    from rich.markdown import Markdown
+
+    from siri_verl.evaluation.story import read_story
+    from siri_verl.evaluation.story_pictures import draw_all
+    from siri_verl.evaluation.story_words import tell, with_pictures
+
+    try:
+        told = read_story(run)
+        folder = out or run / "story"
+        pictures = draw_all(told, folder)
+        (folder / "story.md").write_text(with_pictures(tell(told), pictures), encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise fail(error) from error
+    console.print(Markdown(tell(told)))
+    for path in (folder / "story.md", *pictures.values()):
+        console.print(f"written: {path}", soft_wrap=True)
+
+
 @data.command("webshop")
 def data_webshop(
     out: Annotated[Path, typer.Option(help="Folder of the prepared store.")],

@@ -1,0 +1,116 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Pictures of a run by task type: what became of each skill, and what skills changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from siri_verl.core.decision import ACTIVE, Decision
+from siri_verl.evaluation.picture_parts import DARK, GREY, PLAIN, RED, SKILL, STATUS, WINDOW, rolling, type_axes
+from siri_verl.evaluation.story import RunStory, UtilityPath, utility_paths
+
+MOST_TYPES = 12
+"""Task types drawn: those with the most evidence; the title says when some are left out."""
+
+
+def draw_utility(story: RunStory) -> Figure | None:
+    """Every tested skill's utility, by task type, with its decisions."""
+    paths, types, left_out = utility_paths(story.bank), *_busiest(story)
+    if not types:
+        return None
+    figure, axes = type_axes(story, types, f"utility of the skills{left_out}")
+    settings = story.bank.book.settings
+    ema = settings.decision == "ema"
+    for task_type, axis in zip(types, axes, strict=True):
+        colors = iter(plt.get_cmap("tab10").colors)  # type: ignore[attr-defined]
+        for skill_id, path in paths.items():
+            if story.bank[skill_id].task_type == task_type:
+                promoted = any(decision.after == ACTIVE for decision, _ in path.decisions)
+                _draw_path(axis, skill_id, path, next(colors, DARK) if promoted else GREY, promoted)
+        axis.axhline(0, color=DARK, linewidth=0.6)
+        if ema:
+            axis.axhline(settings.promote_above, color=STATUS["active"], linewidth=0.8, linestyle="--")
+    handles = [
+        Line2D([], [], color=STATUS["active"], marker="^", linestyle="", label="promoted"),
+        Line2D([], [], color=RED, marker="x", linestyle="", label="retired"),
+        Line2D([], [], color=GREY, label="never promoted"),
+    ]
+    if ema:
+        label = f"promotion above {settings.promote_above:g}"
+        handles.append(Line2D([], [], color=STATUS["active"], linestyle="--", label=label))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_path(axis: Axes, skill_id: str, path: UtilityPath, color: object, promoted: bool) -> None:
+    axis.plot(path.steps, path.utility, color=color, linewidth=1.8 if promoted else 0.9, zorder=2 + promoted)
+    for decision, utility in path.decisions:
+        up = decision.after == ACTIVE
+        marker, size = ("^", 55) if up else ("x", 30)
+        axis.scatter(decision.step, utility, s=size, marker=marker, color=_decision_color(decision), zorder=5)
+    if promoted:
+        end = path.steps[-1], path.utility[-1]
+        axis.annotate(skill_id, end, (3, 0), textcoords="offset points", fontsize=7, color=color, va="center")
+
+
+def draw_arms(story: RunStory) -> Figure | None:
+    """What skills changed: success of both arms in the paired groups of each task type, and its validation."""
+    types, left_out = _busiest(story)
+    if not types:
+        return None
+    title = f"success in the paired groups, mean of the last {2 * WINDOW}{left_out}"
+    figure, axes = type_axes(story, types, title)
+    for task_type, axis in zip(types, axes, strict=True):
+        groups = [e for skill, e in story.evidence if skill.task_type == task_type]
+        for arm, color in (("plain", PLAIN), ("skill", SKILL)):
+            values = rolling(np.array([getattr(e, f"{arm}_mean") for e in groups]), 2 * WINDOW)
+            last = dict(zip([e.step for e in groups], values, strict=True))  # one point a step
+            axis.plot(list(last), list(last.values()), color=color, linewidth=1.8)
+        validation = story.validation_of(task_type)
+        axis.plot(validation.steps, validation.values, color=DARK, marker="o", markersize=3, linewidth=0.9)
+        for skill in story.promoted:
+            for decision in skill.decisions if skill.task_type == task_type else []:
+                axis.axvline(decision.step, color=_decision_color(decision), linewidth=1, linestyle=":")
+        axis.set_ylim(-0.03, 1.03)
+    handles = [
+        Line2D([], [], color=PLAIN, label="plain arm"),
+        Line2D([], [], color=SKILL, label="skill arm, whichever was shown"),
+    ]
+    if any(len(story.validation_of(task_type)) for task_type in types):
+        handles.append(Line2D([], [], color=DARK, marker="o", markersize=3, label="validation"))
+    afters = {d.after for skill in story.promoted if skill.task_type in types for d in skill.decisions}
+    if afters:
+        handles.append(Line2D([], [], color=STATUS["active"], linestyle=":", label="promotion"))
+    if len(afters) > 1:
+        handles.append(Line2D([], [], color=RED, linestyle=":", label="retirement"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+    return figure
+
+
+def _decision_color(decision: Decision) -> str:
+    return STATUS["active"] if decision.after == ACTIVE else RED
+
+
+def _busiest(story: RunStory) -> tuple[list[str], str]:
+    """(the task types with the most evidence, by name; words for the title where some are left out)."""
+    counts = Counter(skill.task_type for skill, _ in story.evidence)
+    types = sorted(name for name, _ in counts.most_common(MOST_TYPES))
+    return types, f" ({len(types)} of {len(counts)} task types)" if len(counts) > len(types) else ""
