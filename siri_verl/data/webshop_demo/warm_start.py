@@ -56,7 +56,7 @@ class WarmStart:
     shops: int = 50
     """Throw-away catalogues the episodes are played in."""
     batch_size: int = 32
-    learning_rate: float = 3e-3
+    learning_rate: float = 2.5e-3
     epochs: int = 1
     threads: int = 1
     seed: int = 0
