@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# GiGPO with self-imitation: the same loss and lambda on positive-advantage plain action tokens, as many per update as the
+# GiGPO with self-imitation: the same loss and lambda on positive-advantage plain action tokens, as many per step as the
 # compared run's gate let through, from the same step on. Is it internalization, or imitation of lucky successes?
 # TOKENS and MINING_STEPS are the compared run's; `siri-verl story RUN` says both.
 set -euo pipefail
-: "${TOKENS:?set it to the gated tokens per update of the compared run, which siri-verl story RUN says}"
+: "${TOKENS:?set it to the gated tokens per step of the compared run, which siri-verl story RUN says}"
 : "${MINING_STEPS:?set it to the steps of mining of the compared run, which siri-verl story RUN says}"
 export EXPERIMENT=${EXPERIMENT:-self_imitation}
 exec bash "$(dirname "${BASH_SOURCE[0]}")/../siri_webshop.sh" \
