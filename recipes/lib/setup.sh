@@ -50,7 +50,7 @@ install() {
     stamp="$VENV/.siri_verl_$(cat setup.py constraints-cpu.txt | cksum | cut -d' ' -f1)_${extras//,/_}"
     if [[ ! -f "$stamp" ]]; then
         python=$(find_python)
-        echo "installing siri_verl[$extras] with $python into $VENV"
+        echo "installing siri_verl${extras:+[$extras]} with $python into $VENV"
         [[ -x "$VENV/bin/python" ]] || "$python" -m venv "$VENV"
         local constraints=()
         if ! has_gpu; then
@@ -58,7 +58,7 @@ install() {
             # torch alone first: what depends on it then finds it and takes no other build.
             "$VENV/bin/python" -m pip install --quiet "${constraints[@]}" torch
         fi
-        "$VENV/bin/python" -m pip install --quiet "${constraints[@]}" -e ".[$extras]"
+        "$VENV/bin/python" -m pip install --quiet "${constraints[@]}" -e ".${extras:+[$extras]}"
         touch "$stamp"
     fi
     PYTHON_BIN="$VENV/bin/python"
