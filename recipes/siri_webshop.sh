@@ -16,6 +16,7 @@ EXPERIMENT=${EXPERIMENT:-siri_webshop}
 DATA_DIR=${DATA_DIR:-$REPO_ROOT/data}
 RUN_DIR=${RUN_DIR:-$REPO_ROOT/runs/$EXPERIMENT}
 WEBSHOP_STORE=${WEBSHOP_STORE:-}
+PRESET_OVERRIDES=()
 PAIRS=${PAIRS:-64} # pairs per skill in the re-test; 0 leaves it out
 
 if [[ "$PRESET" == auto ]]; then
@@ -41,6 +42,9 @@ cpu)
     if [[ -z "$WEBSHOP_STORE" ]]; then
         GROUPS_+=(webshop_demo)
         RETEST_SPLIT=${RETEST_SPLIT:-demo/test}
+    else
+        # Real titles are long, and the small model has room for 1024 tokens.
+        PRESET_OVERRIDES=(+siri.environment.kwargs.text=compact data.max_prompt_length=960)
     fi
     STORE=${WEBSHOP_STORE:-$SHOP/store}
     SPLIT=${SPLIT:-demo}
@@ -96,7 +100,8 @@ TRAINER=(
 
 echo "preset $PRESET, model $MODEL_PATH, store $STORE, split $SPLIT, run folder $RUN_DIR"
 SIRI_GROUPS=$(IFS=,; echo "${GROUPS_[*]}")
-train "$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[$SIRI_GROUPS]" "${DATA[@]}" "${MODEL[@]}" "${TRAINER[@]}" "$@"
+train "$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[$SIRI_GROUPS]" "${DATA[@]}" "${MODEL[@]}" "${TRAINER[@]}" \
+    "${PRESET_OVERRIDES[@]}" "$@"
 
 siri-verl curve "$RUN_DIR"
 siri-verl story "$RUN_DIR"
