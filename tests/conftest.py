@@ -18,6 +18,19 @@ from pathlib import Path
 import pytest
 
 
+def start_ray(**settings):
+    """`ray.init`, which gives its processes 30 seconds and no more; a busy machine may need a second try."""
+    import ray
+
+    for last in (False, False, True):
+        try:
+            return ray.init(**settings)
+        except Exception as error:
+            ray.shutdown()
+            if last or "timed out during startup" not in str(error):
+                raise
+
+
 @pytest.fixture(scope="module")
 def transfer_queue():
     """A Ray of this machine with verl's TransferQueue; the module `transfer_queue`, connected."""
@@ -28,7 +41,7 @@ def transfer_queue():
     # Ray's workers import test modules from there.
     env_vars = {"PYTHONPATH": str(Path(__file__).parent / "rollout"), "OMP_NUM_THREADS": "1"}
     # Logical CPUs: each storage unit and worker asks for one.
-    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": env_vars})
+    start_ray(num_cpus=8, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": env_vars})
     backend = {"storage_backend": "SimpleStorage", "SimpleStorage": {"num_data_storage_units": 1}}
     tq.init(OmegaConf.create({"backend": backend}))
     yield tq
