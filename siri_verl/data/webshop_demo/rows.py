@@ -40,12 +40,12 @@ from siri_verl.skills.mining_prompt import COMPACT_MINING, render_mining_prompt
 from siri_verl.skills.text import skill_block
 
 PRIOR: dict[str, float] = {
-    "choose_options": 0.36,
-    "buy_at_once": 0.14,
-    "take_cheapest": 0.18,
-    "check_features": 0.18,
-    "precise_query": 0.07,
-    "second_page": 0.07,
+    "choose_options": 0.42,
+    "buy_at_once": 0.18,
+    "take_cheapest": 0.15,
+    "check_features": 0.13,
+    "second_page": 0.06,
+    "precise_query": 0.06,
 }
 """How often a plain episode shows a procedure, in every department alike: sets how rare a success is at the start."""
 

@@ -48,10 +48,10 @@ MAX_LENGTH = 320
 class WarmStart:
     """How much is learned, and how."""
 
-    act: int = 6500
+    act: int = 5000
     """Episodes; each gives a row per turn, before thinning."""
-    follow: int = 9500
-    describe: int = 5000
+    follow: int = 7500
+    describe: int = 4000
     """Trajectories; each gives one row."""
     shops: int = 50
     """Throw-away catalogues the episodes are played in."""
