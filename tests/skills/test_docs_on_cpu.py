@@ -1,0 +1,65 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""docs/skills.md says what the code says: version, records and their fields, prompt, reasons, settings, commands."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from typer.main import get_command
+
+from siri_verl.cli import app
+from siri_verl.core.decision import UtilitySettings
+from siri_verl.skills import bank_file
+from siri_verl.skills.mining_prompt import FULL_MINING, render_mining_prompt
+
+TEXT = (Path(__file__).parents[2] / "docs" / "skills.md").read_text(encoding="utf-8")
+FLAT = " ".join(TEXT.split())
+
+
+def test_version_records_and_fields():
+    assert f"JSON lines, version {bank_file.BANK_VERSION}:" in FLAT
+    listed = {
+        "skill": bank_file._SKILL,
+        "evidence": bank_file._EVIDENCE,
+        "decision": bank_file._DECISION,
+    }
+    rows = {m[1]: m[2] for m in re.finditer(r"^\| `(\w+)`[^|]*\|(.*)\|$", TEXT, re.MULTILINE)}
+    assert rows.keys() == {"bank", *bank_file._READERS}
+    for record, names in listed.items():
+        assert set(re.findall(r"`(\w+)`", rows[record])) == set(names), record
+
+
+def test_the_mining_prompt_is_the_one_in_use():
+    prompt = " ".join(render_mining_prompt("T", [("seen", "act")], FULL_MINING).split())
+    opening, closing = FULL_MINING.opening, " ".join(FULL_MINING.closing.split())
+    assert opening in prompt and opening in FLAT and closing in FLAT
+
+
+def test_settings_of_the_rules_exist():
+    known = {field.name for field in fields(UtilitySettings)}
+    part = TEXT.split("## 3.")[1].split("## 4.")[0]
+    named = set(re.findall(r"`([a-z]+_[a-z_]+)`", part))
+    assert named and named <= known
+
+
+def test_commands_exist():
+    command = get_command(app)
+    for words in re.findall(r"^siri-verl ([a-z ]+)", TEXT, re.MULTILINE):
+        group = command
+        for word in words.split():
+            if not hasattr(group, "commands"):
+                break
+            assert word in group.commands, words
+            group = group.commands[word]
