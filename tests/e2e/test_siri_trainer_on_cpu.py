@@ -50,7 +50,7 @@ def train(inputs: Path, run: Path, *overrides: str) -> subprocess.CompletedProce
         *("data.max_prompt_length=512", "data.max_response_length=12", "data.train_batch_size=4"),
         *("actor_rollout_ref.rollout.n=4", "actor_rollout_ref.actor.ppo_mini_batch_size=4"),
         *(f"trainer.total_training_steps={STEPS}", f"trainer.test_freq={STEPS}", "trainer.save_freq=1"),
-        *("siri.rollout.max_turns=3", f"trainer.default_local_dir={run}", *overrides),
+        *("siri.rollout.max_turns=3", "siri.update.mini_batches=1", f"trainer.default_local_dir={run}", *overrides),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=inputs, env=environment, capture_output=True, text=True, timeout=600)
