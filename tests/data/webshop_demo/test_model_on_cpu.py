@@ -64,7 +64,16 @@ def test_tags_are_ordinary_tokens(tokenizer):
 
 def test_every_price_limit_and_turn_is_one_token(env, tokenizer):
     limits = {f"{goal.price_upper:.2f}" for goal in env.catalog.goals.values()}
-    for text in [*limits, *map(str, range(1, 16)), "$9.0", words.ASIN_ITEMS[0].lower(), "buy now", "< prev", "next >", "search["]:
+    for text in [
+        *limits,
+        *map(str, range(1, 16)),
+        "$9.0",
+        words.ASIN_ITEMS[0].lower(),
+        "buy now",
+        "< prev",
+        "next >",
+        "search[",
+    ]:
         ids = tokenizer.encode(text, add_special_tokens=False)
         assert len(ids) == 1 and ids != [tokenizer.unk_token_id], text
 
