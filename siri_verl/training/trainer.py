@@ -283,7 +283,9 @@ class SiriTrainer(PPOTrainerSync):
     def _end_step(self, metrics: dict) -> None:
         assert self.table is not None
         metrics.update(self.skills.metrics())
-        self.skills.end_step(self.table, self.global_steps)
+        move = self.skills.end_step(self.table, self.global_steps)
+        if move is not None:
+            print(f"step {move.step}: phase {move.before} -> {move.after}: {move.reason}", flush=True)
         metrics.update(self.step_metrics)
         # The live bank beside the metrics, for the curious; written in the background, checkpoints hold the real one.
         content = dump_bank(self.skills.bank)
