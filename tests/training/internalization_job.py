@@ -60,7 +60,11 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class Recorder:
-    """Notes gradient and weights each time the engine is about to take an optimizer step."""
+    """Notes gradient and weights each time the engine is about to take an optimizer step.
+
+    The next step then starts at weights of ours: Adam's first step turns rounding of gradients near zero into whole
+    steps, and gradients of other weights cannot be compared.
+    """
 
     def __init__(self, engine):
         self.engine, self.take, self.steps = engine, engine.optimizer_step, []
@@ -71,13 +75,19 @@ class Recorder:
         named = dict(self.engine.module.named_parameters())
         gradient = {name: whole(p.grad) for name, p in named.items() if p.grad is not None}
         self.steps.append({"gradient": gradient, "weights": {name: whole(p) for name, p in named.items()}})
-        return self.take()
+        taken = self.take()
+        self.put(1 + 0.01 * len(self.steps))
+        return taken
+
+    def put(self, factor: float):
+        """The first weights times a factor."""
+        with torch.no_grad():
+            for name, parameter in self.engine.module.named_parameters():
+                parameter.copy_(self.start[name] * factor)
 
     def restart(self):
         """The first weights and a fresh optimizer."""
-        with torch.no_grad():
-            for name, parameter in self.engine.module.named_parameters():
-                parameter.copy_(self.start[name])
+        self.put(1.0)
         self.engine.optimizer.state.clear()
         self.steps = []
 
