@@ -1,0 +1,46 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`siri-verl doctor` and `siri-verl check-env`."""
+
+from __future__ import annotations
+
+import typer
+
+from siri_verl.cli.common import Settings, app, console, fail, parse_settings
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installation: versions, plugin, verl's seams, environments, devices. Exits 1 when something is
+    wrong."""
+    from siri_verl.doctor import examine, report
+
+    if not report(examine(), console):
+        raise typer.Exit(1)
+
+
+@app.command("check-env")
+def check_env(name: str, settings: Settings = None, episodes: int = 5, max_turns: int = 50, seed: int = 0) -> None:
+    """Play an environment (registered name or Gymnasium id) and say what training would stumble over."""
+    from siri_verl.envs.checker import EnvironmentCheckError, check_text_env
+    from siri_verl.envs.registry import make_environment
+
+    try:
+        env = make_environment(name, **parse_settings(settings))
+        seen = check_text_env(env, episodes=episodes, max_turns=max_turns, seed=seed)
+    except (EnvironmentCheckError, ValueError, OSError, TypeError) as error:
+        raise fail(error) from error
+    console.print(f"{name}: {seen.episodes} episodes, {seen.turns} turns over {seen.tasks} tasks; {seen.endings}")
+    for warning in seen.warnings:
+        console.print(f"[yellow]doubt[/yellow] {warning}", soft_wrap=True)

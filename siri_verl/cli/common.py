@@ -1,0 +1,53 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What all commands of `siri-verl` share."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(help="SIRI for unmodified verl.", no_args_is_help=True, pretty_exceptions_enable=False)
+console = Console()
+
+Settings = Annotated[
+    Optional[list[str]], typer.Option("--set", help="A setting of the environment, as key=value; the value is JSON.")
+]
+
+
+def fail(message: object) -> typer.Exit:
+    """Say what is wrong on standard error; to be raised."""
+    Console(stderr=True).print(f"[red]error[/red] {message}", soft_wrap=True, highlight=False)
+    return typer.Exit(1)
+
+
+def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
+    """`["a=1", "b=text"]` -> {"a": 1, "b": "text"}.
+
+    Raises:
+        typer.BadParameter: a pair without an equals sign.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs or []:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise typer.BadParameter(f"--set {pair!r}: expected key=value")
+        try:
+            settings[key] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[key] = value
+    return settings

@@ -1,0 +1,94 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`siri-verl data`: made, prepared and downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from siri_verl.cli.common import Settings, app, console, fail, parse_settings
+
+data = typer.Typer(help="Make, prepare and download data.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+
+@data.command("webshop")
+def data_webshop(
+    out: Annotated[Path, typer.Option(help="Folder of the prepared store.")],
+    products: Annotated[Optional[Path], typer.Option(help="items_shuffle*.json")] = None,
+    attributes: Annotated[Optional[Path], typer.Option(help="items_ins_v2*.json")] = None,
+    human: Annotated[Optional[Path], typer.Option(help="items_human_ins.json")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the official files first.")] = False,
+    source: Annotated[str, typer.Option(help="With --download: drive or hub.")] = "hub",
+    size: Annotated[str, typer.Option(help="With --download: small (1,000 products) or full.")] = "small",
+    goals: Annotated[str, typer.Option(help="auto, human, synthetic or both.")] = "auto",
+    seed: int = 233,
+    overwrite: bool = False,
+) -> None:
+    """Prepare WebShop from its official files: catalogue, search index, goals, splits."""
+    from siri_verl.envs.webshop.download import DownloadError
+    from siri_verl.envs.webshop.download import download as fetch
+    from siri_verl.envs.webshop.prepare import prepare
+
+    try:
+        if download:
+            files = fetch(out.with_name(out.name + "_official"), source=source, size=size)
+            products, attributes, human = files["products"], files["attributes"], files.get("human")
+        if products is None or attributes is None:
+            raise fail("--products and --attributes name the official files; --download fetches them")
+        catalog = prepare(products, attributes, out, human, seed=seed, goals=goals, overwrite=overwrite)
+    except (DownloadError, ValueError, OSError) as error:
+        raise fail(error) from error
+    console.print(f"{out}: {len(catalog)} products, {len(catalog.goals)} goals")
+
+
+@data.command("webshop-demo")
+def data_webshop_demo(
+    out: Annotated[Path, typer.Option(help="Folder of the demo shop.")],
+    seed: int = 0,
+    products: Annotated[Optional[int], typer.Option(help="How many products.")] = None,
+    overwrite: bool = False,
+) -> None:
+    """Make the demo shop: self-made products in the official format, prepared, with panels."""
+    from siri_verl.data.webshop_demo.generator import MAX_PRODUCTS, generate
+
+    try:
+        counts = generate(out, seed=seed, products=products or MAX_PRODUCTS, overwrite=overwrite)
+    except (ValueError, OSError) as error:
+        raise fail(error) from error
+    console.print(f"{out}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+@data.command("panel")
+def data_panel(
+    environment: str,
+    out: Annotated[Path, typer.Option(help="Parquet file; the panel itself goes beside it as JSON.")],
+    split: Annotated[Optional[str], typer.Option(help="The environment's name for it; none: all tasks.")] = None,
+    size: Annotated[Optional[int], typer.Option(help="Draw this many tasks.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the subset.")] = 0,
+    settings: Settings = None,
+) -> None:
+    """Write a panel of tasks as the file that data.train_files or data.val_files names."""
+    from siri_verl.envs.panels import make_panel, write_dataset
+
+    try:
+        panel = make_panel(environment, parse_settings(settings), split, size, seed)
+        write_dataset(panel, out)
+        panel.write(out.with_suffix(".json"))
+    except (ValueError, OSError, TypeError) as error:
+        raise fail(error) from error
+    console.print(f"{out}: {len(panel.task_ids)} tasks of {environment}, split {panel.split}")

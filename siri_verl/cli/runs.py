@@ -1,0 +1,64 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`siri-verl curve` and `siri-verl story`: pictures and words of finished runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from siri_verl.cli.common import app, console, fail
+
+
+@app.command()
+def curve(runs: list[Path], out: Annotated[Optional[Path], typer.Option(help="PNG file.")] = None) -> None:
+    """Draw the learning curve of one or more run folders and print it as a table."""
+    from siri_verl.evaluation.curve import curve_table, draw_curve, read_curve
+
+    try:
+        curves = {run.name: read_curve(run) for run in runs}
+    except (OSError, ValueError) as error:
+        raise fail(error) from error
+    for name, points in curves.items():
+        console.print(curve_table(name, points))
+    target = out or runs[0] / "learning_curve.png"
+    draw_curve(curves, target)
+    console.print(f"picture: {target}")
+
+
+@app.command()
+def story(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    out: Annotated[Optional[Path], typer.Option(help="Folder for words and pictures; none: story/ in the run.")] = None,
+) -> None:
+    """Tell a run's story in words and pictures: which skills were mined, tested, promoted, retired, when and why, and
+    what they changed."""
+    from rich.markdown import Markdown
+
+    from siri_verl.evaluation.story import read_story
+    from siri_verl.evaluation.story_pictures import draw_all
+    from siri_verl.evaluation.story_words import tell, with_pictures
+
+    try:
+        told = read_story(run)
+        folder = out or run / "story"
+        pictures = draw_all(told, folder)
+        (folder / "story.md").write_text(with_pictures(tell(told), pictures), encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise fail(error) from error
+    console.print(Markdown(tell(told)))
+    for path in (folder / "story.md", *pictures.values()):
+        console.print(f"written: {path}", soft_wrap=True)

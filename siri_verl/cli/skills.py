@@ -1,0 +1,140 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`siri-verl skills`: a look into a skill bank, and the re-test of its skills."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from siri_verl.cli.common import app, console, fail
+
+if TYPE_CHECKING:
+    from siri_verl.skills.bank import SkillBank
+
+skills = typer.Typer(help="Look into a skill bank.", no_args_is_help=True)
+app.add_typer(skills, name="skills")
+
+
+def open_bank(path: Path) -> SkillBank:
+    """A bank from its file, or from the run or checkpoint folder that holds it."""
+    from siri_verl.skills.bank_file import BankFileError, load_bank
+
+    try:
+        return load_bank(path / "skills.jsonl" if path.is_dir() else path)
+    except (BankFileError, OSError) as error:
+        raise fail(error) from error
+
+
+@skills.command("list")
+def skills_list(
+    path: Annotated[Path, typer.Argument(help="Bank file, or a run's or checkpoint's folder.")],
+    status: Annotated[Optional[str], typer.Option(help="candidate, active or retired.")] = None,
+    task_type: Annotated[Optional[str], typer.Option(help="Only this task type.")] = None,
+) -> None:
+    """All skills with status, utility and evidence."""
+    from siri_verl.skills.inspect import skill_list
+
+    console.print(skill_list(open_bank(path), status, task_type))
+
+
+@skills.command("show")
+def skills_show(path: Path, skill_id: str) -> None:
+    """One skill: text, provenance, numbers."""
+    from siri_verl.skills.inspect import skill_show
+
+    try:
+        console.print(skill_show(open_bank(path), skill_id))
+    except KeyError as error:
+        raise fail(error.args[0]) from error
+
+
+@skills.command("history")
+def skills_history(path: Path, skill_id: str) -> None:
+    """Every group a skill was shown in, and every decision with its reason."""
+    from siri_verl.skills.inspect import skill_history
+
+    try:
+        console.print(skill_history(open_bank(path), skill_id))
+    except KeyError as error:
+        raise fail(error.args[0]) from error
+
+
+@skills.command("diff")
+def skills_diff(before: Path, after: Path) -> None:
+    """What changed between two banks."""
+    from siri_verl.skills.inspect import skill_diff
+
+    console.print(skill_diff(open_bank(before), open_bank(after)))
+
+
+@skills.command("retest")
+def skills_retest(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    panel: Annotated[Path, typer.Option(help="Tasks the run never used: JSON or parquet of `siri-verl data panel`.")],
+    model: Annotated[Optional[Path], typer.Option(help="Hugging Face folder or checkpoint; none: the newest.")] = None,
+    skill: Annotated[Optional[list[str]], typer.Option(help="A skill to test; none: the active ones.")] = None,
+    ever_active: Annotated[bool, typer.Option("--ever-active", help="Also skills retired after promotion.")] = False,
+    pairs: Annotated[int, typer.Option(help="Pairs per skill at least.")] = 64,
+    seed: Annotated[Optional[int], typer.Option(help="None: the run's.")] = None,
+    temperature: Annotated[Optional[float], typer.Option(help="None: that of the run's rollouts.")] = None,
+    top_p: Optional[float] = None,
+    top_k: Optional[int] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dtype: Annotated[Optional[str], typer.Option(help="None: that of the run's rollouts.")] = None,
+    concurrent: Annotated[int, typer.Option(help="Episodes in play at a time.")] = 256,
+    bank: Annotated[Optional[Path], typer.Option(help="Bank file; none: the run's.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="JSON file; none: retest_<model>.json in the run.")] = None,
+    override: Annotated[
+        Optional[list[str]], typer.Option("--set", help="A setting of the run that has changed, key.path=value.")
+    ] = None,
+) -> None:
+    """Test skills again after a run, on fresh tasks: pairs of episodes without and with the skill, same task and
+    seed."""
+    from siri_verl.core.files import write_text_atomically
+    from siri_verl.evaluation.retest_report import report_json, retest_table
+    from siri_verl.evaluation.retest_run import RetestOptions, retest_run
+
+    options = RetestOptions(
+        panel=panel,
+        model=model,
+        bank=bank,
+        skill_ids=tuple(skill or ()),
+        ever_active=ever_active,
+        pairs=pairs,
+        seed=seed,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        dtype=dtype,
+        device=device,
+        concurrent=concurrent,
+        overrides=tuple(override or ()),
+    )
+    try:
+        report, about = retest_run(run, options)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise fail(error) from error
+    if not report.skills:
+        console.print(f"{about['bank']}: no active skill, nothing to test again (siri-verl skills list)")
+    else:
+        console.print(retest_table(report))
+    for skill_id, reason in report.untested.items():
+        console.print(f"[yellow]not tested[/yellow] {skill_id}: {reason}", soft_wrap=True)
+    name = about["model"]["name"].replace("/", "_") if "model" in about else "nothing"
+    target = out or run / f"retest_{name}.json"
+    write_text_atomically(target, report_json(report, about))
+    console.print(f"{target}: {about.get('model', 'no model was needed')}, {about['sampling']}, seed {about['seed']}")
