@@ -23,6 +23,7 @@ INSTALL_REQUIRES = [
     "rich>=13",  # tables and progress
     "hydra-core>=1.3",
     "pyarrow>=15",  # panels
+    "openai>=1.40",  # endpoints under evaluation or as miner; small, so that the command works from a plain install
 ]
 
 EXTRAS = {

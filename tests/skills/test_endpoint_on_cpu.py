@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The endpoint client against a real HTTP server in this process."""
+"""The endpoint client, and the miner over it, against a real HTTP server in this process."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from siri_verl.skills.endpoint import EndpointError, EndpointSettings, EndpointWriter
+from siri_verl.endpoint import ContextLengthError, Endpoint, EndpointError, EndpointSettings
+from siri_verl.skills.endpoint import EndpointWriter
 
 
 class Server:
     """Answers each prompt with itself in capitals, after the refusals it was given."""
 
     def __init__(self):
-        self.requests, self.refusals, self.raw = [], [], None
+        self.requests, self.refusals, self.raw, self.refusal = [], [], None, b"try later"
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -39,14 +40,15 @@ class Server:
                 text = body["messages"][0]["content"].upper()
                 answer = outer.raw or json.dumps({"choices": [{"message": {"content": text}}]}).encode()
                 self.send_response(status)
+                self.send_header("Content-Type", "application/json")
                 self.end_headers()
-                self.wfile.write(answer if status == 200 else b"try later")
+                self.wfile.write(answer if status == 200 else outer.refusal)
 
             def log_message(self, *args):
                 pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.http.server_port}/v1/"
 
 
@@ -58,8 +60,8 @@ def server():
     server.http.server_close()
 
 
-def writer(server, **changes):
-    return EndpointWriter(EndpointSettings(base_url=server.url, model="m", **changes), wait=0.01)
+def writer(server, temperature=1.0, max_tokens=256, **changes):
+    return EndpointWriter(EndpointSettings(base_url=server.url, model="m", **changes), temperature, max_tokens)
 
 
 def test_answers_come_in_order_of_the_prompts(server):
@@ -76,7 +78,7 @@ def test_the_key_is_read_from_the_environment(server, monkeypatch):
     assert server.requests[-1][1] == "Bearer abc"
     monkeypatch.delenv("MINER_KEY")
     writer(server, api_key_env="MINER_KEY")(["x"])
-    assert server.requests[-1][1] is None
+    assert server.requests[-1][1] == "Bearer none"
 
 
 def test_load_and_server_faults_are_tried_again(server):
@@ -106,24 +108,59 @@ def test_answers_without_text_are_named(server, raw):
 
 def test_nobody_listens():
     settings = EndpointSettings(base_url="http://127.0.0.1:9", model="m", retries=0, timeout=2)
-    with pytest.raises(EndpointError, match="127.0.0.1:9/chat/completions: .*after 1 attempts"):
+    with pytest.raises(EndpointError, match="127.0.0.1:9/chat/completions: .*refused.*after 1 attempts"):
         EndpointWriter(settings)(["x"])
+
+
+@pytest.mark.parametrize(
+    "text, kind",
+    [
+        (b'{"error": {"code": "context_length_exceeded"}}', ContextLengthError),
+        (b'{"message": "This model\'s maximum context length is 512 tokens"}', ContextLengthError),
+        (b'{"message": "temperature must be a number"}', EndpointError),
+    ],
+)
+def test_messages_that_are_too_long_are_told_from_other_refusals(server, text, kind):
+    server.refusals, server.refusal = [400], text
+    with pytest.raises(EndpointError, match="status 400") as caught:
+        writer(server)(["x"])
+    assert caught.type is kind and len(server.requests) == 1
+
+
+def test_sampling_and_counts(server):
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    server.raw = json.dumps({"choices": [{"message": {"content": "yes"}}], "usage": usage}).encode()
+    endpoint = Endpoint(EndpointSettings(base_url=server.url, model="m"))
+    try:
+        said = endpoint.chat(
+            [{"role": "user", "content": "x"}], temperature=0.4, top_p=0.9, top_k=5, max_tokens=8, seed=11
+        )
+        endpoint.submit([{"role": "user", "content": "x"}], temperature=0.4, max_tokens=8).result(10)
+    finally:
+        endpoint.close()
+    assert (said.text, said.prompt_tokens, said.reply_tokens) == ("yes", 7, 3)
+    full, bare = (body for _, _, body in server.requests)
+    assert (full["top_p"], full["top_k"], full["seed"]) == (0.9, 5, 11)
+    assert "top_k" not in bare and "seed" not in bare
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
         (dict(base_url="localhost:8000", model="m"), "base_url='localhost:8000'"),
+        (dict(base_url="", model="m"), "base_url=''"),
         (dict(base_url="http://x"), "model=''"),
-        (dict(max_tokens=0), "max_tokens=0"),
-        (dict(retries=-1), "retries=-1"),
+        (dict(base_url="http://x", model="m", retries=-1), "retries=-1"),
+        (dict(base_url="http://x", model="m", parallel=0), "parallel=0"),
     ],
 )
 def test_bad_settings_are_named(options, message):
-    with pytest.raises(ValueError, match=f"siri.mining_endpoint.{message}"):
+    with pytest.raises(ValueError, match=f"endpoint.{message}"):
         EndpointSettings(**options)
 
 
-def test_an_address_is_needed():
-    with pytest.raises(ValueError, match="base_url=''"):
-        EndpointWriter(EndpointSettings())
+def test_bad_sampling_is_named(server):
+    with pytest.raises(ValueError, match="max_tokens=0"):
+        writer(server, max_tokens=0)
+    with pytest.raises(ValueError, match="temperature=-1"):
+        writer(server, temperature=-1)

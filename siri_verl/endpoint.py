@@ -1,0 +1,177 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""One client for any OpenAI-compatible endpoint: the model under evaluation, or the miner of skills.
+
+The `openai` package does the work (retries with growing waits, Retry-After, connection pool); this module says where,
+how many at a time, and what went wrong.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+Message = Mapping[str, str]
+"""`{"role": "user" or "assistant", "content": text}`."""
+
+
+class EndpointError(RuntimeError):
+    """The endpoint did not answer as expected. The message names the address and what came back."""
+
+
+class ContextLengthError(EndpointError):
+    """The messages do not fit into the model behind the endpoint."""
+
+
+@dataclass
+class EndpointSettings:
+    """Where an endpoint listens."""
+
+    base_url: str = ""
+    """For example http://localhost:8000/v1."""
+    model: str = ""
+    """The model's name at the endpoint."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the key; where it is unset, the word `none` is sent, as local servers expect. The
+    key itself never stands in a configuration."""
+    timeout: float = 60.0
+    """Seconds to wait for one answer."""
+    retries: int = 3
+    """Further attempts after a refusal for load (429), a server's fault (5xx) or a broken connection."""
+    parallel: int = 4
+    """Requests in flight."""
+
+    def __post_init__(self) -> None:
+        def need(ok: bool, name: str, fix: str) -> None:
+            if not ok:
+                raise ValueError(f"endpoint.{name}={getattr(self, name)!r}: {fix}")
+
+        parts = urlsplit(self.base_url)
+        need(parts.scheme in ("http", "https") and bool(parts.netloc), "base_url", "use http://... or https://...")
+        need(bool(self.model), "model", "name the endpoint's model")
+        need(self.timeout > 0, "timeout", "use seconds > 0")
+        need(self.retries >= 0, "retries", "use 0 or more")
+        need(self.parallel >= 1, "parallel", "use at least 1")
+
+
+@dataclass(frozen=True)
+class Completion:
+    """An endpoint's answer.
+
+    Attributes:
+        text: what the model wrote.
+        prompt_tokens, reply_tokens: as the endpoint counts them, None where it does not say.
+    """
+
+    text: str
+    prompt_tokens: int | None
+    reply_tokens: int | None
+
+
+class Endpoint:
+    """Chat completions of one model. Threads wait for the answers; `close` ends them."""
+
+    def __init__(self, settings: EndpointSettings):
+        from openai import OpenAI
+
+        self.settings = settings
+        self.address = settings.base_url.rstrip("/") + "/chat/completions"
+        self._client = OpenAI(
+            base_url=settings.base_url,
+            api_key=os.environ.get(settings.api_key_env) or "none",
+            timeout=settings.timeout,
+            max_retries=settings.retries,
+        )
+        self._threads = ThreadPoolExecutor(settings.parallel, thread_name_prefix="endpoint")
+
+    def submit(self, messages: Sequence[Message], **sampling: Any) -> Future[Completion]:
+        """As `chat`, in a thread."""
+        return self._threads.submit(self.chat, messages, **sampling)
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        temperature: float,
+        max_tokens: int,
+        top_p: float = 1.0,
+        top_k: int = -1,
+        seed: int | None = None,
+    ) -> Completion:
+        """One answer.
+
+        Args:
+            messages: the conversation.
+            temperature: 0 takes the most likely token.
+            max_tokens: longest answer.
+            top_p: share of probability kept.
+            top_k: number of tokens kept; -1 keeps all and sends nothing, since OpenAI's own endpoint has no such field.
+            seed: of the sampling, where the endpoint honours one.
+
+        Raises:
+            ContextLengthError: the messages are too long.
+            EndpointError: the request failed after all attempts, or the answer has no text.
+        """
+        import openai
+
+        options: dict[str, Any] = {} if seed is None else {"seed": seed}
+        if top_k > 0:
+            options["extra_body"] = {"top_k": top_k}
+        try:
+            answer = self._client.chat.completions.create(
+                model=self.settings.model,
+                messages=[dict(message) for message in messages],
+                temperature=temperature,
+                top_p=top_p,
+                max_tokens=max_tokens,
+                **options,
+            )
+        except openai.APIStatusError as error:
+            text = error.response.text[:300]
+            kind = ContextLengthError if error.status_code == 400 and _too_long(text) else EndpointError
+            raise kind(f"{self.address}: status {error.status_code}: {text}{self._attempts(error)}") from error
+        except openai.APIConnectionError as error:
+            raise EndpointError(f"{self.address}: {error.__cause__ or error}{self._attempts(error)}") from error
+        except (openai.APIError, ValueError) as error:
+            raise EndpointError(f"{self.address}: not a chat completion ({error})") from error
+        return self._read(answer)
+
+    def close(self) -> None:
+        """End the threads; requests that wait for one are dropped."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._client.close()
+
+    def _attempts(self, error: Exception) -> str:
+        status = getattr(error, "status_code", 500)
+        return f" (after {self.settings.retries + 1} attempts)" if status == 429 or status >= 500 else ""
+
+    def _read(self, answer: Any) -> Completion:
+        try:
+            content = answer.choices[0].message.content
+        except (AttributeError, IndexError, TypeError) as error:
+            raise EndpointError(f"{self.address}: not a chat completion: {str(answer)[:200]!r}") from error
+        if not isinstance(content, str):
+            raise EndpointError(f"{self.address}: the answer's content is {content!r}, expected text")
+        usage = getattr(answer, "usage", None)
+        counts = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
+        return Completion(content, *counts)
+
+
+def _too_long(text: str) -> bool:
+    # OpenAI's error code; the words of vLLM, SGLang and others.
+    return any(words in text.lower() for words in ("context_length_exceeded", "context length", "maximum context"))
