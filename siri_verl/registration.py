@@ -83,14 +83,16 @@ def light_rollout() -> None:
     when_imported("verl.workers.rollout.base", register_adapter)
 
 
-def configuration_paths() -> None:
-    """Resolver ``${siri_conf:FILE}``: the path of a file in siri_verl/conf, wherever it is installed."""
+def configuration_resolvers() -> None:
+    """``${siri_conf:FILE}``: the path of a file in siri_verl/conf, wherever it is installed. ``${siri_at_most:A,B}``: the
+    smaller of two numbers."""
     from pathlib import Path
 
     from omegaconf import OmegaConf
 
     folder = Path(__file__).parent / "conf"
     OmegaConf.register_new_resolver("siri_conf", lambda name: str(folder / name), replace=True)
+    OmegaConf.register_new_resolver("siri_at_most", lambda *numbers: min(numbers), replace=True)
 
 
 def siri_trainer() -> None:
@@ -136,7 +138,7 @@ REGISTRATIONS: list[Callable[[], None]] = [
     cpu_process_group,
     cpu_engines,
     light_rollout,
-    configuration_paths,
+    configuration_resolvers,
     siri_trainer,
     advantage_estimators,
     environment_agent_loop,
