@@ -1,0 +1,139 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Writes generated games in the official layout.
+
+    siri-verl data alfworld-demo --out DIR            # or: generate(DIR, games=300, seed=0, rooms="full")
+
+DIR then holds `json_2.1.1/{train,valid_seen,valid_unseen}/<task>-<object>-None-<place>-<room>/<trial>/` with
+traj_data.json, initial_state.pddl and game.tw-pddl, and `games.json`: panel -> task type -> games, by their paths under
+`json_2.1.1`. No two panels share a task (see `tasks`).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from siri_verl.core.seeding import derive_seed
+from siri_verl.data.alfworld_demo.games import Game, game_data, make_game
+from siri_verl.data.alfworld_demo.pddl import problem
+from siri_verl.data.alfworld_demo.tasks import TASK_TYPES, TRAIN, VALID_SEEN, VALID_UNSEEN, draw_tasks
+
+DATASET, INDEX = "json_2.1.1", "games.json"
+ROOMS = ("full", "small")
+TRAJECTORY, PROBLEM, GAME = "traj_data.json", "initial_state.pddl", "game.tw-pddl"
+
+
+def make_games(panel: str, count: int, *, seed: int = 0, rooms: str = "full") -> Iterator[Game]:
+    """Games of a panel, evenly over task types.
+
+    Args:
+        panel: one of `tasks.PANELS`.
+        count: how many; all distinct.
+        seed: decides everything.
+        rooms: "full" or "small".
+
+    Raises:
+        ValueError: unknown panel, unknown kind of rooms, or a negative count.
+    """
+    if rooms not in ROOMS:
+        raise ValueError(f"rooms: got {rooms!r}; known: {', '.join(ROOMS)}")
+    if count < 0:
+        raise ValueError(f"count: got {count}, expected 0 or more")
+    small = rooms == "small"
+    rng = random.Random(f"alfworld_demo:{panel}:{seed}:{rooms}")
+    for k, task in enumerate(draw_tasks(panel, count, rng, small=small)):
+        drawn = derive_seed(seed, "alfworld_demo", panel, rooms, k)
+        yield make_game(task, drawn, f"trial_{rooms}_{seed}_{k:05d}", small=small)
+
+
+def write_game(game: Game, split: Path) -> Path:
+    """Write a game's three files under a split's folder; returns the path of game.tw-pddl."""
+    folder = split / game.folder
+    folder.mkdir(parents=True)
+    text = problem(game)
+    (folder / TRAJECTORY).write_text(json.dumps(game.traj_data(), indent=1), encoding="utf-8")
+    (folder / PROBLEM).write_text(text, encoding="utf-8")
+    (folder / GAME).write_text(json.dumps(game_data(game, text)), encoding="utf-8")
+    return folder / GAME
+
+
+def write_games(out: Path | str, panels: Mapping[str, int], *, seed: int, rooms: str, overwrite: bool = False) -> Path:
+    """Write `panels[name]` games of every panel, or nothing at all: the folder appears when it is complete.
+
+    Returns:
+        `out`.
+
+    Raises:
+        FileExistsError: `out` is there already.
+        ValueError: see `make_games`.
+    """
+    out = Path(out)
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"out: {out} is there already; choose another folder or overwrite it")
+    if out.exists() and any(out.iterdir()) and not (out / INDEX).is_file():
+        raise FileExistsError(f"out: {out} holds something else than generated games; choose another folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
+        whole = Path(name) / "games"
+        index: dict[str, dict[str, list[str]]] = {}
+        for panel, count in panels.items():
+            index[panel] = {task_type: [] for task_type in TASK_TYPES}
+            (whole / DATASET / panel).mkdir(parents=True)
+            for game in make_games(panel, count, seed=seed, rooms=rooms):
+                path = write_game(game, whole / DATASET / panel)
+                index[panel][game.task.type].append(path.relative_to(whole / DATASET).as_posix())
+        (whole / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+        if out.exists():
+            shutil.rmtree(out)
+        whole.rename(out)
+    return out
+
+
+def generate(
+    out: Path | str,
+    *,
+    games: int = 300,
+    validation: int = 60,
+    seed: int = 0,
+    rooms: str = "full",
+    overwrite: bool = False,
+) -> dict[str, int]:
+    """Write the panels train, valid_seen and valid_unseen.
+
+    Args:
+        out: folder, made if missing.
+        games: games to train on.
+        validation: games of each of the two validation panels.
+        seed: decides every one.
+        rooms: "full", or "small" for the small model.
+        overwrite: replace generated games that are there.
+
+    Returns:
+        Panel -> number of games.
+
+    Raises:
+        ValueError: fewer than one game per task type, or unknown rooms.
+        FileExistsError: `out` is there already.
+    """
+    for name, count in (("games", games), ("validation", validation)):
+        if count < len(TASK_TYPES):
+            raise ValueError(f"{name}: got {count}, expected at least {len(TASK_TYPES)}, one per task type")
+    counts = {TRAIN: games, VALID_SEEN: validation, VALID_UNSEEN: validation}
+    write_games(out, counts, seed=seed, rooms=rooms, overwrite=overwrite)
+    return counts
