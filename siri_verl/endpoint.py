@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -84,7 +83,7 @@ class Completion:
 
 
 class Endpoint:
-    """Chat completions of one model. Threads wait for the answers; `close` ends them."""
+    """Chat completions of one model; `settings.parallel` threads at a time may call it."""
 
     def __init__(self, settings: EndpointSettings):
         from openai import OpenAI
@@ -97,11 +96,6 @@ class Endpoint:
             timeout=settings.timeout,
             max_retries=settings.retries,
         )
-        self._threads = ThreadPoolExecutor(settings.parallel, thread_name_prefix="endpoint")
-
-    def submit(self, messages: Sequence[Message], **sampling: Any) -> Future[Completion]:
-        """As `chat`, in a thread."""
-        return self._threads.submit(self.chat, messages, **sampling)
 
     def chat(
         self,
@@ -152,8 +146,7 @@ class Endpoint:
         return self._read(answer)
 
     def close(self) -> None:
-        """End the threads; requests that wait for one are dropped."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        """Let the connections go."""
         self._client.close()
 
     def _attempts(self, error: Exception) -> str:

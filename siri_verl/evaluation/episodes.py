@@ -11,9 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Many episodes at once without a trainer: a policy that answers requests, environments in this process.
+"""Many episodes at once without a trainer: an agent that answers, environments in this process.
 
-Every episode goes on as soon as its own reply is there, so the policy's batch stays full. What an episode meets
+Every episode goes on as soon as its own reply is there, so the model's batch stays full. What an episode meets
 depends on its plan alone: environment seed, and one request seed per turn derived from the run seed and the plan's
 name.
 """
@@ -27,19 +27,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from siri_verl.core.seeding import derive_seed
-from siri_verl.rollout.prompt_builder import PromptBuilder, PromptTooLongError
+from siri_verl.rollout.prompt_builder import PromptTooLongError
 from siri_verl.rollout.prompts import TurnView, parse_reply
 
 TERMINATED, TRUNCATED, PROMPT_TOO_LONG = "terminated", "truncated", "prompt_too_long"
-
-
-class Policy(Protocol):
-    """What answers prompts."""
-
-    tokenizer: Any
-
-    def submit(self, name: str, prompt_ids: list[int], seed: int) -> Future:
-        """Ask for a reply; the future gives its token ids."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +42,47 @@ class EpisodePlan:
         env_seed: seeds the environment's reset.
         name: of the episode; names its requests and, with turn and run seed, seeds them.
         skill: the skill block of its prompts, None for the plain prompt.
+        memory: what earlier attempts at the task taught (Reflexion); only agents that have a place for it show it.
     """
 
     task_id: str
     env_seed: int
     name: tuple[object, ...]
     skill: str | None = None
+    memory: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply, and how it was asked for.
+
+    Attributes:
+        text: what the model wrote.
+        prompt_tokens, reply_tokens: counts; None where an endpoint does not say.
+        skill_shown: the prompt had the plan's skill block.
+        history_dropped: earlier turns left out because the prompt would have been too long.
+    """
+
+    text: str
+    prompt_tokens: int | None
+    reply_tokens: int | None
+    skill_shown: bool
+    history_dropped: int = 0
+
+
+@dataclass(frozen=True)
+class PlayedTurn:
+    """One turn.
+
+    Attributes:
+        answer: the model's.
+        problem: why the reply is malformed, None when it is well-formed.
+        admissible: whether the action did something.
+    """
+
+    answer: Answer
+    problem: str | None
+    admissible: bool
 
 
 @dataclass
@@ -68,6 +94,7 @@ class PlayedEpisode:
         task: the task text.
         category: the environment's name for the kind of task, "" if it has none.
         turns: (observation, action) in order.
+        details: of each turn, beside observation and action.
         valid_turns: turns whose reply was well-formed.
         success: whether the task was solved.
         score: the environment's native score.
@@ -79,11 +106,31 @@ class PlayedEpisode:
     task: str = ""
     category: str = ""
     turns: list[tuple[str, str]] = field(default_factory=list)
+    details: list[PlayedTurn] = field(default_factory=list)
     valid_turns: int = 0
     success: bool = False
     score: float = 0.0
     status: str = TRUNCATED
     skill_missing: bool = False
+    final_observation: str = ""
+    """What the environment said last."""
+
+
+class Agent(Protocol):
+    """What plays: a model and a way to prompt it."""
+
+    def ask(self, view: TurnView, episode: PlayedEpisode, name: str, seed: int) -> Future[Answer]:
+        """Ask for a turn's reply.
+
+        Args:
+            view: the turn, with all earlier turns as history.
+            episode: what was played so far; not to be changed.
+            name: of the request.
+            seed: of its sampling.
+
+        Returns:
+            The answer; or, as the future's exception, PromptTooLongError where no prompt fits.
+        """
 
 
 class _Running:
@@ -95,7 +142,7 @@ class _Running:
         self.episode.task = str(self.info["task"])
         self.over = False
 
-    def view(self, history_length: int) -> TurnView:
+    def view(self) -> TurnView:
         turns = self.episode.turns
         return TurnView(
             task=self.episode.task,
@@ -103,15 +150,18 @@ class _Running:
             admissible_actions=tuple(self.info["admissible_actions"]),
             turn=len(turns) + 1,
             skill=self.episode.plan.skill,
-            history=tuple(turns[-history_length:]) if history_length else (),
+            history=tuple(turns),
         )
 
-    def act(self, reply: str) -> None:
-        parsed = parse_reply(reply)
-        before = self.observation
+    def act(self, answer: Answer) -> None:
+        parsed = parse_reply(answer.text)
+        before, episode = self.observation, self.episode
         self.observation, _, terminated, truncated, self.info = self.env.step(parsed.action)
-        self.episode.turns.append((before, parsed.action))
-        self.episode.valid_turns += parsed.valid
+        episode.turns.append((before, parsed.action))
+        admissible = bool(self.info.get("action_admissible", False))
+        episode.details.append(PlayedTurn(answer, parsed.problem, admissible))
+        episode.valid_turns += parsed.valid
+        episode.skill_missing |= episode.plan.skill is not None and not answer.skill_shown
         if terminated or truncated:
             self.end(TERMINATED if terminated else TRUNCATED)
 
@@ -119,15 +169,14 @@ class _Running:
         episode, info = self.episode, self.info
         episode.status, self.over = status, True
         episode.success, episode.score = bool(info.get("success", False)), float(info.get("score", 0.0))
-        episode.category = str(info.get("category", ""))
+        episode.category, episode.final_observation = str(info.get("category", "")), self.observation
 
 
 class EpisodePlayer:
     """Plays plans.
 
     Args:
-        policy: answers prompts.
-        prompts: renders turns and fits them into the prompt length.
+        agent: answers.
         make_env: makes an environment; environments are used again when their episode is over.
         max_turns: turns after which an episode is cut.
         seed: the seed that request seeds derive from.
@@ -136,8 +185,7 @@ class EpisodePlayer:
 
     def __init__(
         self,
-        policy: Policy,
-        prompts: PromptBuilder,
+        agent: Agent,
         make_env: Callable[[], Any],
         *,
         max_turns: int,
@@ -147,7 +195,7 @@ class EpisodePlayer:
         for name, value in (("max_turns", max_turns), ("concurrent", concurrent)):
             if value < 1:
                 raise ValueError(f"episodes: {name}={value}; use at least 1")
-        self.policy, self.prompts, self.make_env = policy, prompts, make_env
+        self.agent, self.make_env = agent, make_env
         self.max_turns, self.seed, self.concurrent = max_turns, seed, concurrent
 
     def play(
@@ -165,7 +213,7 @@ class EpisodePlayer:
         Raises:
             ValueError: two plans share a name.
             PromptTooLongError: the first prompt of an episode does not fit even without its skill.
-            Exception: whatever an environment or the policy raises.
+            Exception: whatever an environment or the agent raises.
         """
         if len({plan.name for plan in plans}) != len(plans):
             raise ValueError("episodes: two plans share a name, and with it all random choices; name them apart")
@@ -192,12 +240,12 @@ class EpisodePlayer:
             while running:
                 number, future = replies.get()
                 current = running[number]
-                current.act(self.policy.tokenizer.decode(future.result(), skip_special_tokens=True))
+                self._take_in(current, future)
                 if not current.over and len(current.episode.turns) >= self.max_turns:
                     current.end(TRUNCATED)
                 if not current.over:
                     self._ask(current, number, replies)
-                if current.over:
+                else:
                     del running[number]
                     finished[number] = current.episode
                     idle.append(current.env)
@@ -208,18 +256,21 @@ class EpisodePlayer:
                 env.close()
         return [finished[number] for number in range(len(plans))]
 
-    def _ask(self, current: _Running, number: int, replies: queue.SimpleQueue) -> None:
-        """Send the request of the next turn; an episode whose prompt no longer fits is over."""
-        episode = current.episode
+    def _take_in(self, current: _Running, future: Future[Answer]) -> None:
+        """Carry out an answer; an episode whose prompt no longer fits is over."""
         try:
-            prompt = self.prompts.build_with_skill(current.view(self.prompts.history_length))
+            answer = future.result()
         except PromptTooLongError:
-            if not episode.turns:
+            if not current.episode.turns:
                 raise
             current.end(PROMPT_TOO_LONG)
             return
-        episode.skill_missing |= episode.plan.skill is not None and prompt.view.skill is None
-        turn = len(episode.turns) + 1
-        name = "-".join(map(str, (*episode.plan.name, turn)))
-        seed = derive_seed(self.seed, "request", *episode.plan.name, turn)
-        self.policy.submit(name, prompt.token_ids, seed).add_done_callback(lambda f: replies.put((number, f)))
+        current.act(answer)
+
+    def _ask(self, current: _Running, number: int, replies: queue.SimpleQueue) -> None:
+        """Send the request of the next turn."""
+        plan, turn = current.episode.plan, len(current.episode.turns) + 1
+        name = "-".join(map(str, (*plan.name, turn)))
+        seed = derive_seed(self.seed, "request", *plan.name, turn)
+        future = self.agent.ask(current.view(), current.episode, name, seed)
+        future.add_done_callback(lambda f: replies.put((number, f)))

@@ -29,6 +29,7 @@ from siri_verl.config import siri_config
 from siri_verl.core.seeding import derive_seed
 from siri_verl.envs.panels import Panel, PanelError
 from siri_verl.envs.registry import make_environment
+from siri_verl.evaluation.agents import TokenAgent
 from siri_verl.evaluation.episodes import EpisodePlayer, PlayedEpisode
 from siri_verl.evaluation.policy import LightPolicy, Sampling, find_model, model_folder
 from siri_verl.evaluation.retest import RetestError, RetestReport, check_fresh, choose_skills, retest
@@ -140,7 +141,11 @@ def retest_run(
             config.data.get("apply_chat_template_kwargs", {}),
         )
         player = EpisodePlayer(
-            policy, prompts, make_env, max_turns=settings.rollout.max_turns, seed=seed, concurrent=options.concurrent
+            TokenAgent(policy, prompts),
+            make_env,
+            max_turns=settings.rollout.max_turns,
+            seed=seed,
+            concurrent=options.concurrent,
         )
         report = retest(
             bank,

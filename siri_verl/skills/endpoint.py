@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from siri_verl.endpoint import Endpoint, EndpointSettings
 
@@ -43,13 +44,13 @@ class EndpointWriter:
             EndpointError: a request failed after all attempts, or the answer has no text.
         """
         endpoint = Endpoint(self.settings)
+
+        def ask(prompt: str) -> str:
+            messages = [{"role": "user", "content": prompt}]
+            return endpoint.chat(messages, temperature=self.temperature, max_tokens=self.max_tokens).text
+
         try:
-            futures = [
-                endpoint.submit(
-                    [{"role": "user", "content": prompt}], temperature=self.temperature, max_tokens=self.max_tokens
-                )
-                for prompt in prompts
-            ]
-            return [future.result().text for future in futures]
+            with ThreadPoolExecutor(self.settings.parallel) as threads:
+                return list(threads.map(ask, prompts))
         finally:
             endpoint.close()

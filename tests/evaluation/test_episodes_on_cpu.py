@@ -21,6 +21,7 @@ from toy_policy import READ_THE_NOTE, ToyPolicy
 
 from siri_verl.config import PromptConfig
 from siri_verl.envs.registry import make_environment
+from siri_verl.evaluation.agents import TokenAgent
 from siri_verl.evaluation.episodes import PROMPT_TOO_LONG, TRUNCATED, EpisodePlan, EpisodePlayer
 from siri_verl.rollout.prompt_builder import PromptBuilder, PromptTooLongError
 
@@ -31,7 +32,7 @@ SKILL = f"When things are to be put away: {READ_THE_NOTE}"
 def player(policy, length=1500, **settings):
     prompts = PromptBuilder(policy.tokenizer, PromptConfig(), length)
     settings = {"max_turns": 6, "seed": 3, **settings}
-    return EpisodePlayer(policy, prompts, lambda: make_environment("toy"), **settings)
+    return EpisodePlayer(TokenAgent(policy, prompts), lambda: make_environment("toy"), **settings)
 
 
 def plans(skill=None, name="x", tasks=TASKS):

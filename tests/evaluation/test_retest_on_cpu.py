@@ -24,6 +24,7 @@ from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.utility import UtilitySettings
 from siri_verl.envs.panels import Panel, PanelError, make_panel, write_dataset
 from siri_verl.envs.registry import make_environment
+from siri_verl.evaluation.agents import TokenAgent
 from siri_verl.evaluation.episodes import EpisodePlayer
 from siri_verl.evaluation.retest import RetestError, check_fresh, choose_skills, retest, tasks_of_bank
 from siri_verl.evaluation.retest_report import report_json, retest_table
@@ -51,7 +52,7 @@ def bank_of(*strategies, task_type="coin", groups=8, delta=1.0):
 
 def play_with(policy, length=1500):
     prompts = PromptBuilder(policy.tokenizer, PromptConfig(), length)
-    return EpisodePlayer(policy, prompts, lambda: make_environment("toy"), max_turns=6, seed=3).play
+    return EpisodePlayer(TokenAgent(policy, prompts), lambda: make_environment("toy"), max_turns=6, seed=3).play
 
 
 def test_a_skill_that_helps_and_one_that_does_not_are_told_apart():

@@ -135,7 +135,7 @@ def test_sampling_and_counts(server):
         said = endpoint.chat(
             [{"role": "user", "content": "x"}], temperature=0.4, top_p=0.9, top_k=5, max_tokens=8, seed=11
         )
-        endpoint.submit([{"role": "user", "content": "x"}], temperature=0.4, max_tokens=8).result(10)
+        endpoint.chat([{"role": "user", "content": "x"}], temperature=0.4, max_tokens=8)
     finally:
         endpoint.close()
     assert (said.text, said.prompt_tokens, said.reply_tokens) == ("yes", 7, 3)

@@ -1,0 +1,211 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Who plays: a model in this process or behind an endpoint, and what it is prompted with.
+
+`TokenAgent` builds its prompts as the rollouts do, token by token the same. `ChatAgent` takes the messages of a
+prompting (siri_verl/evaluation/prompting/) and works with either kind of model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+from verl.utils import normalize_token_ids
+
+from siri_verl.endpoint import Completion, ContextLengthError, Endpoint, Message
+from siri_verl.evaluation.episodes import Answer, PlayedEpisode
+from siri_verl.evaluation.policy import Sampling
+from siri_verl.rollout.prompt_builder import PromptBuilder, PromptTooLongError
+from siri_verl.rollout.prompts import TurnView
+
+
+class Policy(Protocol):
+    """A model that takes tokens."""
+
+    tokenizer: Any
+
+    def submit(self, name: str, prompt_ids: list[int], seed: int) -> Future[list[int]]:
+        """Ask for a reply; the future gives its token ids."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to ask for a turn.
+
+    Attributes:
+        messages: the conversation.
+        skill_shown: it holds the skill block.
+        history_dropped: earlier turns it leaves out to be shorter.
+    """
+
+    messages: tuple[Message, ...]
+    skill_shown: bool = False
+    history_dropped: int = 0
+
+
+class ChatModel(Protocol):
+    """A model that takes messages."""
+
+    def submit(self, name: str, variants: Iterable[Variant], seed: int) -> Future[tuple[Variant, Completion]]:
+        """Ask with the first variant that fits; the future's exception is PromptTooLongError where none does."""
+
+
+class Prompting(Protocol):
+    """From a turn to messages."""
+
+    def variants(self, view: TurnView, episode: PlayedEpisode) -> Iterable[Variant]:
+        """The turn's messages, the fullest first, then shorter and shorter ones."""
+
+
+def then(future: Future, change: Callable[[Any], Any]) -> Future:
+    """A future of `change(result)`."""
+    changed: Future = Future()
+
+    def done(done_future: Future) -> None:
+        try:
+            changed.set_result(change(done_future.result()))
+        except BaseException as error:
+            changed.set_exception(error)
+
+    future.add_done_callback(done)
+    return changed
+
+
+def failed(error: Exception) -> Future:
+    """A future that has failed."""
+    future: Future = Future()
+    future.set_exception(error)
+    return future
+
+
+class TokenAgent:
+    """A policy under the plain prompt, or with a skill in it, as in training.
+
+    Args:
+        policy: answers tokens.
+        prompts: renders turns and fits them into the prompt length.
+    """
+
+    def __init__(self, policy: Policy, prompts: PromptBuilder):
+        self.policy, self.prompts = policy, prompts
+
+    def ask(self, view: TurnView, episode: PlayedEpisode, name: str, seed: int) -> Future[Answer]:
+        """See `siri_verl.evaluation.episodes.Agent`."""
+        length = self.prompts.history_length
+        try:
+            prompt = self.prompts.build_with_skill(replace(view, history=view.history[-length:] if length else ()))
+        except PromptTooLongError as error:
+            return failed(error)
+        shown = prompt.view.skill is not None
+
+        def answer(token_ids: list[int]) -> Answer:
+            text = self.policy.tokenizer.decode(token_ids, skip_special_tokens=True)
+            return Answer(text, len(prompt.token_ids), len(token_ids), shown, prompt.history_dropped)
+
+        return then(self.policy.submit(name, prompt.token_ids, seed), answer)
+
+
+class ChatAgent:
+    """A chat model under a prompting."""
+
+    def __init__(self, model: ChatModel, prompting: Prompting):
+        self.model, self.prompting = model, prompting
+
+    def ask(self, view: TurnView, episode: PlayedEpisode, name: str, seed: int) -> Future[Answer]:
+        """See `siri_verl.evaluation.episodes.Agent`."""
+
+        def answer(said: tuple[Variant, Completion]) -> Answer:
+            variant, reply = said
+            counts = (reply.prompt_tokens, reply.reply_tokens)
+            return Answer(reply.text, *counts, variant.skill_shown, variant.history_dropped)
+
+        return then(self.model.submit(name, self.prompting.variants(view, episode), seed), answer)
+
+
+class LocalChat:
+    """A policy of this process as a chat model.
+
+    Args:
+        policy: answers tokens.
+        max_prompt_length: tokens of the longest prompt.
+        chat_template_kwargs: passed to the chat template.
+    """
+
+    def __init__(self, policy: Policy, max_prompt_length: int, chat_template_kwargs: Mapping[str, Any] | None = None):
+        self.policy, self.max_prompt_length = policy, max_prompt_length
+        self.chat_template_kwargs = dict(chat_template_kwargs or {})
+
+    def submit(self, name: str, variants: Iterable[Variant], seed: int) -> Future[tuple[Variant, Completion]]:
+        """See `ChatModel`."""
+        lengths = []
+        for variant in variants:
+            ids = normalize_token_ids(
+                self.policy.tokenizer.apply_chat_template(
+                    [dict(m) for m in variant.messages],
+                    add_generation_prompt=True,
+                    tokenize=True,
+                    **self.chat_template_kwargs,
+                )
+            )
+            if len(ids) <= self.max_prompt_length:
+                break
+            lengths.append(len(ids))
+        else:
+            return failed(
+                PromptTooLongError(
+                    f"{name}: the shortest prompt has {min(lengths)} tokens; max_prompt_length={self.max_prompt_length}"
+                )
+            )
+
+        def read(token_ids: list[int]) -> tuple[Variant, Completion]:
+            text = self.policy.tokenizer.decode(token_ids, skip_special_tokens=True)
+            return variant, Completion(text, len(ids), len(token_ids))
+
+        return then(self.policy.submit(name, ids, seed), read)
+
+
+class EndpointChat:
+    """An endpoint as a chat model; what does not fit, the endpoint itself says.
+
+    Args:
+        endpoint: where to ask.
+        sampling: of every request.
+        max_response_length: tokens of the longest reply.
+    """
+
+    def __init__(self, endpoint: Endpoint, sampling: Sampling, max_response_length: int):
+        self.endpoint = endpoint
+        self.options = {**asdict(sampling), "max_tokens": max_response_length}
+        self._threads = ThreadPoolExecutor(endpoint.settings.parallel, thread_name_prefix="endpoint")
+
+    def submit(self, name: str, variants: Iterable[Variant], seed: int) -> Future[tuple[Variant, Completion]]:
+        """See `ChatModel`."""
+        return self._threads.submit(self._ask, name, variants, seed)
+
+    def close(self) -> None:
+        """End the threads; requests that wait for one are dropped."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self.endpoint.close()
+
+    def _ask(self, name: str, variants: Iterable[Variant], seed: int) -> tuple[Variant, Completion]:
+        refusal: ContextLengthError | None = None
+        for variant in variants:
+            try:
+                return variant, self.endpoint.chat(variant.messages, seed=seed, **self.options)
+            except ContextLengthError as error:
+                refusal = error
+        raise PromptTooLongError(f"{name}: {refusal}") from refusal
