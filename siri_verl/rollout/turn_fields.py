@@ -11,13 +11,20 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What a row says about its turn: the fields an agent loop puts into `AgentLoopOutput.extra_fields`.
+"""What an agent loop states about each turn in a row's `extra_fields` (docs/your_agent_loop.md).
 
-An agent loop that returns one row per turn gets GiGPO by stating the three required fields on every row:
+A loop that returns one row per turn gets GiGPO by stating the three required fields on every row:
 
     row.extra_fields["anchor"] = observation_before_acting
     row.extra_fields["turn_reward"] = reward_of_this_turn
     row.extra_fields["valid"] = action_was_well_formed
+
+A loop that returns one row per trajectory (verl's ToolAgentLoop) states lists, one entry per turn, a turn being a run
+of ones of its response mask:
+
+    output.extra_fields["anchors"] = observations_before_acting
+    output.extra_fields["turn_rewards"] = rewards_of_the_turns
+    output.extra_fields["valids"] = actions_were_well_formed
 """
 
 from __future__ import annotations
@@ -25,11 +32,19 @@ from __future__ import annotations
 ANCHOR = "anchor"
 """str: the state before acting, without history or instructions."""
 TURN_REWARD = "turn_reward"
-"""float: the training reward of this turn alone (verl overwrites `reward_score` of every row with the last row's)."""
+"""float: the training reward of this turn alone (verl overwrites `reward_score` of every row with the last row's); or
+`OUTCOME`."""
 VALID = "valid"
 """bool: the reply was well formed."""
 
 REQUIRED = (ANCHOR, TURN_REWARD, VALID)
+
+LISTS = {ANCHOR: "anchors", TURN_REWARD: "turn_rewards", VALID: "valids"}
+"""Field of a row that is a turn -> field of a row that holds a trajectory, a list with one entry per turn."""
+
+OUTCOME = "outcome"
+"""As a turn's reward: what the reward function gives the trajectory, on its last turn; 0 on earlier ones. `turn_rewards`
+may be this word instead of a list."""
 
 # Further fields of siri_verl's own loop; absent ones take the default.
 OPTIONAL: dict[str, object] = {
@@ -57,5 +72,9 @@ MISSING_ANCHORS = (
     '    output.extra_fields["anchor"] = observation_before_acting\n'
     '    output.extra_fields["turn_reward"] = reward_of_this_turn\n'
     '    output.extra_fields["valid"] = action_was_well_formed\n'
-    "(siri_verl/rollout/turn_fields.py). Without anchors use algorithm.adv_estimator=grpo."
+    "or, when a row holds a whole trajectory, with three lists, one entry per turn:\n"
+    '    output.extra_fields["anchors"] = observations_before_acting\n'
+    '    output.extra_fields["turn_rewards"] = rewards_of_the_turns\n'
+    '    output.extra_fields["valids"] = actions_were_well_formed\n'
+    "(docs/your_agent_loop.md). Without anchors use algorithm.adv_estimator=grpo."
 )

@@ -14,20 +14,24 @@
 """GiGPO as verl's advantage estimator, and estimators over rows that are turns.
 
 verl hands an estimator `token_level_rewards, response_mask, config, index` and no anchors, so the seam is one level
-up: verl's V1 trainers call `trainer_base.compute_advantage_for_multi_trajectories(data, batch_keys, ...)`, which is
-replaced by `advantages_over_turns` here. It sees the row keys and so can fetch the turn fields. It is the only function
-of verl's trainers replaced, and `tests/contracts` pins its signature.
+up: verl's V1 trainers (sync, colocate_async, separate_async and siri alike) call
+`trainer_base.compute_advantage_for_multi_trajectories(data, batch_keys, ...)`, which is replaced by
+`advantages_over_turns` here. It sees the row keys and so can fetch the turn fields. It is the only function of verl's
+trainers replaced; `over_turns` and `tests/contracts` check its signature.
 
-- `gigpo`: one advantage per turn, from anchors.
+- `gigpo`: one advantage per turn, from anchors; a row is a turn, or holds a trajectory whose turns are the runs of ones
+  of its response mask (siri_verl/training/turn_table.py).
 - verl's outcome estimators treat every row as an independent sample (grpo excepted); over turns that would weigh long
   trajectories more, so they are given one row per trajectory and their advantage is spread over the trajectory's turns.
   Rows whose response mask is empty (padding, episodes that do not count) stay out.
-- `gae` is left to verl: it is token-level and needs no groups. Estimators that need what is not at hand are refused.
+- `gae` is left to verl: it is token-level and needs no groups. verl's other estimators are refused over turns.
+- Where every trajectory is one row, all but `gigpo` run as verl made them; so do estimators that verl does not know.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -42,6 +46,7 @@ from siri_verl.core.pairing import advantage_groups
 
 if TYPE_CHECKING:
     from siri_verl.training.step_table import StepTable
+    from siri_verl.training.turn_table import TurnTable
 
 TOKEN_LEVEL = ("gae",)
 WEIGHING_ESTIMATORS = ("gigpo", "grpo")
@@ -57,13 +62,21 @@ ONE_ROW_PER_TRAJECTORY = (
     "reinforce_plus_plus",
     "reinforce_plus_plus_baseline",
 )
-_TABLE: ContextVar[StepTable | None] = ContextVar("siri_step_table", default=None)
+NEED_MORE = {
+    "gdpo": "it normalises reward dimensions per row",
+    "remax": "it needs a greedy rollout's score of every row (reward_baselines)",
+    "optimal_token_baseline": "it needs sum_pi_squared of every row, and counts rows as samples",
+    "tir_optimal_token_baseline": "it takes a row for a whole trajectory and finds the turns in it by itself",
+}
+"""Estimators of verl that see every row as a sample and cannot be given one row per trajectory, and why."""
+_TABLE: ContextVar[StepTable | TurnTable | None] = ContextVar("siri_step_table", default=None)
 _LAST: ContextVar[GigpoAdvantages | None] = ContextVar("siri_last_advantages", default=None)
 
 
 @contextmanager
-def use_table(table: StepTable):
-    """Within the block, estimators take their turn fields from this table (rows in the order of the batch)."""
+def use_table(table: StepTable | TurnTable):
+    """Within the block, estimators take their turn fields from this table (rows, or rows of its turns, in the order of
+    the batch)."""
     token = _TABLE.set(table)
     try:
         yield
@@ -136,16 +149,22 @@ def gigpo_estimator(
     Raises:
         ConfigError: called outside `advantages_over_turns`, where no anchors are at hand.
     """
+    from siri_verl.training.turn_table import TurnTable
+
     table = _TABLE.get()
     if table is None:
         raise ConfigError(
             "algorithm.adv_estimator=gigpo: no anchors are at hand here. GiGPO runs in verl's V1 trainers "
-            "(trainer.use_v1=True), where the agent loop states anchors per row (siri_verl/rollout/turn_fields.py)"
+            "(trainer.use_v1=True), where the agent loop states anchors per row (docs/your_agent_loop.md)"
         )
-    result = table_advantages(table, config)
+    if isinstance(table, TurnTable):
+        result = table_advantages(table.table, config)
+        per_token = table.token_values(result.total, response_mask.shape[1])
+    else:
+        result = table_advantages(table, config)
+        per_token = result.total[:, None]
     _LAST.set(result)
-    per_row = torch.as_tensor(result.total, dtype=torch.float32, device=response_mask.device)
-    advantages = per_row.unsqueeze(-1) * response_mask
+    advantages = torch.as_tensor(per_token, dtype=torch.float32, device=response_mask.device) * response_mask
     return advantages, advantages
 
 
@@ -176,27 +195,61 @@ def _one_row_per_trajectory(original: Callable, data: Any, batch_keys: Sequence[
     return data
 
 
+def _check_signature(original: Callable) -> None:
+    """verl's function takes what ours passes on.
+
+    Raises:
+        RuntimeError: it does not; says what to change.
+    """
+    from siri_verl.seams import SEAMS
+
+    (expected,) = [s.parameters for s in SEAMS if s.target.endswith(":compute_advantage_for_multi_trajectories")]
+    found = tuple(inspect.signature(original).parameters)
+    if found != expected:
+        raise RuntimeError(
+            f"verl's compute_advantage_for_multi_trajectories takes {found}, expected {expected}: gigpo and estimators "
+            "over turns are not available; adapt over_turns in siri_verl/training/estimator.py"
+        )
+
+
 def over_turns(original: Callable) -> Callable:
-    """verl's `compute_advantage_for_multi_trajectories`, for rows that are turns. Same signature."""
+    """verl's `compute_advantage_for_multi_trajectories`, for rows that are turns. Same signature.
+
+    Raises:
+        RuntimeError: verl's function has another signature than the one known.
+    """
+    _check_signature(original)
 
     @functools.wraps(original)
     def advantages_over_turns(data: Any, batch_keys: list[str], adv_estimator: Any, **settings: Any) -> Any:
         name = str(getattr(adv_estimator, "value", adv_estimator))
         if name == "gigpo":
-            table = _TABLE.get()
-            if table is not None:
+            if _TABLE.get() is not None:
                 return original(data, batch_keys, adv_estimator=adv_estimator, **settings)
-            from siri_verl.training.step_table import StepTable
+            from siri_verl.training.turn_table import fetch_turns
 
             mask = data.batch["response_mask"]
+            # verl's padding rows, whose fields are copies of another row's (verl/trainer/ppo/padding_utils.py)
             tags = [
                 {"is_padding": key.startswith("pad") and not bool(mask[i].any())} for i, key in enumerate(batch_keys)
             ]
-            with use_table(StepTable.fetch(batch_keys, tags)):
+            with use_table(fetch_turns(batch_keys, tags)):
                 return original(data, batch_keys, adv_estimator=adv_estimator, **settings)
-        if name in ONE_ROW_PER_TRAJECTORY:
-            return _one_row_per_trajectory(original, data, batch_keys, adv_estimator=adv_estimator, **settings)
+        if _TABLE.get() is not None or _rows_are_turns(batch_keys):
+            if name in ONE_ROW_PER_TRAJECTORY:
+                return _one_row_per_trajectory(original, data, batch_keys, adv_estimator=adv_estimator, **settings)
+            if name in NEED_MORE:
+                raise ConfigError(
+                    f"algorithm.adv_estimator={name!r}: the agent loop returns one row per turn, and "
+                    f"{NEED_MORE[name]}; use one of gigpo, {', '.join((*TOKEN_LEVEL, *ONE_ROW_PER_TRAJECTORY))}"
+                )
         return original(data, batch_keys, adv_estimator=adv_estimator, **settings)
 
     advantages_over_turns.__siri__ = True  # type: ignore[attr-defined]
     return advantages_over_turns
+
+
+def _rows_are_turns(batch_keys: Sequence[str]) -> bool:
+    """Whether some trajectory has several rows."""
+    sessions = [key.rsplit("_", 1)[0] for key in batch_keys]
+    return len(set(sessions)) < len(sessions)

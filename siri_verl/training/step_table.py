@@ -36,6 +36,10 @@ class MissingAnchorsError(ValueError):
     """GiGPO was asked for, and rows do not state their anchors."""
 
 
+class MissingOutcomeError(ValueError):
+    """A turn's reward is stated as the outcome, and the reward function's score is not at hand."""
+
+
 def split_key(key: str) -> tuple[str, str, int]:
     """(uid, session, turn index) of a row key `{uid}_{session}_{index}` (verl/trainer/ppo/v1/agent_loop_tq.py)."""
     parts = key.rsplit("_", 2)
@@ -64,13 +68,25 @@ class StepTable:
         return len(self.keys)
 
     @classmethod
-    def build(cls, keys: Sequence[str], tags: Sequence[dict], extra_fields: Iterable[Any]) -> StepTable:
+    def build(
+        cls,
+        keys: Sequence[str],
+        tags: Sequence[dict],
+        extra_fields: Iterable[Any],
+        scores: Sequence[float] | None = None,
+    ) -> StepTable:
         """From row keys, tags and their `extra_fields` column.
+
+        Args:
+            keys, tags, extra_fields: of the rows.
+            scores: (rows,) the reward function's score of each row's trajectory; needed where a `turn_reward` is
+                `OUTCOME`.
 
         Raises:
             MissingAnchorsError: a real row lacks a required turn field; the message shows the lines to add.
+            MissingOutcomeError: a row states `OUTCOME` and `scores` is None.
         """
-        fields = [getattr(item, "data", item) for item in extra_fields]
+        fields = plain_fields(extra_fields)
         real = np.array([not tag.get("is_padding", False) for tag in tags], dtype=bool)
         rows = [f if r and isinstance(f, dict) else {} for f, r in zip(fields, real, strict=True)]
         for name in turn_fields.REQUIRED:
@@ -82,6 +98,7 @@ class StepTable:
                     )
                 )
         parts = [split_key(key) for key in keys]
+        reward = _rewards(parts, rows, real, scores)
         return cls(
             keys=list(keys),
             real=real,
@@ -89,7 +106,7 @@ class StepTable:
             trajectory=np.array([f"{uid}_{session}" for uid, session, _ in parts], dtype=object),
             turn=np.array([index for _, _, index in parts], dtype=np.int64),
             anchor=[str(row.get(turn_fields.ANCHOR, "")) for row in rows],
-            reward=np.array([float(row.get(turn_fields.TURN_REWARD, 0.0)) for row in rows]),
+            reward=reward,
             valid=np.array([bool(row.get(turn_fields.VALID, True)) for row in rows]),
             columns={
                 name: np.array(
@@ -110,7 +127,9 @@ class StepTable:
         import transfer_queue as tq
 
         data = tq.kv_batch_get(keys=list(keys), partition_id=partition_id, select_fields=["extra_fields"])
-        return cls.build(keys, tags, list(data["extra_fields"]))
+        fields = plain_fields(data["extra_fields"])
+        scores = fetch_scores(keys, partition_id) if states_outcome(fields) else None
+        return cls.build(keys, tags, fields, scores)
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.columns[name]
@@ -166,3 +185,49 @@ class StepTable:
             if name not in last or self.turn[i] > self.turn[last[name]]:
                 last[name] = int(i)
         return np.array(sorted(last.values()), dtype=np.int64)
+
+
+def plain_fields(extra_fields: Iterable[Any]) -> list[Any]:
+    """The items of a batch's `extra_fields` column, without TransferQueue's wrapping."""
+    return [getattr(item, "data", item) for item in extra_fields]
+
+
+def states_outcome(fields: Iterable[Any]) -> bool:
+    """Whether any row leaves a turn's reward to the reward function."""
+    for row in fields:
+        for name in (turn_fields.TURN_REWARD, turn_fields.LISTS[turn_fields.TURN_REWARD]):
+            stated = row.get(name) if isinstance(row, dict) else None
+            if turn_fields.OUTCOME in (stated if isinstance(stated, list) else [stated]):
+                return True
+    return False
+
+
+def fetch_scores(keys: Sequence[str], partition_id: str) -> list[float]:
+    """(rows,) the reward function's score of each row's trajectory."""
+    import transfer_queue as tq
+
+    data = tq.kv_batch_get(keys=list(keys), partition_id=partition_id, select_fields=["rm_scores"])
+    return [float(row.sum()) for row in data["rm_scores"].unbind()]
+
+
+def _rewards(
+    parts: Sequence[tuple[str, str, int]], rows: Sequence[dict], real: np.ndarray, scores: Sequence[float] | None
+) -> np.ndarray:
+    """(rows,) the turns' rewards; where one is `OUTCOME`, the score on the trajectory's last turn, else 0."""
+    last: dict[tuple[str, str], int] = {}
+    for (uid, session, turn), is_real in zip(parts, real, strict=True):
+        if is_real:
+            last[uid, session] = max(turn, last.get((uid, session), turn))
+    rewards = np.zeros(len(rows))
+    for i, ((uid, session, turn), row) in enumerate(zip(parts, rows, strict=True)):
+        stated = row.get(turn_fields.TURN_REWARD, 0.0)
+        if isinstance(stated, str):
+            where = f"row {uid}_{session}_{turn}: {turn_fields.TURN_REWARD}={stated!r}"
+            if stated != turn_fields.OUTCOME:
+                raise ValueError(f"{where}: give a number, or {turn_fields.OUTCOME!r} for the reward function's score")
+            if scores is None:
+                raise MissingOutcomeError(f"{where}, but the batch has no scores; state the reward as a number")
+            rewards[i] = scores[i] if turn == last[uid, session] else 0.0
+        else:
+            rewards[i] = float(stated)
+    return rewards

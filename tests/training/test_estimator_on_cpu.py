@@ -120,3 +120,41 @@ def test_over_turns_keeps_verls_signature():
 
     original = utils.compute_advantage_for_multi_trajectories
     assert inspect.signature(over_turns(original)) == inspect.signature(original)
+
+
+def test_another_signature_of_verls_function_is_refused_with_advice():
+    def renamed(data, keys, adv_estimator):
+        raise AssertionError
+
+    with pytest.raises(RuntimeError, match="takes .'data', 'keys', 'adv_estimator'.*over_turns in siri_verl/training"):
+        over_turns(renamed)
+
+
+@pytest.mark.parametrize("name", ["remax", "gdpo", "optimal_token_baseline", "tir_optimal_token_baseline"])
+def test_verls_other_estimators_are_refused_over_turns_alone(name):
+    keys, _, data = batch()
+    with pytest.raises(ConfigError, match=f"adv_estimator='{name}': the agent loop returns one row per turn, and it"):
+        compute(name, data, keys)
+    last = [i for i, key in enumerate(keys) if key in {f"{n}_{turns - 1}" for n, (turns, _) in TURNS.items()}]
+    with pytest.raises(Exception) as own:  # verl's own complaint about what they need
+        compute(name, data.select_idxs(last), [keys[i] for i in last])
+    assert not isinstance(own.value, ConfigError)
+
+
+def test_every_estimator_of_verl_is_accounted_for():
+    from verl.trainer.ppo.core_algos import AdvantageEstimator
+
+    from siri_verl.training.estimator import NEED_MORE, ONE_ROW_PER_TRAJECTORY, TOKEN_LEVEL
+
+    assert {e.value for e in AdvantageEstimator} == {*NEED_MORE, *ONE_ROW_PER_TRAJECTORY, *TOKEN_LEVEL}
+
+
+@pytest.mark.parametrize("name", ["rloo", "opo", "reinforce_plus_plus", "reinforce_plus_plus_baseline", "gpg", "grpo"])
+def test_one_row_per_trajectory_is_left_to_verl(name):
+    keys, _, data = batch()
+    alone = [i for i, key in enumerate(keys) if key.endswith("_0")]
+    given = data.select_idxs(alone), [keys[i] for i in alone]
+    settings = dict(gamma=0.5, lam=1.0, num_repeat=2, norm_adv_by_std_in_grpo=True, config=ALGORITHM)
+    expected = utils.compute_advantage_for_multi_trajectories(*given, adv_estimator=name, **settings)
+    found = trainer_base.compute_advantage_for_multi_trajectories(*given, adv_estimator=name, **settings)
+    assert torch.equal(found.batch["advantages"], expected.batch["advantages"])

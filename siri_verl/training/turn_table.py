@@ -1,0 +1,149 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A batch as one row per turn, whether its loop returned turns or whole trajectories.
+
+Rows of whole trajectories state lists (`siri_verl/rollout/turn_fields.py`), one entry per run of ones of their response
+mask; each such run becomes a row of the table, exactly as if the loop had returned it as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from siri_verl.core.segments import Segments, find_segments, spread
+from siri_verl.rollout import turn_fields
+from siri_verl.training.step_table import StepTable, fetch_scores, plain_fields, split_key, states_outcome
+
+
+class TurnCountError(ValueError):
+    """A row states another number of turns than its response mask shows."""
+
+
+@dataclass(frozen=True)
+class TurnTable:
+    """Turns, and where they lie in the batch.
+
+    Attributes:
+        table: one row per turn; padding rows have none.
+        segments: (turns,) the batch row of each and its tokens.
+        rows: number of rows in the batch.
+    """
+
+    table: StepTable
+    segments: Segments
+    rows: int
+
+    def token_values(self, per_turn: np.ndarray, length: int) -> np.ndarray:
+        """(rows, length): each turn's value on its tokens, 0 elsewhere."""
+        return spread(per_turn, self.segments, (self.rows, length))
+
+
+def holds_trajectories(fields: Sequence[Any]) -> bool:
+    """Whether any row states its anchors as a list."""
+    name = turn_fields.LISTS[turn_fields.ANCHOR]
+    return any(isinstance(row, dict) and row.get(name) is not None for row in fields)
+
+
+def build_turns(
+    keys: Sequence[str],
+    tags: Sequence[dict],
+    fields: Sequence[Any],
+    masks: Sequence[Any],
+    scores: Sequence[float] | None = None,
+) -> TurnTable:
+    """Cut rows into turns. Rows that are turns themselves may stand beside rows of whole trajectories.
+
+    Args:
+        keys, tags, fields: of the batch's rows.
+        masks: (rows,) response masks as the loop returned them, (response_length,) each.
+        scores: (rows,) the reward function's scores, where rewards are stated as the outcome.
+
+    Raises:
+        TurnCountError: a list has another number of entries than the mask has runs of ones; names row and numbers.
+        MissingAnchorsError: a row states neither fields nor lists; the message shows the lines to add.
+    """
+    real = [not tag.get("is_padding", False) for tag in tags]
+    order = sorted((i for i in range(len(keys)) if real[i]), key=lambda i: split_key(keys[i]))
+    turns_so_far: dict[tuple[str, str], int] = {}
+    turn_keys, turn_tags, turn_rows, turn_scores = [], [], [], []
+    where: list[tuple[int, int, int]] = []
+    for i in order:
+        row = fields[i] if isinstance(fields[i], dict) else {}
+        mask = np.asarray(masks[i])
+        if row.get(turn_fields.LISTS[turn_fields.ANCHOR]) is None:
+            pieces, stated = [(0, len(mask))], [row]
+        else:
+            found = find_segments([mask])
+            pieces = list(zip(found.start.tolist(), found.end.tolist(), strict=True))
+            stated = split_fields(keys[i], row, len(pieces))
+        uid, session, _ = split_key(keys[i])
+        for (start, end), of_turn in zip(pieces, stated, strict=True):
+            number = turns_so_far.get((uid, session), 0)
+            turns_so_far[uid, session] = number + 1
+            turn_keys.append(f"{uid}_{session}_{number}")
+            turn_tags.append(tags[i])
+            turn_rows.append(of_turn)
+            turn_scores.append(0.0 if scores is None else scores[i])
+            where.append((i, start, end))
+    table = StepTable.build(turn_keys, turn_tags, turn_rows, None if scores is None else turn_scores)
+    columns = np.array(where, dtype=np.int64).reshape(-1, 3)
+    return TurnTable(table, Segments(columns[:, 0], columns[:, 1], columns[:, 2]), len(keys))
+
+
+def split_fields(key: str, row: dict[str, Any], turns: int) -> list[dict[str, Any]]:
+    """The fields of each turn of a row that holds a trajectory: lists give one entry each, the rest stands on all.
+
+    Raises:
+        TurnCountError: a list is missing or has another number of entries than the row has turns.
+    """
+    lists: dict[str, list[Any]] = {}
+    for name, plural in turn_fields.LISTS.items():
+        stated = row.get(plural)
+        if name == turn_fields.TURN_REWARD and stated == turn_fields.OUTCOME:
+            stated = [turn_fields.OUTCOME] * turns
+        if stated is None or isinstance(stated, str) or not hasattr(stated, "__len__"):
+            raise TurnCountError(
+                f"row {key}: states 'anchors', but {plural!r} is {stated!r}; give a list with one entry per turn"
+            )
+        if len(stated) != turns:
+            raise TurnCountError(
+                f"row {key}: {plural!r} has {len(stated)} entries, but the response mask has {turns} runs of ones; "
+                "a turn is a run of ones (tokens of one reply), with at least one token of mask 0 before the next; "
+                "give one entry per turn"
+            )
+        lists[name] = list(stated)
+    shared = {name: value for name, value in row.items() if name not in turn_fields.LISTS.values()}
+    return [{**shared, **{name: values[t] for name, values in lists.items()}} for t in range(turns)]
+
+
+def fetch_turns(keys: Sequence[str], tags: Sequence[dict], partition_id: str = "train") -> StepTable | TurnTable:
+    """Read a batch's turn fields from TransferQueue.
+
+    Returns:
+        A StepTable with the rows of the batch when every row is a turn, else a TurnTable.
+    """
+    import transfer_queue as tq
+
+    data = tq.kv_batch_get(keys=list(keys), partition_id=partition_id, select_fields=["extra_fields"])
+    fields = plain_fields(data["extra_fields"])
+    scores = fetch_scores(keys, partition_id) if states_outcome(fields) else None
+    if not holds_trajectories(fields):
+        return StepTable.build(keys, tags, fields, scores)
+    # As the loop wrote it: rollout correction may have cut holes into the trainer's copy.
+    masks = tq.kv_batch_get(keys=list(keys), partition_id=partition_id, select_fields=["response_mask"])
+    return build_turns(keys, tags, fields, masks["response_mask"].unbind(), scores)
