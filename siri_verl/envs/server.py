@@ -130,10 +130,15 @@ class EnvironmentSession:
 
 
 class EnvironmentPool:
-    """A client of a node's environment servers. Cheap; one for each worker process."""
+    """A client of a node's environment servers. Cheap; one for each worker process.
 
-    def __init__(self, manager: Any, config: PoolConfig):
-        self._manager, self.config = manager, config
+    Attributes:
+        config: what the pool runs.
+        node_id: the Ray node of its servers, which is the client's.
+    """
+
+    def __init__(self, manager: Any, config: PoolConfig, node_id: str):
+        self._manager, self.config, self.node_id = manager, config, node_id
 
     @classmethod
     async def connect_or_create(cls, name: str, config: PoolConfig) -> EnvironmentPool:
@@ -167,7 +172,7 @@ class EnvironmentPool:
         if different := differing(config, running):
             fields = "; ".join(f"{name}: asked {a!r}, runs with {b!r}" for name, (a, b) in different.items())
             raise ValueError(f"environment pool {name!r} exists on this node with other settings: {fields}")
-        return cls(manager, running)
+        return cls(manager, running, node_id)
 
     async def open(self, session_key: str, task_id: str | None, seed: int | None) -> EnvironmentSession:
         """Start an episode, waiting for a free session if all are taken.

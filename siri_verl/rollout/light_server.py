@@ -163,7 +163,8 @@ class LightServer:
 
         Returns:
             what the caller sees as verl's TokenOutput; extra_fields name the weights: global_steps and
-            max_global_steps at the end of the reply, min_global_steps at its beginning.
+            max_global_steps at the end of the reply, min_global_steps at its beginning; server is the replica's
+            number.
 
         Raises:
             ValueError: bad sampling parameters, a prompt that leaves no room, or images, videos, audio.
@@ -201,6 +202,7 @@ class LightServer:
                 "min_global_steps": done.first_version,
                 "max_global_steps": done.last_version,
                 "finish_reason": done.reason,
+                "server": str(settings.replica_rank),
             },
         )
 

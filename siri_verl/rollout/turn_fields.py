@@ -60,6 +60,8 @@ OPTIONAL: dict[str, object] = {
     "span_start": 0,  # int: first token of the action in the reply
     "span_end": 0,  # int: one past its last token
     "history_dropped": 0,  # int: history pairs left out because the prompt was too long
+    "node": "",  # str: Ray node of the environment server
+    "server": "",  # str: policy server that wrote the reply, where it says so
 }
 
 # Beside these, read where they are needed alone: "plain_prompt_ids" (list of int, on rows that show a skill),

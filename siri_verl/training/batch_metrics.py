@@ -76,6 +76,17 @@ def rollout_metrics(table: StepTable, success_reward: float) -> dict[str, float]
     if not usable.any():
         raise IncompleteBatchError("rollout: no episode of the batch counts; every one lost its environment")
     metrics.update(by_category(table["category"][last].astype(str), success, "siri/success"))
+    return metrics | spread(table)
+
+
+def spread(table: StepTable) -> dict[str, float]:
+    """How many nodes ran environments and how many policy servers wrote replies, and the smallest share of turns."""
+    metrics: dict[str, float] = {}
+    for name in ("node", "server"):
+        places, turns = np.unique(table[name][table.real].astype(str), return_counts=True)
+        if "" not in places:
+            metrics[f"siri/rollout/{name}s"] = float(len(places))
+            metrics[f"siri/rollout/{name}_share_min"] = float(turns.min() / turns.sum())
     return metrics
 
 

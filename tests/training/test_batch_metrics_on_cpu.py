@@ -74,6 +74,19 @@ def test_shares_count_episodes_or_turns_and_never_padding():
     assert "siri/success/" not in metrics, "episodes without a category have no share of their own"
 
 
+def test_the_spread_over_nodes_and_servers_counts_turns():
+    places = {"u_0": ("a", "0"), "u_1": ("a", "1"), "v_0": ("b", "1"), "v_1": ("a", "1")}
+    episodes = {
+        name: (rewards, {**fields, "node": places[name][0], "server": places[name][1]})
+        for name, (rewards, fields) in EPISODES.items()
+    }
+    metrics = rollout_metrics(table(episodes, padding=2), success_reward=10.0)
+    assert metrics["siri/rollout/nodes"] == metrics["siri/rollout/servers"] == 2
+    assert metrics["siri/rollout/node_share_min"] == 1 / 8 and metrics["siri/rollout/server_share_min"] == 2 / 8
+    unknown = rollout_metrics(table(EPISODES), success_reward=10.0)
+    assert not any(name.startswith("siri/rollout/") for name in unknown), "nothing is said where rows do not say it"
+
+
 def test_a_batch_in_which_no_episode_counts_is_an_error():
     lost = {"u_0": ([0.0], {**LOST, "status": "environment_lost"})}
     with pytest.raises(IncompleteBatchError, match="lost its environment"):
