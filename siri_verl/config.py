@@ -204,6 +204,23 @@ class ControlConfig:
 
 
 @dataclass
+class SampleSettings:
+    """Trajectories a run keeps on disk for its readers, at each validation and in the first step."""
+
+    validation: int = 12
+    """Validation trajectories kept: the same tasks every time, spread over categories. 0 keeps none."""
+    training: int = 4
+    """Training groups kept, one trajectory of each arm. 0 keeps none."""
+    max_chars: int = 4000
+    """Longest observation or reply kept; what is cut is counted."""
+
+    def __post_init__(self):
+        for name, least in (("validation", 0), ("training", 0), ("max_chars", 100)):
+            value = getattr(self, name)
+            _require(value >= least, f"siri.samples.{name}", value, f"use at least {least}")
+
+
+@dataclass
 class SiriConfig:
     """The `siri:` block."""
 
@@ -225,6 +242,7 @@ class SiriConfig:
     mining: MiningSettings = field(default_factory=MiningSettings)
     internalization: InternalizationSettings = field(default_factory=InternalizationSettings)
     control: ControlConfig = field(default_factory=ControlConfig)
+    samples: SampleSettings = field(default_factory=SampleSettings)
 
 
 def _typed(schema: type, given: DictConfig | dict | None, where: str) -> Any:

@@ -96,6 +96,12 @@ SEAMS: tuple[Seam, ...] = (
         "check validation batches where they are now taken from the buffer",
     ),
     Seam(
+        "ray._private.state:jobs",
+        (),
+        "siri_verl/training/run_record.py",
+        "read the driver's command line where Ray now keeps it",
+    ),
+    Seam(
         "verl.workers.engine_workers:ActorRolloutRefWorker.set_loss_fn",
         ("self", "loss_fn"),
         "siri_verl/training/trainer.py",

@@ -31,7 +31,8 @@ class SkillInValidationError(RuntimeError):
     """A validation prompt contains text of the skill bank."""
 
 
-def _texts(keys: Sequence[str], partition_id: str, field: str, tokenizer: Any) -> list[str]:
+def texts_of(keys: Sequence[str], partition_id: str, field: str, tokenizer: Any) -> list[str]:
+    """A column of token ids of rows in TransferQueue (`prompts`, `responses`), decoded."""
     import transfer_queue as tq
 
     data = tq.kv_batch_get(keys=list(keys), partition_id=partition_id, select_fields=[field])
@@ -54,8 +55,8 @@ def write_arm_prompts(table: StepTable, tokenizer: Any, folder: Path, step: int)
     same = first & (table.group == table.group[skill_row]) & (table["arm"] == PLAIN)
     rows = [int(np.flatnonzero(same)[0]), skill_row]
     keys = [table.keys[i] for i in rows]
-    prompts = _texts(keys, "train", "prompts", tokenizer)
-    replies = _texts(keys, "train", "responses", tokenizer)
+    prompts = texts_of(keys, "train", "prompts", tokenizer)
+    replies = texts_of(keys, "train", "responses", tokenizer)
     fields = tq.kv_batch_get(keys=[keys[1]], partition_id="train", select_fields=["extra_fields"])["extra_fields"]
     twin = getattr(list(fields)[0], "data", list(fields)[0])["plain_prompt_ids"]
     parts = [
@@ -86,7 +87,7 @@ def check_validation_prompts(keys: Sequence[str], bank: SkillBank, tokenizer: An
     """
     if not len(bank):
         return 0
-    for key, text in zip(keys, _texts(keys, "val", "prompts", tokenizer), strict=True):
+    for key, text in zip(keys, texts_of(keys, "val", "prompts", tokenizer), strict=True):
         found = bank.find_in(text)
         if found:
             raise SkillInValidationError(

@@ -29,7 +29,8 @@ from __future__ import annotations
 
 import logging
 import math
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,22 @@ from verl.utils.py_functional import rename_dict
 
 from siri_verl.config import gigpo_config, siri_config
 from siri_verl.core.files import write_text_atomically
+from siri_verl.core.trajectory import Trajectory, append_trajectories
 from siri_verl.envs.registry import make_environment
 from siri_verl.plugin import require
 from siri_verl.rollout.prompt_builder import PromptBuilder
 from siri_verl.rollout.task_columns import add_columns
 from siri_verl.skills.bank_file import dump_bank
 from siri_verl.skills.task_type import task_typer
-from siri_verl.training import batch_metrics, checkpoint, internalization_rows, proof, update_guard
+from siri_verl.training import (
+    batch_metrics,
+    checkpoint,
+    internalization_rows,
+    proof,
+    run_record,
+    trajectory_log,
+    update_guard,
+)
 from siri_verl.training.estimator import last_advantages, use_table, weighting_advantages
 from siri_verl.training.group_planner import GroupPlanner
 from siri_verl.training.loss import LAMBDA, siri_loss
@@ -80,6 +90,7 @@ class SiriTrainer(PPOTrainerSync):
         super().__init__(config)
         self.run_folder = Path(config.trainer.default_local_dir)
         save_config(config, self.run_folder)
+        run_record.add_start(self.run_folder, self.settings.seed)
         self.metrics_log = MetricsLog(self.run_folder / METRICS_FILE)
         self.background = ThreadPoolExecutor(max_workers=1)
         self.env_steps = 0
@@ -103,6 +114,8 @@ class SiriTrainer(PPOTrainerSync):
                 batch_metrics.check_sessions(batch.keys, batch_size * sessions)
             if partition_id == "val" and not self.settings.control.skills_in_prompt:
                 proof.check_validation_prompts(batch.keys, self.skills.bank, self.tokenizer)
+            if partition_id == "val":
+                self._keep(self.sample.validation(batch.keys, batch.tags, global_steps))
             return batch, metrics
 
         buffer.sample = checked_sample
@@ -124,6 +137,10 @@ class SiriTrainer(PPOTrainerSync):
             norm = "mean_std" if self.config.algorithm.get("norm_adv_by_std_in_grpo", True) else "mean"
         self.skills = SkillRun(
             settings, self.config.actor_rollout_ref.rollout.n, norm, planner, self.tokenizer.all_special_tokens
+        )
+
+        self.sample = trajectory_log.TrajectorySample(
+            settings.samples, settings.seed, self.tokenizer, lambda skill_id: self.skills.bank[skill_id].block
         )
 
     def on_init_end(self) -> None:
@@ -190,6 +207,8 @@ class SiriTrainer(PPOTrainerSync):
         metrics["siri/decisions"] = len(decisions)
         self.skills.remember(table, table.transcripts, self.global_steps)
         proof.write_arm_prompts(table, self.tokenizer, self.run_folder / PROMPTS_FOLDER, self.global_steps)
+        if trajectory_log.due(self.global_steps, self.total_training_steps, self.config.trainer.test_freq):
+            self._keep(self.sample.training(table, self.global_steps))
         batch = super()._balance_batch(batch, metrics, **kwargs)
         return self._add_internalization_rows(batch, table) if self.skills.machine.internalizes else batch
 
@@ -289,7 +308,22 @@ class SiriTrainer(PPOTrainerSync):
         metrics.update(self.step_metrics)
         # The live bank beside the metrics, for the curious; written in the background, checkpoints hold the real one.
         content = dump_bank(self.skills.bank)
-        self.background.submit(write_text_atomically, self.run_folder / BANK_FILE, content)
+        self._in_background(write_text_atomically, self.run_folder / BANK_FILE, content)
+
+    # ---- files for readers -----------------------------------------------------------------------------------------
+
+    def _keep(self, trajectories: list[Trajectory]) -> None:
+        if trajectories:
+            self._in_background(append_trajectories, trajectory_log.trajectories_file(self.run_folder), trajectories)
+
+    def _in_background(self, write: Callable[..., None], *args: Any) -> None:
+        """Write without holding the step up; a failure is logged."""
+
+        def look(done: Future) -> None:
+            if done.exception() is not None:
+                logger.error("could not write %s: %s", args[0], done.exception())
+
+        self.background.submit(write, *args).add_done_callback(look)
 
     # ---- metrics -------------------------------------------------------------------------------------------------
 

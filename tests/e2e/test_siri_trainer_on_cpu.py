@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pytest
 
+from siri_verl.core.trajectory import read_trajectories
 from siri_verl.data.tiny_model import make_tiny_model
 from siri_verl.envs.panels import make_panel, write_dataset
 from siri_verl.training.metrics_log import read_metrics
@@ -91,6 +92,24 @@ def test_run_trains_validates_and_leaves_everything_on_disk(finished):
         folder = finished / f"global_step_{step}"
         assert json.loads((folder / "siri_state.json").read_text())["env_steps"] == 48 * step
         assert (folder / "actor" / "huggingface" / "config.json").exists()
+
+
+def test_run_says_what_made_it_and_keeps_some_trajectories(finished):
+    (start,) = json.loads((finished / "run.json").read_text())["starts"]
+    assert "verl.trainer.main_ppo" in start["command"] and str(finished) in start["command"]
+    assert start["seed"] == 1 and start["machine"]["cores"] >= 1 and start["versions"]["verl"]
+    kept = read_trajectories(finished / "trajectories.jsonl")
+    by_source = {}
+    for trajectory in kept:
+        by_source.setdefault((trajectory.source, trajectory.step), set()).add(trajectory.task_id)
+        assert len(trajectory.turns) == 3 and trajectory.task and all(turn.reply for turn in trajectory.turns)
+    assert {key: len(tasks) for key, tasks in by_source.items()} == {
+        ("validation", 0): 12,
+        ("validation", 2): 12,
+        ("training", 1): 4,
+        ("training", 2): 4,
+    }
+    assert by_source["validation", 0] == by_source["validation", 2]
 
 
 @pytest.mark.slow

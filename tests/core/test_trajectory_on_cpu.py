@@ -1,0 +1,107 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Files of trajectories: what is written is read, and what is damaged is named."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from siri_verl.core.trajectory import (
+    Trajectory,
+    TrajectoryFileError,
+    Turn,
+    append_trajectories,
+    read_trajectories,
+    shortened,
+)
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+NUMBER = st.none() | st.floats(-10, 10)
+TURNS = st.builds(Turn, TEXT, TEXT, TEXT, NUMBER, st.booleans(), st.booleans())
+TRAJECTORIES = st.builds(
+    Trajectory,
+    source=st.sampled_from(["training", "validation", "an evaluation"]),
+    step=st.none() | st.integers(0, 5),
+    task_id=TEXT,
+    task=TEXT,
+    turns=st.lists(TURNS, max_size=3).map(tuple),
+    success=st.booleans(),
+    score=NUMBER,
+    session=st.integers(0, 3),
+    arm=st.sampled_from(["plain", "skill"]),
+    skill=TEXT,
+)
+
+
+def one(**more):
+    return Trajectory("validation", 3, "t", "buy it", (Turn("a page", "<action>buy</action>", "buy"),), True, **more)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(TRAJECTORIES, max_size=6), st.lists(TRAJECTORIES, max_size=6))
+def test_what_is_written_is_read_and_the_last_of_a_key_counts(first, then):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.jsonl"
+        append_trajectories(path, first)
+        append_trajectories(path, then)
+        expected = {trajectory.key: trajectory for trajectory in [*first, *then]}
+        assert {trajectory.key: trajectory for trajectory in read_trajectories(path)} == expected
+
+
+def test_a_torn_line_is_passed_over_and_the_next_does_not_join_it(tmp_path):
+    path = tmp_path / "t.jsonl"
+    append_trajectories(path, [one()])
+    with path.open("a") as file:
+        file.write(one(session=1).line()[:90])
+    append_trajectories(path, [one(session=2)])
+    assert [trajectory.session for trajectory in read_trajectories(path)] == [0, 2]
+
+
+def changed(**values):
+    record = json.loads(one().line()) | values
+    return json.dumps({name: value for name, value in record.items() if value != "gone"})
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (changed(version=2), "version=2, this siri_verl reads version 1"),
+        (changed(record="skill"), 'expected an object with "record": "trajectory"'),
+        (changed(task_id="gone", success="gone"), "lacks task_id, success"),
+        (changed(turns=[{"reply": "x", "action": "x"}]), "turn 1: lacks observation"),
+        (changed(turns="none"), "turns=str, expected a list"),
+        ("[]", "expected an object"),
+        ("no json", "no JSON"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path, line, says):
+    path = tmp_path / "t.jsonl"
+    path.write_text(one().line() + "\n" + line + "\n")
+    with pytest.raises(TrajectoryFileError) as caught:
+        read_trajectories(path)
+    assert "t.jsonl, line 2" in str(caught.value) and says in str(caught.value)
+
+
+def test_fields_of_other_writers_are_no_hindrance(tmp_path):
+    (tmp_path / "t.jsonl").write_text(changed(tokens=12, seed=5) + "\n")
+    assert read_trajectories(tmp_path / "t.jsonl") == [one()]
+
+
+def test_long_texts_say_how_much_was_cut():
+    assert shortened("abcdef", 6) == "abcdef"
+    assert shortened("abcdef", 4) == "abcd [2 more characters]"
