@@ -1,0 +1,134 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The state of a PDDL game as stock textworld's, its start looked up instead of computed."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import fast_downward
+import textworld.logic
+from fast_downward import Atom, Operator
+from textworld.envs.pddl.logic import GameLogic, PddlState
+from textworld.logic import Action, Placeholder, Variable
+from textworld.utils import check_flag
+
+from siri_verl.envs.alfworld.translation import Memo, Translation
+
+translations = Memo(lambda domain, problem: Translation(domain, problem, check_flag("TW_PDDL_DEBUG")), size=64)
+"""(domain, problem) -> Translation."""
+
+
+class FastState(PddlState):
+    """A state of a game. Its tables are copies of the initial state's; the planner's library gets the task when it is
+    first asked."""
+
+    def __init__(self, downward_lib: Any, pddl_problem: str, logic: GameLogic):
+        # Not PddlState's own: it translates.
+        self._logic, self.downward_lib, self.pddl_problem = logic, downward_lib, pddl_problem
+        self.translation: Translation = translations(logic.domain, pddl_problem)
+        self.task, self.name2type = self.translation.task, self.translation.name2type
+        self._actions = {action.name: action for action in self.task.actions}
+        self._operators: dict[int, Operator] = {}
+        for kind in self.task.types:
+            try:
+                self._logic.types.add(textworld.logic.Type(kind.name, kind.supertype_names))
+            except ValueError:  # known from an earlier state
+                pass
+        if self.translation.start is None:
+            self._facts, self._vars_by_name = defaultdict(set), {}
+            self._vars_by_type, self._var_counts = defaultdict(set), Counter()
+            self.add_facts(self.translation.init)
+            self.add_facts(fact for fact in self._atoms_of_library() if not fact.is_negation)
+            self.translation.start = self._tables()
+        self._facts, self._vars_by_name, self._vars_by_type, self._var_counts = self.translation.start
+        self._facts, self._vars_by_name, self._vars_by_type, self._var_counts = self._tables()
+
+    @property
+    def sas(self) -> str:
+        """The task in the library's format."""
+        return self.translation.sas.decode("utf-8")
+
+    @property
+    def sas_replan(self) -> str:
+        """The task in the form the planner searches."""
+        return self.translation.sas_replan.decode("utf-8")
+
+    def _tables(self) -> tuple[Any, ...]:
+        facts = defaultdict(set, {signature: set(found) for signature, found in self._facts.items()})
+        by_type = defaultdict(set, {kind: set(found) for kind, found in self._vars_by_type.items()})
+        return facts, dict(self._vars_by_name), by_type, Counter(self._var_counts)
+
+    def _library(self) -> Any:
+        """The planner's library, with this state's task in it."""
+        if getattr(self.downward_lib, "siri_owner", None) is not self:
+            self.downward_lib.load_sas(self.translation.sas)
+            self.downward_lib.siri_owner = self
+        return self.downward_lib
+
+    def _atoms_of_library(self) -> list[Any]:
+        library = self._library()
+        atoms = (Atom * library.get_state_size())()
+        library.get_state(atoms)
+        return [self.translation.fact(atom._name) for atom in atoms]
+
+    def applicable_operators(self) -> list[int]:
+        """Ids of the operators that can be applied, one for each name, in the library's order."""
+        library, known = self._library(), self.translation.operators
+        operators = (Operator * library.get_applicable_operators_count())()
+        library.get_applicable_operators(operators)
+        self._operators, chosen = {}, {}
+        for operator in operators:
+            number = operator.id
+            self._operators[number] = operator
+            if number not in known:
+                action, *arguments = operator.name.split()
+                known[number] = (operator.name, action, arguments)
+            chosen.setdefault(known[number][0], number)
+        return list(chosen.values())
+
+    def action_of(self, number: int) -> Action:
+        """An operator as textworld's action."""
+        _, name, arguments = self.translation.operators[number]
+        action = Action(name=name, preconditions=[], postconditions=[])
+        action.id = number
+        action.mapping = {
+            Placeholder(parameter.name.strip("?"), parameter.type_name): Variable(argument, parameter.type_name)
+            for parameter, argument in zip(self._actions[name].parameters, arguments, strict=False)
+        }
+        action.command_template = self._logic.actions[name].template
+        action.feedback_rule = self._logic.actions[name].feedback_rule
+        return action
+
+    def all_applicable_actions(self) -> list[Action]:
+        return [self.action_of(number) for number in self.applicable_operators()]
+
+    def apply(self, action: Action) -> list[Any]:
+        operator = self._operators[action.id]
+        effects = (Atom * operator.nb_effect_atoms)()
+        self._library().apply_operator(operator.id, effects)
+        changes = [self.translation.fact(effect._name) for effect in effects]
+        for change in changes:
+            self.remove_fact(change.negate())
+            self.add_fact(change)
+        return changes
+
+    def check_goal(self) -> bool:
+        return self._library().check_goal()
+
+    def replan(self, infos: Mapping[str, Any]) -> list[str]:
+        self._library().load_sas_replan(self.translation.sas_replan)
+        return super().replan(infos)

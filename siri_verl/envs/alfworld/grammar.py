@@ -1,0 +1,69 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A game's grammar parsed once for all games: they differ in one sentence, the task."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from textworld.envs.pddl.logic import GameLogic
+from textworld.envs.pddl.textgen import ContextSensitiveGrammar, ProductionRule
+
+from siri_verl.envs.alfworld.templates import parse_symbols, parsing
+from siri_verl.envs.alfworld.translation import Memo
+
+TASK = re.compile(r'("task"\s*:\s*\[\s*\{\s*"rhs"\s*:\s*)("Your task is to: (?:[^"\\\n]|\\.)*")')
+"""Where a grammar states the task; the sentence as a JSON string is group 2."""
+_BLANK = '"Your task is to: UNKNOWN GOAL."'
+_stock_logic = GameLogic
+
+
+def task_sentence(grammar: str) -> str | None:
+    """What a game's grammar says after "Your task is to:", None if it says so nowhere or more than once."""
+    found = TASK.findall(grammar)
+    if len(found) != 1:
+        return None
+    return json.loads(found[0][1]).removeprefix("Your task is to:").strip()
+
+
+def _parse(domain: str, grammar: str) -> GameLogic:
+    with parsing:
+        return _stock_logic(domain, grammar)
+
+
+_shared = Memo(_parse, size=16)
+
+
+def _with_task(domain: str, grammar: str) -> GameLogic:
+    found = TASK.findall(grammar)
+    if len(found) != 1:
+        return _shared(domain, grammar)
+    shared = _shared(domain, TASK.sub(lambda match: match[1] + _BLANK, grammar))
+    (rule,) = shared.grammar._rules["task"]
+    logic = object.__new__(GameLogic)
+    logic.__dict__.update(shared.__dict__)
+    logic.grammar = ContextSensitiveGrammar()
+    logic.grammar._rules.update(shared.grammar._rules)
+    sentence = parse_symbols(json.loads(found[0][1]))
+    logic.grammar._rules["task"] = [ProductionRule("task", sentence, rule.weight, rule.condition)]
+    return logic
+
+
+_logics = Memo(_with_task, size=4096)
+
+
+def game_logic(domain: str, grammar: str) -> GameLogic:
+    """`GameLogic(domain, grammar)`, shared by all environments of the process."""
+    return _logics(domain, grammar)
