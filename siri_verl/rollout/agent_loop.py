@@ -233,6 +233,7 @@ class EnvAgentLoop(AgentLoopBase):
                 num_turns=len(turns),
                 metrics=turn.metrics,
                 extra_fields={
+                    "server": "",
                     **turn.server_fields,
                     **of_episode,
                     "reward_extra_info": reward_extra_info,
