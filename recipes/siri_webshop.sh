@@ -4,11 +4,12 @@
 #
 #   bash recipes/siri_webshop.sh                                   everything by itself
 #   bash recipes/siri_webshop.sh trainer.total_training_steps=5    any override of verl or siri_verl comes last
-#   PRESET=gpu MODEL_PATH=... bash recipes/siri_webshop.sh
+#   MODEL=3b GPUS=4 ENGINE=fsdp2 ROLLOUT=vllm bash recipes/siri_webshop.sh    on GPUs; knobs: recipes/README.md
 #   WEBSHOP_STORE=DIR SPLIT=by_product bash recipes/siri_webshop.sh   a store made by `siri-verl data webshop`
 #   DRY_RUN=1 bash recipes/siri_webshop.sh                         print the training command
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/setup.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib/gpu.sh"
 
 PRESET=${PRESET:-auto}
 SEED=${SEED:-1}
@@ -17,15 +18,17 @@ DATA_DIR=${DATA_DIR:-$REPO_ROOT/data}
 RUN_DIR=${RUN_DIR:-$REPO_ROOT/runs/$EXPERIMENT}
 WEBSHOP_STORE=${WEBSHOP_STORE:-}
 PRESET_OVERRIDES=()
+PRESET_REASON="PRESET=$PRESET"
 PAIRS=${PAIRS:-64} # pairs per skill in the re-test; 0 leaves it out
 
 if [[ "$PRESET" == auto ]]; then
-    if has_gpu; then PRESET=gpu; else PRESET=cpu; fi
+    if has_gpu; then PRESET=gpu; else PRESET=cpu PRESET_REASON="no GPU was found"; fi
     echo "preset: $PRESET (found by looking for GPUs; PRESET=cpu or PRESET=gpu decides otherwise)"
 fi
 
 case "$PRESET" in
 cpu)
+    no_gpu_knobs
     install ""
     export OMP_NUM_THREADS=1
     GROUPS_=(webshop cpu cpu_small)
@@ -52,14 +55,16 @@ cpu)
     DEVICE=cpu
     ;;
 gpu)
-    install gpu
-    GROUPS_=(webshop gpu)
+    gpu_groups
+    install "$GPU_EXTRA"
+    need_megatron
+    GROUPS_=(webshop "${SIZE_GROUPS[@]}")
+    PRESET_OVERRIDES=("${GPU_OVERRIDES[@]}")
     STORE=${WEBSHOP_STORE:-$DATA_DIR/webshop}
     if missing "$STORE"; then
         echo "downloading WebShop's official files and preparing them in $STORE"
         siri-verl data webshop --download --size "${WEBSHOP_SIZE:-small}" --goals synthetic --out "$STORE"
     fi
-    MODEL_PATH=${MODEL_PATH:-Qwen/Qwen2.5-7B-Instruct}
     SPLIT=${SPLIT:-verl_agent}
     VAL_SIZE=${VAL_SIZE:-128}
     DEVICE=cuda
@@ -89,7 +94,7 @@ DATA=(
     data.val_files="$VAL_FILE"
     siri.environment.kwargs.store="$STORE"
 )
-MODEL=(
+POLICY=(
     actor_rollout_ref.model.path="$MODEL_PATH"
 )
 TRAINER=(
@@ -100,8 +105,11 @@ TRAINER=(
 
 echo "preset $PRESET, model $MODEL_PATH, store $STORE, split $SPLIT, run folder $RUN_DIR"
 SIRI_GROUPS=$(IFS=,; echo "${GROUPS_[*]}")
-train "$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[$SIRI_GROUPS]" "${DATA[@]}" "${MODEL[@]}" "${TRAINER[@]}" \
-    "${PRESET_OVERRIDES[@]}" "$@"
+OVERRIDES=("+siri=[$SIRI_GROUPS]" "${DATA[@]}" "${POLICY[@]}" "${TRAINER[@]}" "${PRESET_OVERRIDES[@]}" "$@")
+if [[ "$PRESET" == gpu ]]; then
+    show_plan "${OVERRIDES[@]}"
+fi
+train "$PYTHON_BIN" -m verl.trainer.main_ppo "${OVERRIDES[@]}"
 
 siri-verl curve "$RUN_DIR"
 siri-verl story "$RUN_DIR"

@@ -1,0 +1,49 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`siri-verl plan`: what a run will need, before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from siri_verl.cli.common import app, console, fail
+
+
+@app.command()
+def plan(
+    overrides: Annotated[list[str], typer.Argument(help="As for verl.trainer.main_ppo: +siri=[webshop,gpu] a.b=c ...")],
+    gpu_gib: Annotated[float, typer.Option(help="Memory of one GPU.", min=1.0)] = 80.0,
+    turns: Annotated[Optional[float], typer.Option(help="Turns of a session on average; none: the most.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="JSON file.")] = None,
+) -> None:
+    """Estimate memory per GPU, tokens and environment steps of a run. Exits 1 when it does not fit."""
+    from siri_verl.config import ConfigError
+    from siri_verl.planning.compose import ComposeError, compose_run
+    from siri_verl.planning.plan import TOO_BIG, plan_run
+    from siri_verl.planning.report import plan_json, print_plan
+
+    try:
+        made = plan_run(compose_run(overrides), gpu_gib=gpu_gib, turns=turns)
+    except (ConfigError, ComposeError) as error:
+        raise fail(error) from error
+    print_plan(made, console)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(plan_json(made) + "\n", encoding="utf-8")
+        console.print(f"written: {out}", soft_wrap=True)
+    if made.verdict == TOO_BIG:
+        raise typer.Exit(1)

@@ -1,0 +1,42 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Compose verl's configuration the way `python -m verl.trainer.main_ppo` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+
+class ComposeError(ValueError):
+    """Hydra refused an override; the message is its own."""
+
+
+def compose_run(overrides: Sequence[str]) -> DictConfig:
+    """verl's PPO configuration with these overrides.
+
+    Raises:
+        ComposeError: an unknown key or group, or an override that cannot be read.
+    """
+    import verl  # noqa: F401  its plugins register the resolvers
+    from hydra import compose, initialize_config_module
+    from hydra.errors import HydraException
+
+    try:
+        with initialize_config_module("verl.trainer.config", version_base=None):
+            return compose("ppo_trainer", overrides=list(overrides))
+    except HydraException as error:
+        reason = f" ({error.__cause__})" if error.__cause__ is not None else ""
+        raise ComposeError(f"{error}{reason}") from error

@@ -1,0 +1,90 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Tokens, rows and environment steps of one iteration and of a whole run: pure arithmetic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What an iteration is made of.
+
+    Attributes:
+        tasks: per iteration (data.train_batch_size).
+        group: sessions per task (rollout.n).
+        max_turns: of a session.
+        turns: turns of a session on average; None counts with the most.
+        prompt, response: the most tokens of a turn.
+        mini_batches: optimizer steps per iteration; None: by `mini_batch_tasks`.
+        mini_batch_tasks: ppo_mini_batch_size; times `group` are the rows of an optimizer step.
+        iterations: of the run.
+        skill_share: of a group's sessions see a skill.
+        mining_requests, mining_every, mining_tokens: the miner's settings.
+    """
+
+    tasks: int
+    group: int
+    max_turns: int
+    prompt: int
+    response: int
+    mini_batch_tasks: int
+    iterations: int
+    turns: float | None = None
+    mini_batches: int | None = None
+    skill_share: float = 0.5
+    mining_requests: int = 0
+    mining_every: int = 1
+    mining_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Counts; per iteration unless named otherwise. Tokens are upper bounds: every turn at its longest."""
+
+    sessions: int
+    turns_per_session: float
+    rows: int
+    prompt_tokens: int
+    response_tokens: int
+    updates: int
+    rows_per_update: int
+    internalization_rows: int
+    mining_tokens: float
+    run_environment_steps: int
+    run_tokens: int
+
+
+def budget(batch: Batch) -> Budget:
+    """The counts of a batch. One row is one turn, and one environment step."""
+    sessions = batch.tasks * batch.group
+    turns = batch.max_turns if batch.turns is None else batch.turns
+    rows = math.ceil(sessions * turns)
+    updates = batch.mini_batches or math.ceil(rows / (batch.mini_batch_tasks * batch.group))
+    prompts, responses = rows * batch.prompt, rows * batch.response
+    return Budget(
+        sessions=sessions,
+        turns_per_session=turns,
+        rows=rows,
+        prompt_tokens=prompts,
+        response_tokens=responses,
+        updates=updates,
+        rows_per_update=math.ceil(rows / updates),
+        internalization_rows=math.ceil(sessions * batch.skill_share * turns),
+        mining_tokens=batch.mining_requests / batch.mining_every * (batch.prompt + batch.mining_tokens),
+        run_environment_steps=rows * batch.iterations,
+        run_tokens=(prompts + responses) * batch.iterations,
+    )
