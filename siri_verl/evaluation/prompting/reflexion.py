@@ -1,0 +1,71 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Reflexion (Shinn et al., arXiv 2303.11366): ReAct, tried again with what the failed attempts taught.
+
+After a failed trial the model reads its own transcript and writes a reflection; the next trial of the same task, in
+the same environment, has the last reflections in its prompt. Whether a trial failed is told by the environment, so
+Reflexion is given the outcome at test time, which no other row is: compare its first trial with theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from siri_verl.evaluation.agents import Variant
+from siri_verl.skills.sanitize import UnsafeTextError, neutralise
+
+MEMORY = 3
+"""Reflections kept, the newest: the paper bounds its memory to one to three."""
+MAX_CHARS = 1000
+"""Of a reflection; it is text of a model that goes into a prompt."""
+QUESTION = (
+    "Below is the transcript of an attempt at a task in a text environment. The attempt failed. In a few sentences, "
+    "say where it went wrong and what to do differently next time, as a plan for a new attempt at the same task. "
+    "Answer with the plan alone."
+)
+NOTHING_LEARNED = "The attempt failed; try another way."
+"""Stands where a reflection came back empty or could not be made safe."""
+
+
+def reflection_request(
+    task: str, turns: Sequence[tuple[str, str]], final_observation: str, memory: Sequence[str]
+) -> list[Variant]:
+    """What to ask after a failed trial, the whole transcript first, then with ever more of its beginning left out.
+
+    Args:
+        task: the task text.
+        turns: (observation, action) in order.
+        final_observation: what the environment said last.
+        memory: reflections that this trial had.
+    """
+    head = [QUESTION, f"Task: {task}"]
+    if memory:
+        head.append("Plans of earlier attempts:\n" + "\n".join(f"- {lesson}" for lesson in memory))
+    variants = []
+    for first in range(len(turns) + 1):
+        lines = ["(the beginning is left out)"] if first else []
+        lines += [f"Observation: {observation}\nAction: {action or '(none)'}" for observation, action in turns[first:]]
+        transcript = "\n".join([*lines, f"Observation: {final_observation}"])
+        message = "\n\n".join([*head, f"Transcript:\n{transcript}"])
+        variants.append(Variant(({"role": "user", "content": message},), history_dropped=first))
+    return variants
+
+
+def clean_reflection(text: str, special_tokens: Sequence[str] = ()) -> str:
+    """A reflection as it may stand in a prompt: control tokens and tags neutralised, one line, capped in length."""
+    try:
+        safe = neutralise(text, special_tokens).text
+    except UnsafeTextError:
+        safe = ""
+    return " ".join(safe.split())[:MAX_CHARS] or NOTHING_LEARNED

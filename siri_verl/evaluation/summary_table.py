@@ -1,0 +1,106 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""An evaluation as a table and a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    """Success and score with intervals, by task type and in all."""
+    settings, level = summary["settings"], f"{summary['level']:.0%}"
+    title = f"{settings['model']['name']} on {settings['environment']['name']}, {settings['panel']['split']}"
+    table = Table(title=escape(title))
+    table.add_column("task type", no_wrap=True)
+    for name in (
+        "tasks",
+        "episodes",
+        "success",
+        f"{level} over tasks",
+        f"{level} Wilson",
+        "score",
+        f"{level} over tasks",
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, row in summary["by_type"].items():
+        table.add_row(escape(name), *_cells(row))
+    table.add_section()
+    table.add_row("all", *_cells(summary))
+    return table
+
+
+def summary_lines(summary: Mapping[str, Any]) -> list[str]:
+    """What the table leaves out, in words."""
+    settings, shares = summary["settings"], summary["shares"]
+    sampling = settings["sampling"]
+    prompting = settings["prompting"]
+    lines = [
+        f"prompt {prompting['kind']}{', with skills of ' + settings['bank']['file'] if settings['bank'] else ''}; "
+        f"temperature {sampling['temperature']}, top_p {sampling['top_p']}, top_k {sampling['top_k']}; seed "
+        f"{settings['seed']}; {settings['repeats']} episode(s) per task, at most {settings['max_turns']} turns",
+        f"turns {summary['turns']:.2f}; {_tokens(summary)}; of the turns, invalid {_share(shares['invalid'])}, "
+        f"inadmissible {_share(shares['inadmissible'])}, reply cut {_share(shares['reply_cut'])}, history shortened "
+        f"{_share(shares['history_dropped'])}",
+    ]
+    repetitions = summary["success_by_repetition"]
+    if repetitions["std"] is not None:
+        values = " ".join(f"{value:.3f}" for value in repetitions["values"])
+        lines.append(f"success of each repetition of the panel: {values} (standard deviation {repetitions['std']:.3f})")
+    if summary["trials"]:
+        lines.append("solved within 1, 2, ... trials: " + " ".join(f"{share:.3f}" for share in summary["trials"]))
+    if summary["skills"]:
+        skills = summary["skills"]
+        lines.append(
+            f"skills shown in {_share(skills['shown_share'])} of the episodes, left out for length in "
+            f"{_share(skills['left_out_share'])}"
+        )
+    if summary["against"]:
+        other = summary["against"]
+        effects = (
+            f"{name} {e['effect']:+.3f} ({e['low']:+.3f} to {e['high']:+.3f}, {e['tasks']} tasks)"
+            for name, e in other.items()
+            if name != "folder"
+        )
+        lines.append(f"this minus {other['folder']}, paired by task: " + ", ".join(effects))
+    return lines
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    success, score = row["success"], row["score"]
+    wilson = success["wilson"]
+    return [
+        str(row["tasks"]),
+        str(row["samples"]),
+        f"{success['mean']:.3f}",
+        f"{success['low']:.3f}-{success['high']:.3f}",
+        f"{wilson[0]:.3f}-{wilson[1]:.3f}",
+        f"{score['mean']:.3f}",
+        f"{score['low']:.3f}-{score['high']:.3f}",
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "?" if value is None else f"{value:.1%}"
+
+
+def _tokens(summary: Mapping[str, Any]) -> str:
+    counts = summary["reply_tokens"]
+    if counts is None:
+        return "tokens not counted by the endpoint"
+    return f"{counts['per_episode']:.0f} tokens written per episode, {counts['per_turn']:.1f} per turn"
