@@ -226,6 +226,10 @@ class SiriConfig:
 
     seed: int = 1
     """Every random choice of the run derives from it."""
+    tasks: str = "environment"
+    """`environment`: the tasks of `siri.environment`, played by siri_verl's agent loop; `dataset`: the dataset's rows,
+    played by an agent loop of your own (docs/your_agent_loop.md). Rows then have a column `task_id`, and the text of
+    the task in a column `task` or as their last user message."""
     environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
@@ -243,6 +247,9 @@ class SiriConfig:
     internalization: InternalizationSettings = field(default_factory=InternalizationSettings)
     control: ControlConfig = field(default_factory=ControlConfig)
     samples: SampleSettings = field(default_factory=SampleSettings)
+
+    def __post_init__(self):
+        _one_of("siri.tasks", self.tasks, ("environment", "dataset"))
 
 
 def _typed(schema: type, given: DictConfig | dict | None, where: str) -> Any:

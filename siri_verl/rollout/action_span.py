@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any
@@ -22,22 +23,23 @@ from typing import Any
 from siri_verl.rollout.prompts import ACTION
 
 
-def action_span(tokenizer: Any, token_ids: Sequence[int]) -> tuple[int, int]:
+def action_span(tokenizer: Any, token_ids: Sequence[int], pattern: re.Pattern[str] = ACTION) -> tuple[int, int]:
     """The tokens that hold the first action tags and what stands between them.
 
     Args:
         tokenizer: the policy's.
         token_ids: the reply.
+        pattern: what an action looks like.
 
     Returns:
-        (first, one past the last); (0, 0) without action tags. A token that holds the tag's edge and other text counts.
+        (first, one past the last); (0, 0) without an action. A token that holds the tag's edge and other text counts.
     """
     ids = list(token_ids)
 
     def length(count: int) -> int:
         return len(tokenizer.decode(ids[:count], skip_special_tokens=True))
 
-    match = ACTION.search(tokenizer.decode(ids, skip_special_tokens=True))
+    match = pattern.search(tokenizer.decode(ids, skip_special_tokens=True))
     if match is None:
         return 0, 0
     # Text grows with the number of tokens, so the edges are found by bisection: a few decodes, not one per token.

@@ -29,7 +29,10 @@ from tensordict import TensorDict
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
 import siri_verl.rollout.agent_loop  # noqa: F401  registers the loop
+from siri_verl.config import ConfigError, siri_config
 from siri_verl.core.pairing import PLAIN, SKILL
+from siri_verl.core.phases import WARM_UP
+from siri_verl.rollout.complete_rows import complete_rows
 from siri_verl.rollout.task_columns import PLAIN_SESSIONS, SKILL_ID, SKILL_TEXT, add_columns
 from siri_verl.skills.skill import Skill
 
@@ -60,6 +63,15 @@ class SiriAgentLoopWorker(_PlainWorker):
             **kwargs,
         )
 
+    async def _agent_loop_postprocess(self, output: Any, validate: bool, **kwargs: Any) -> None:
+        """Complete the rows of loops that are not siri_verl's own, then store them as verl does."""
+        outputs = output if isinstance(output, list) else [output]
+        if outputs:
+            # The reward function sees the trajectory as the loop returned it, before it is cut into turns.
+            await self._compute_score(outputs, kwargs=kwargs)
+            outputs = complete_rows(outputs, kwargs, self.tokenizer, siri_config(self.config).reward.success_reward)
+        await super()._agent_loop_postprocess(outputs, validate, **kwargs)
+
 
 class SiriAgentLoopManager(AgentLoopManagerTQ):
     """verl's manager over `SiriAgentLoopWorker` actors."""
@@ -69,6 +81,7 @@ class SiriAgentLoopManager(AgentLoopManagerTQ):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        check_trainer_mode(self.config)
         self.agent_loop_workers_class = ray.remote(SiriAgentLoopWorker)
 
     def generate_sequences(self, prompts: TensorDict) -> None:
@@ -76,3 +89,18 @@ class SiriAgentLoopManager(AgentLoopManagerTQ):
         if "validate" in prompts and self.validation_skills is not None:
             add_columns(prompts, self.validation_skills([str(task) for task in prompts["task_id"]]), plain_sessions=0)
         super().generate_sequences(prompts)
+
+
+def check_trainer_mode(config: Any) -> None:
+    """verl's own trainer modes run SIRI's environments and GiGPO, and not its phases.
+
+    Raises:
+        ConfigError: the mode is verl's and the settings ask for more than the first phase.
+    """
+    mode = config.trainer.v1.trainer_mode
+    if mode in ("sync", "colocate_async", "separate_async") and siri_config(config).phases.fixed != WARM_UP:
+        raise ConfigError(
+            f"trainer.v1.trainer_mode={mode!r}: skills are mined between steps, with all groups of a step whole and of "
+            "one policy, which is trainer.v1.trainer_mode=siri alone; for GiGPO without skills in this mode set "
+            "siri.phases.fixed=warm_up"
+        )

@@ -19,9 +19,9 @@ from what the plain prompt shows, and from nothing else) and to see whether the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from siri_verl.core.seeding import derive_seed
 from siri_verl.rollout.prompt_builder import PromptBuilder, PromptTooLongError
@@ -46,6 +46,39 @@ class PlannedGroup:
     dropped: str = ""
 
 
+Choose = Callable[[str, str], Skill | None]
+"""(task type, task id) -> the skill to show, or None."""
+
+
+class Planner(Protocol):
+    """Names the task type and the skill of each of a step's tasks."""
+
+    def plan(self, task_ids: Sequence[str], step: int, choose: Choose) -> list[PlannedGroup]:
+        """The step's groups, in the order of `task_ids`."""
+
+
+class DatasetPlanner:
+    """Plans groups of a pipeline whose own agent loop plays the dataset's rows (`siri.tasks=dataset`).
+
+    Whether a skill fits into a prompt only that loop knows; it says so with `skill_missing`.
+
+    Args:
+        texts: task id -> the task's text.
+        typer: task text -> task type.
+    """
+
+    def __init__(self, texts: Mapping[str, str], typer: Callable[[str], str]):
+        self.texts, self.typer = texts, typer
+
+    def plan(self, task_ids: Sequence[str], step: int, choose: Choose) -> list[PlannedGroup]:
+        """Plan a step's groups."""
+        types = [self.typer(self.texts[task_id]) for task_id in task_ids]
+        return [
+            PlannedGroup(task_id, task_type, choose(task_type, task_id))
+            for task_id, task_type in zip(task_ids, types, strict=True)
+        ]
+
+
 class GroupPlanner:
     """Plans groups with an environment of its own.
 
@@ -59,9 +92,7 @@ class GroupPlanner:
     def __init__(self, env: Any, prompts: PromptBuilder, typer: Callable[[str], str], seed: int):
         self.env, self.prompts, self.typer, self.seed = env, prompts, typer, seed
 
-    def plan(
-        self, task_ids: Sequence[str], step: int, choose: Callable[[str, str], Skill | None]
-    ) -> list[PlannedGroup]:
+    def plan(self, task_ids: Sequence[str], step: int, choose: Choose) -> list[PlannedGroup]:
         """Plan a step's groups.
 
         Args:
@@ -71,7 +102,7 @@ class GroupPlanner:
         """
         return [self._plan_one(task_id, step, choose) for task_id in task_ids]
 
-    def _plan_one(self, task_id: str, step: int, choose: Callable[[str, str], Skill | None]) -> PlannedGroup:
+    def _plan_one(self, task_id: str, step: int, choose: Choose) -> PlannedGroup:
         # The seed of the sessions' episodes (siri_verl/rollout/agent_loop.py).
         seed = derive_seed(self.seed, "env", step, task_id)
         observation, info = self.env.reset(seed=seed, options={"task_id": task_id})

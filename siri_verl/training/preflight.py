@@ -27,6 +27,7 @@ from siri_verl.config import ConfigError, SiriConfig, gigpo_config
 from siri_verl.envs.base import REQUIRED_INFO_KEYS
 from siri_verl.envs.panels import AGENT_NAME, Panel, PanelError, check_disjoint
 from siri_verl.envs.registry import UnknownEnvironmentError, get_environment, make_environment
+from siri_verl.training.dataset_tasks import dataset_tasks
 from siri_verl.training.estimator import check_estimator
 
 FIRST_OBSERVATIONS = 8
@@ -46,6 +47,11 @@ def check_run(config: DictConfig, settings: SiriConfig) -> None:
     """
     plugin.require()
     check_algorithm(config)
+    if settings.tasks == "dataset":
+        tasks = dataset_tasks(config)
+        check_enough_tasks(config, len(tasks.train))
+        check_manager(config, f"siri.tasks={settings.tasks!r}")
+        return
     check_environment_name(settings)
     files = {name: config.data[name.removeprefix("data.")] for name in ("data.train_files", "data.val_files")}
     rows = {field: read_rows(field, listed) for field, listed in files.items()}
@@ -143,8 +149,13 @@ def check_panels(config: DictConfig, train: Panel, validation: Panel) -> None:
         check_disjoint(train, validation)
     except PanelError as error:
         raise ConfigError(f"data.val_files={config.data.val_files!r}: {error}; give disjoint panels") from error
+    check_enough_tasks(config, len(train.task_ids))
+
+
+def check_enough_tasks(config: DictConfig, tasks: int) -> None:
+    """The training tasks fill a batch."""
     size, limit = config.data.train_batch_size, config.data.get("train_max_samples", -1)
-    tasks = len(train.task_ids) if limit < 0 else min(limit, len(train.task_ids))
+    tasks = tasks if limit < 0 else min(limit, tasks)
     if tasks < size:
         raise ConfigError(
             f"data.train_batch_size={size}: the training panel holds {tasks} tasks; use at most that many"
@@ -153,17 +164,21 @@ def check_panels(config: DictConfig, train: Panel, validation: Panel) -> None:
 
 def check_agent_loop(config: DictConfig, rows: Sequence[Mapping]) -> None:
     """Agent loop siri_env needs the worker that tells it arm and partition."""
+    agent = config.actor_rollout_ref.rollout.agent
+    if AGENT_NAME in {row.get("agent_name", agent.default_agent_loop) for row in rows}:
+        check_manager(config, f"agent loop {AGENT_NAME!r}")
+
+
+def check_manager(config: DictConfig, what: str) -> None:
+    """The rollout manager is siri_verl's, whose workers deal sessions to the arms."""
     from verl.utils.import_utils import load_class_from_fqn
 
     from siri_verl.rollout.worker import SiriAgentLoopManager
 
-    agent = config.actor_rollout_ref.rollout.agent
-    if AGENT_NAME not in {row.get("agent_name", agent.default_agent_loop) for row in rows}:
-        return
-    name = agent.get("agent_loop_manager_class")
+    name = config.actor_rollout_ref.rollout.agent.get("agent_loop_manager_class")
     if not name or not issubclass(load_class_from_fqn(name, "AgentLoopManager"), SiriAgentLoopManager):
         raise ConfigError(
-            f"actor_rollout_ref.rollout.agent.agent_loop_manager_class={name!r}: agent loop {AGENT_NAME!r} runs under "
+            f"actor_rollout_ref.rollout.agent.agent_loop_manager_class={name!r}: {what} runs under "
             f"siri_verl's worker; set it to {MANAGER} or a subclass"
         )
 

@@ -39,7 +39,7 @@ from siri_verl.skills.episodes import Episode, SuccessPool
 from siri_verl.skills.mining import Miner, MiningReport
 from siri_verl.skills.retrieval import Retriever
 from siri_verl.skills.skill import Skill
-from siri_verl.training.group_planner import GroupPlanner, PlannedGroup
+from siri_verl.training.group_planner import PlannedGroup, Planner
 from siri_verl.training.step_table import StepTable
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class SkillRun:
         settings: the `siri:` block.
         group_size: sessions per task (rollout.n).
         norm: how advantages are normalised (`mean` or `mean_std`); sets the scale of the weights.
-        planner: resets tasks and measures first prompts.
+        planner: names the type of each task.
         special_tokens: the tokenizer's, neutralised in bank text.
     """
 
@@ -62,7 +62,7 @@ class SkillRun:
         settings: SiriConfig,
         group_size: int,
         norm: str,
-        planner: GroupPlanner,
+        planner: Planner,
         special_tokens: Sequence[str] = (),
     ):
         self.settings, self.group_size, self.norm, self.planner = settings, group_size, norm, planner

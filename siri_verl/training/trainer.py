@@ -62,8 +62,9 @@ from siri_verl.training import (
     trajectory_log,
     update_guard,
 )
+from siri_verl.training.dataset_tasks import dataset_tasks
 from siri_verl.training.estimator import last_advantages, use_table, weighting_advantages
-from siri_verl.training.group_planner import GroupPlanner
+from siri_verl.training.group_planner import DatasetPlanner, GroupPlanner, Planner
 from siri_verl.training.loss import LAMBDA, siri_loss
 from siri_verl.training.metrics_log import MetricsLog
 from siri_verl.training.policy_writer import PolicyWriter
@@ -123,15 +124,8 @@ class SiriTrainer(PPOTrainerSync):
 
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
-        settings, data = self.settings, self.config.data
-        planner = GroupPlanner(
-            make_environment(settings.environment.name, **settings.environment.kwargs),
-            PromptBuilder(
-                self.tokenizer, settings.prompt, data.max_prompt_length, data.get("apply_chat_template_kwargs", {})
-            ),
-            task_typer(settings.task_type),
-            settings.seed,
-        )
+        settings = self.settings
+        planner = self._planner()
         norm = gigpo_config(self.config.algorithm).norm
         if self.config.algorithm.adv_estimator == "grpo":
             norm = "mean_std" if self.config.algorithm.get("norm_adv_by_std_in_grpo", True) else "mean"
@@ -142,6 +136,17 @@ class SiriTrainer(PPOTrainerSync):
         self.sample = trajectory_log.TrajectorySample(
             settings.samples, settings.seed, self.tokenizer, lambda skill_id: self.skills.bank[skill_id].block
         )
+
+    def _planner(self) -> Planner:
+        settings, data = self.settings, self.config.data
+        typer = task_typer(settings.task_type)
+        if settings.tasks == "dataset":
+            return DatasetPlanner(dataset_tasks(self.config).all, typer)
+        prompts = PromptBuilder(
+            self.tokenizer, settings.prompt, data.max_prompt_length, data.get("apply_chat_template_kwargs", {})
+        )
+        env = make_environment(settings.environment.name, **settings.environment.kwargs)
+        return GroupPlanner(env, prompts, typer, settings.seed)
 
     def on_init_end(self) -> None:
         super().on_init_end()

@@ -1,0 +1,34 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A walk along a corridor: seven places in a row, the door at the right end, nine turns."""
+
+from __future__ import annotations
+
+PLACES = 7
+DOOR = PLACES - 1
+TURNS = 9
+REPLIES = ("left", "right")
+
+
+def prompt(place: int) -> list[dict[str, str]]:
+    """What the model sees."""
+    return [{"role": "user", "content": f"You are at place {place}. left or right?"}]
+
+
+def move(place: int, reply: str) -> tuple[int, bool]:
+    """The next place, and whether the reply was one of `REPLIES`."""
+    word = reply.strip()
+    if word not in REPLIES:
+        return place, False
+    return max(0, place + (1 if word == "right" else -1)), True

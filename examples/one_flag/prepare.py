@@ -1,0 +1,51 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Model and data of the example: a small model that goes left or right at random, and where walks start."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))
+
+from corridor import DOOR, REPLIES, prompt  # noqa: E402
+from player import teach  # noqa: E402
+
+STARTS = {"train": (0, 1, 2, 3), "validation": (1, 2)}
+
+
+def prepare(folder: Path) -> None:
+    """Write model/, train.parquet and validation.parquet."""
+    lessons = [(prompt(place), reply) for place in range(DOOR) for reply in REPLIES]
+    loss = teach(folder / "model", lessons)
+    print(f"model: loss {loss:.3f} per token on walks that go left and right equally often")
+    for name, starts in STARTS.items():
+        rows = [
+            {
+                "prompt": prompt(start),
+                "data_source": "corridor",
+                "agent_name": "corridor",
+                "reward_model": {"style": "rule", "ground_truth": ""},
+                "extra_info": {"index": k, "start": start},
+            }
+            for k, start in enumerate(starts * 4)
+        ]
+        pandas.DataFrame(rows).to_parquet(folder / f"{name}.parquet")
+
+
+if __name__ == "__main__":
+    prepare(Path(sys.argv[1]))

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# An agent loop of one's own in verl's own synchronous trainer, with GiGPO or GRPO by one flag. On a CPU, by itself.
+#   bash examples/one_flag/run.sh                       algorithm.adv_estimator=gigpo
+#   bash examples/one_flag/run.sh grpo                  algorithm.adv_estimator=grpo, nothing else changed
+#   bash examples/one_flag/run.sh gigpo trainer.v1.trainer_mode=colocate_async      any override comes last
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../../recipes/lib/setup.sh"
+HERE="$REPO_ROOT/examples/one_flag"
+
+ESTIMATOR=gigpo
+if [[ $# -gt 0 && "$1" != *=* ]]; then
+    ESTIMATOR=$1
+    shift
+fi
+RUN_DIR=${RUN_DIR:-$REPO_ROOT/runs/one_flag_$ESTIMATOR}
+INPUTS=${INPUTS:-$REPO_ROOT/data/one_flag}
+
+install ""
+export OMP_NUM_THREADS=1
+export PYTHONPATH="$HERE${PYTHONPATH:+:$PYTHONPATH}" # where verl's workers find corridor_loop
+if missing "$INPUTS/validation.parquet"; then
+    "$PYTHON_BIN" "$HERE/prepare.py" "$INPUTS"
+fi
+
+DATA=(
+    data.train_files="$INPUTS/train.parquet"
+    data.val_files="$INPUTS/validation.parquet"
+    data.train_batch_size=8
+    data.max_prompt_length=64
+    data.max_response_length=8
+)
+ACTOR=(
+    actor_rollout_ref.model.path="$INPUTS/model"
+    actor_rollout_ref.actor.ppo_mini_batch_size=8
+    actor_rollout_ref.actor.optim.lr=1e-3
+)
+ROLLOUT=(
+    actor_rollout_ref.rollout.n=8
+    actor_rollout_ref.rollout.agent.agent_loop_config_path="$HERE/agent_loop.yaml"
+    actor_rollout_ref.rollout.val_kwargs.n=8
+    actor_rollout_ref.rollout.val_kwargs.do_sample=true
+    actor_rollout_ref.rollout.val_kwargs.temperature=1.0
+)
+TRAINER=(
+    trainer.v1.trainer_mode=sync
+    trainer.experiment_name="one_flag_$ESTIMATOR"
+    trainer.default_local_dir="$RUN_DIR"
+    trainer.total_training_steps=6
+    trainer.total_epochs=1000
+    trainer.test_freq=3
+    trainer.save_freq=-1
+)
+
+# +siri=cpu is verl's trainer on a machine without a GPU, and nothing of SIRI; with GPUs leave it out.
+train "$PYTHON_BIN" -m verl.trainer.main_ppo +siri=cpu algorithm.adv_estimator="$ESTIMATOR" \
+    "${DATA[@]}" "${ACTOR[@]}" "${ROLLOUT[@]}" "${TRAINER[@]}" "$@"

@@ -1,0 +1,106 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Tasks of a pipeline whose own agent loop plays the dataset's rows (`siri.tasks=dataset`): their ids and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from omegaconf import DictConfig
+
+from siri_verl.config import ConfigError
+
+TASK_ID, TASK = "task_id", "task"
+
+
+@dataclass(frozen=True)
+class DatasetTasks:
+    """Task id -> text of the training and the validation files."""
+
+    train: dict[str, str]
+    validation: dict[str, str]
+
+    @property
+    def all(self) -> dict[str, str]:
+        """Both."""
+        return {**self.train, **self.validation}
+
+
+def dataset_tasks(config: DictConfig) -> DatasetTasks:
+    """Read the run's files.
+
+    Raises:
+        ConfigError: a file is missing or unreadable, lacks a column, names a task twice, or training and validation
+            share one.
+    """
+    prompt_key = config.data.get("prompt_key", "prompt")
+    train = _read("data.train_files", config.data.train_files, prompt_key)
+    validation = _read("data.val_files", config.data.val_files, prompt_key)
+    both = sorted(set(train) & set(validation))
+    if both:
+        raise ConfigError(
+            f"data.val_files={config.data.val_files!r}: {len(both)} task(s) are in data.train_files too, for example "
+            f"{both[0]!r}; give disjoint files"
+        )
+    return DatasetTasks(train, validation)
+
+
+def _read(field: str, files: str | Sequence[str], prompt_key: str) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for file in [files] if isinstance(files, str) else list(files):
+        path, where = Path(str(file)).expanduser(), f"{field}={str(file)!r}"
+        if not path.is_file():
+            raise ConfigError(f"{where}: no such file")
+        try:
+            table = pq.read_table(path)
+        except Exception as error:
+            raise ConfigError(f"{where}: not readable as parquet ({error})") from error
+        if TASK_ID not in table.column_names:
+            raise ConfigError(
+                f"{where}: column {TASK_ID!r} is missing (found {', '.join(table.column_names)}); siri.tasks=dataset "
+                "needs a stable name for every task, for example a text made from the row"
+            )
+        text_key = TASK if TASK in table.column_names else prompt_key
+        if text_key not in table.column_names:
+            raise ConfigError(f"{where}: has neither a column {TASK!r} nor {prompt_key!r} (data.prompt_key)")
+        for number, row in enumerate(table.select([TASK_ID, text_key]).to_pylist()):
+            task_id, text = row[TASK_ID], _text(row[text_key])
+            if not isinstance(task_id, str) or not task_id:
+                raise ConfigError(f"{where}: row {number} has {TASK_ID}={task_id!r}; expected a non-empty text")
+            if not text:
+                raise ConfigError(
+                    f"{where}: row {number} ({task_id!r}) has no task text in column {text_key!r}; give a column "
+                    f"{TASK!r} with the task as the plain prompt words it"
+                )
+            if texts.get(task_id, text) != text:
+                raise ConfigError(f"{where}: task {task_id!r} stands twice with different texts; an id names one task")
+            texts[task_id] = text
+    if not texts:
+        raise ConfigError(f"{field}={files!r}: no rows")
+    return texts
+
+
+def _text(value: Any) -> str:
+    """A text, or the last user message's text of a list of messages."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, Sequence):
+        users = [m for m in value if isinstance(m, Mapping) and m.get("role") == "user"]
+        if users and isinstance(users[-1].get("content"), str):
+            return users[-1]["content"].strip()
+    return ""
