@@ -19,7 +19,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-import fast_downward
 import textworld.logic
 from fast_downward import Atom, Operator
 from textworld.envs.pddl.logic import GameLogic, PddlState
@@ -30,6 +29,9 @@ from siri_verl.envs.alfworld.translation import Memo, Translation
 
 translations = Memo(lambda domain, problem: Translation(domain, problem, check_flag("TW_PDDL_DEBUG")), size=64)
 """(domain, problem) -> Translation."""
+
+EPISODES_PER_LOAD = 64
+"""The library remembers every state it has seen; loading the task again makes it forget."""
 
 
 class FastState(PddlState):
@@ -73,11 +75,19 @@ class FastState(PddlState):
         return facts, dict(self._vars_by_name), by_type, Counter(self._var_counts)
 
     def _library(self) -> Any:
-        """The planner's library, with this state's task in it."""
-        if getattr(self.downward_lib, "siri_owner", None) is not self:
-            self.downward_lib.load_sas(self.translation.sas)
-            self.downward_lib.siri_owner = self
-        return self.downward_lib
+        """The planner's library at this state."""
+        library = self.downward_lib
+        if getattr(library, "siri_owner", None) is not self:
+            library.siri_owner = self
+            episodes = getattr(library, "siri_episodes", 0)
+            if getattr(library, "siri_loaded", None) is self.translation and episodes < EPISODES_PER_LOAD:
+                library.siri_episodes = episodes + 1
+                library.set_state_id(library.siri_start)
+            else:
+                library.load_sas(self.translation.sas)
+                library.siri_loaded, library.siri_start = self.translation, library.get_state_id()
+                library.siri_episodes = 1
+        return library
 
     def _atoms_of_library(self) -> list[Any]:
         library = self._library()

@@ -100,6 +100,8 @@ def take_library(path: str | None = None) -> CDLL:
         "load_sas": ([c_char_p], None),
         "load_sas_replan": ([c_char_p], None),
         "cleanup": ([], None),
+        "get_state_id": ([], c_int),
+        "set_state_id": ([c_int], None),
         "get_applicable_operators_count": ([], c_int),
         "get_applicable_operators": ([POINTER(Operator)], None),
         "get_state_size": ([], c_int),
@@ -122,6 +124,7 @@ def take_library(path: str | None = None) -> CDLL:
 def give_back_library(library: CDLL) -> None:
     """Take an instance back for the next `take_library`, its task forgotten. The caller must not use it any more."""
     library.cleanup()
+    library.siri_owner = library.siri_loaded = None
     with _lock:
         if all(library is not idle for idle in _idle):
             _idle.append(library)

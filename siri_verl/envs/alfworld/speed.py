@@ -18,8 +18,8 @@
 
 Nothing on disk is changed. What an agent reads (observations, admissible commands, wins) is what stock textworld gives,
 and `tests/envs/alfworld/test_traces_on_cpu.py` compares it. What is replaced: the parsing of templates and deriving of
-texts (`templates`), the translation of PDDL (`translation`), the initial state (`fast_state`), the gathering of commands
-(`commands`), the copies of the planner's library (`planner_library`).
+texts (`templates`, `grammar`), the translation of PDDL (`translation`), the initial state (`fast_state`), the gathering
+of commands (`commands`), the copies of the planner's library (`planner_library`).
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ import hashlib
 import re
 import sys
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,7 +59,6 @@ class Translation:
 
     Attributes:
         task: the planner's parsed task.
-        sas: the task in the library's format.
         name2type: object -> type.
         init: facts stated by the problem, as textworld's propositions.
         changing: names of predicates that some action or axiom changes.
@@ -71,7 +71,7 @@ class Translation:
     def __init__(self, domain: str, problem: str, verbose: bool = False):
         self._source = (domain, problem)
         self.task, sas = pddl2sas(domain, problem, verbose=verbose)
-        self.sas = sas.encode("utf-8")
+        self._sas = zlib.compress(sas.encode("utf-8"), 1)
         self._sas_replan: bytes | None = None
         self.name2type: dict[str, str] = {thing.name: thing.type_name for thing in self.task.objects}
         self.init = [fact for fact in map(self._stated, self.task.init) if fact is not None]
@@ -81,6 +81,11 @@ class Translation:
         self.facts: dict[bytes, Proposition] = {}
         self.start: Any = None
         self.commands: dict[Any, dict[int, Any]] = {}
+
+    @property
+    def sas(self) -> bytes:
+        """The task in the library's format; kept packed, a tenth of its one or two megabytes."""
+        return zlib.decompress(self._sas)
 
     @property
     def sas_replan(self) -> bytes:
