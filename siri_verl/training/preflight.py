@@ -29,6 +29,7 @@ from siri_verl.envs.panels import AGENT_NAME, Panel, PanelError, check_disjoint
 from siri_verl.envs.registry import UnknownEnvironmentError, get_environment, make_environment
 from siri_verl.training.dataset_tasks import dataset_tasks
 from siri_verl.training.estimator import check_estimator
+from siri_verl.training.preflight_nodes import check_nodes, nodes_alive
 
 FIRST_OBSERVATIONS = 8
 """Tasks per panel whose first prompt is rendered and measured."""
@@ -53,6 +54,7 @@ def check_run(config: DictConfig, settings: SiriConfig) -> None:
         check_manager(config, f"siri.tasks={settings.tasks!r}")
         return
     check_environment_name(settings)
+    check_nodes(config, settings, nodes_alive())
     files = {name: config.data[name.removeprefix("data.")] for name in ("data.train_files", "data.val_files")}
     rows = {field: read_rows(field, listed) for field, listed in files.items()}
     panels = {field: make_panel(field, files[field], rows[field], settings) for field in files}
