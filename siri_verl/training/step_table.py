@@ -20,7 +20,7 @@ wrapped, rows arrive in the order episodes happened to finish, and padding rows 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,6 +46,18 @@ def split_key(key: str) -> tuple[str, str, int]:
     if len(parts) != 3:
         raise ValueError(f"row key {key!r}: expected '<uid>_<session>_<index>' as verl's V1 agent loop writes it")
     return parts[0], parts[1], int(parts[2])
+
+
+def canonical_order(keys: Sequence[str], task_of: Mapping[str, str]) -> list[int]:
+    """Positions of row keys sorted by task, session and turn: the same for the same episodes, whenever they happened
+    to finish.
+
+    Args:
+        keys: row keys as verl writes them.
+        task_of: task id by uid.
+    """
+    parts = [split_key(key) for key in keys]
+    return sorted(range(len(keys)), key=lambda i: (task_of[parts[i][0]], int(parts[i][1]), parts[i][2], parts[i][0]))
 
 
 @dataclass(frozen=True)
@@ -156,12 +168,8 @@ class StepTable:
         )
 
     def canonical_order(self) -> list[int]:
-        """Positions sorted by task, session and turn: the same for the same episodes, whenever they happened to
-        finish."""
-        sessions = [split_key(key) for key in self.keys]
-        return sorted(
-            range(len(self)), key=lambda i: (self["task_id"][i], int(sessions[i][1]), sessions[i][2], sessions[i][0])
-        )
+        """`canonical_order` of this table's rows."""
+        return canonical_order(self.keys, dict(zip(self.group, self["task_id"], strict=True)))
 
     def aligned_to(self, keys: Sequence[str], tags: Sequence[dict]) -> StepTable:
         """This table in the order of `keys`, with padding rows (tag `is_padding`) where the batch has some.

@@ -72,7 +72,7 @@ from siri_verl.training.preflight import check_run
 from siri_verl.training.preflight_skills import check_skills
 from siri_verl.training.run_config import save_config
 from siri_verl.training.skill_run import BANK_FILE, SkillRun
-from siri_verl.training.step_table import StepTable
+from siri_verl.training.step_table import StepTable, canonical_order
 
 logger = logging.getLogger(__name__)
 METRICS_FILE = "metrics.jsonl"
@@ -96,6 +96,8 @@ class SiriTrainer(PPOTrainerSync):
         self.background = ThreadPoolExecutor(max_workers=1)
         self.env_steps = 0
         self.table: StepTable | None = None
+        self.reading: Future[tuple[StepTable, dict[str, float]]] | None = None
+        self.task_of: dict[str, str] = {}
         self.extra: internalization_rows.ExtraRows | None = None
         self.step_metrics: dict[str, float] = {}
 
@@ -172,7 +174,7 @@ class SiriTrainer(PPOTrainerSync):
 
     def on_step_begin(self) -> None:
         super().on_step_begin()
-        self.step_metrics, self.extra = {}, None
+        self.step_metrics, self.task_of, self.extra = {}, {}, None
         if self.skills.mining_due(self.global_steps):
             self._mine()
 
@@ -189,7 +191,9 @@ class SiriTrainer(PPOTrainerSync):
     def _next_train_batch(self, num_prompts: int | None = None) -> TensorDict:
         """Name the skill of each task's skill arm; verl's workers carry the columns to the sessions."""
         batch = super()._next_train_batch(num_prompts)
-        groups = self.skills.plan([str(task_id) for task_id in batch["task_id"]], self.global_steps)
+        tasks = [str(task_id) for task_id in batch["task_id"]]
+        self.task_of |= {str(uid): task for uid, task in zip(batch["uid"], tasks, strict=True)}
+        groups = self.skills.plan(tasks, self.global_steps)
         add_columns(batch, [group.skill for group in groups], self.skills.arm_plan.plain)
         self.step_metrics["siri/skill_dropped_groups"] = float(sum(bool(group.dropped) for group in groups))
         return batch
@@ -197,25 +201,37 @@ class SiriTrainer(PPOTrainerSync):
     # ---- after the episodes --------------------------------------------------------------------------------------
 
     def _balance_batch(self, batch: KVBatchMeta, metrics: dict, **kwargs: Any) -> KVBatchMeta:
-        """The first step after sampling: order, evidence, selection; then verl's balancing, then extra rows."""
+        """The first step after sampling: order, then verl's balancing, then extra rows.
+
+        Extra rows need the episodes' evidence at once; without them it is read while the log-probs are computed.
+        """
         sessions = self.config.actor_rollout_ref.rollout.n
         batch_metrics.check_sessions(batch.keys, self.config.data.train_batch_size * sessions)
-        table = StepTable.fetch(batch.keys, batch.tags, batch.partition_id)
-        order = table.canonical_order()
-        batch.reorder(order)
-        self.table = table = table.take(order)
-        self.env_steps += int(table.real.sum())
-        metrics.update(batch_metrics.rollout_metrics(table, success_reward=self.settings.reward.success_reward))
+        batch.reorder(canonical_order(batch.keys, self.task_of))
+        self.rows = len(batch)
+        self.env_steps += self.rows
         metrics["siri/env_steps_total"] = self.env_steps
+        read = partial(self._read_episodes, list(batch.keys), list(batch.tags), batch.partition_id)
+        batch = super()._balance_batch(batch, metrics, **kwargs)
+        if self.skills.machine.internalizes:
+            self.table, found = read()
+            metrics.update(found)
+            return self._add_internalization_rows(batch, self.table)
+        self.reading = self.background.submit(read)
+        return batch
+
+    def _read_episodes(
+        self, keys: list[str], tags: list[dict], partition_id: str
+    ) -> tuple[StepTable, dict[str, float]]:
+        """The batch's turns, what they did, and what they are evidence of."""
+        table = StepTable.fetch(keys, tags, partition_id)
+        metrics = batch_metrics.rollout_metrics(table, success_reward=self.settings.reward.success_reward)
         decisions, effects = self.skills.learn(table, self.global_steps)
-        metrics.update(effects)
-        metrics["siri/decisions"] = len(decisions)
         self.skills.remember(table, table.transcripts, self.global_steps)
         proof.write_arm_prompts(table, self.tokenizer, self.run_folder / PROMPTS_FOLDER, self.global_steps)
         if trajectory_log.due(self.global_steps, self.total_training_steps, self.config.trainer.test_freq):
             self._keep(self.sample.training(table, self.global_steps))
-        batch = super()._balance_batch(batch, metrics, **kwargs)
-        return self._add_internalization_rows(batch, table) if self.skills.machine.internalizes else batch
+        return table, {**metrics, **effects, "siri/decisions": len(decisions)}
 
     def _optimizer_steps(self, rows: int) -> int:
         """Optimizer steps of an iteration: fixed, or verl's rows per step (ppo_mini_batch_size * rollout.n)."""
@@ -225,9 +241,8 @@ class SiriTrainer(PPOTrainerSync):
         return max(1, math.ceil(rows / (actor.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n)))
 
     def _get_required_batch_multiple(self, dp_size: int) -> int:
-        assert self.table is not None
         self.dp_size = dp_size
-        self.optimizer_steps = self._optimizer_steps(int(self.table.real.sum()))
+        self.optimizer_steps = self._optimizer_steps(self.rows)
         multiple = dp_size * self.optimizer_steps
         if self.use_critic:  # its optimizer steps keep verl's rows
             critic_rows = self.config.critic.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n
@@ -249,6 +264,10 @@ class SiriTrainer(PPOTrainerSync):
         return larger
 
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        if self.reading is not None:
+            self.table, found = self.reading.result()
+            self.reading = None
+            metrics.update(found)
         assert self.table is not None
         table = self.table.aligned_to(batch.keys, batch.tags)
         with use_table(table):

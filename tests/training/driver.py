@@ -155,6 +155,7 @@ class Step:
         self.trainer = trainer = SiriTrainer(self.config)
         trainer._init_tokenizer()
         trainer.global_steps, trainer.ref_in_actor = STEP, False
+        trainer.total_training_steps = STEP + 1
         model = plain_model(folder)
         self.workers = trainer.actor_rollout_wg = trainer.ref_policy_wg = PlainWorkers(tq, model, dp_size)
         trainer.step_metrics, trainer.extra = {}, None
