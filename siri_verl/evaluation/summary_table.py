@@ -18,25 +18,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
-    """Success and score with intervals, by task type and in all."""
+    """Success with its intervals and score, by task type and in all."""
     settings, level = summary["settings"], f"{summary['level']:.0%}"
     title = f"{settings['model']['name']} on {settings['environment']['name']}, {settings['panel']['split']}"
-    table = Table(title=escape(title))
-    table.add_column("task type", no_wrap=True)
-    for name in (
-        "tasks",
-        "episodes",
-        "success",
-        f"{level} over tasks",
-        f"{level} Wilson",
-        "score",
-        f"{level} over tasks",
-    ):
+    table = Table(title=escape(title), box=SIMPLE_HEAD)
+    table.add_column("task type")
+    for name in ("tasks", "episodes", "success", f"{level}, tasks", f"{level}, Wilson", "score"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, row in summary["by_type"].items():
         table.add_row(escape(name), *_cells(row))
@@ -48,14 +41,14 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     """What the table leaves out, in words."""
     settings, shares = summary["settings"], summary["shares"]
-    sampling = settings["sampling"]
-    prompting = settings["prompting"]
+    sampling, prompting, score = settings["sampling"], settings["prompting"], summary["score"]
     lines = [
         f"prompt {prompting['kind']}{', with skills of ' + settings['bank']['file'] if settings['bank'] else ''}; "
         f"temperature {sampling['temperature']}, top_p {sampling['top_p']}, top_k {sampling['top_k']}; seed "
         f"{settings['seed']}; {settings['repeats']} episode(s) per task, at most {settings['max_turns']} turns",
-        f"turns {summary['turns']:.2f}; {_tokens(summary)}; of the turns, invalid {_share(shares['invalid'])}, "
-        f"inadmissible {_share(shares['inadmissible'])}, reply cut {_share(shares['reply_cut'])}, history shortened "
+        f"score {score['mean']:.3f} ({score['low']:.3f}-{score['high']:.3f} over tasks); turns {summary['turns']:.2f}; "
+        f"{_tokens(summary)}; of the turns, invalid {_share(shares['invalid'])}, inadmissible "
+        f"{_share(shares['inadmissible'])}, reply cut {_share(shares['reply_cut'])}, history shortened "
         f"{_share(shares['history_dropped'])}",
     ]
     repetitions = summary["success_by_repetition"]
@@ -82,16 +75,14 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    success, score = row["success"], row["score"]
-    wilson = success["wilson"]
+    success, wilson = row["success"], row["success"]["wilson"]
     return [
         str(row["tasks"]),
         str(row["samples"]),
         f"{success['mean']:.3f}",
         f"{success['low']:.3f}-{success['high']:.3f}",
         f"{wilson[0]:.3f}-{wilson[1]:.3f}",
-        f"{score['mean']:.3f}",
-        f"{score['low']:.3f}-{score['high']:.3f}",
+        f"{row['score']['mean']:.3f}",
     ]
 
 

@@ -1,0 +1,165 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The plain policy of a run as a Hugging Face folder: what is left of SIRI after training."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from siri_verl.evaluation.policy import TRACKER, ModelFolderError, ModelSource, find_model, model_folder
+
+NOTE = "siri_export.json"
+"""Where the folder says what it was made from."""
+STEP = re.compile(r"global_step_(\d+)$")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An export.
+
+    Attributes:
+        folder: where it is.
+        model: what it was made from, as reports call it.
+        step: training step of the checkpoint, None where the source is no checkpoint.
+        weights: whether they were merged from shards.
+        dtype: their precision.
+        parameters: how many there are.
+    """
+
+    folder: str
+    model: str
+    step: int | None
+    weights: str
+    dtype: str
+    parameters: int
+
+    def describe(self) -> str:
+        """In words."""
+        step = "no checkpoint of a run" if self.step is None else f"step {self.step}"
+        return (
+            f"{self.folder}: {self.model}, {step}, {self.parameters:,} parameters, {self.dtype}, {self.weights}; loads"
+        )
+
+
+def export_policy(source: Path, out: Path, *, step: int | None = None, dtype: str | None = None) -> Exported:
+    """Write the folder. It appears whole or not at all, and was loaded before it appeared.
+
+    Args:
+        source: run, checkpoint or Hugging Face folder.
+        out: the folder to be made.
+        step: of a run, which checkpoint; None: the newest.
+        dtype: precision of the weights; None: as they are.
+
+    Raises:
+        FileExistsError: `out` exists.
+        ModelFolderError: the source holds no model, or no checkpoint of that step.
+        RuntimeError: verl's merger failed, or the written folder does not load; it names the weights.
+    """
+    if out.exists():
+        raise FileExistsError(f"--out {out}: exists already; name a new folder, nothing is overwritten")
+    found = find_model(_checkpoint(source, step))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target, so that the last step is a rename.
+    made = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    try:
+        with model_folder(found) as folder:
+            dtype_written, parameters = _write(folder, made, dtype)
+        exported = Exported(
+            folder=str(out),
+            model=found.name,
+            step=_step(found),
+            weights="merged from shards by verl, in bfloat16" if found.shards else "as saved",
+            dtype=dtype_written,
+            parameters=parameters,
+        )
+        note = {**asdict(exported), "source": str(source.resolve())}
+        (made / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        made.chmod(0o755)
+        os.rename(made, out)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return exported
+
+
+def _checkpoint(source: Path, step: int | None) -> Path:
+    if step is None:
+        return source
+    folder = source / f"global_step_{step}"
+    if not folder.is_dir():
+        there = sorted((int(m[1]) for p in source.glob("global_step_*") if (m := STEP.search(p.name))), reverse=True)
+        known = ", ".join(map(str, there)) or "none"
+        raise ModelFolderError(f"--step {step}: {source} has no {folder.name}; checkpoints are of steps {known}")
+    return folder
+
+
+def _step(found: ModelSource) -> int | None:
+    matched = next((m for part in reversed(found.folder.parts) if (m := STEP.search(part))), None)
+    return int(matched[1]) if matched else None
+
+
+def _write(folder: Path, made: Path, dtype: str | None) -> tuple[str, int]:
+    """Load the model, write it with its tokenizer, load what was written. Returns (precision, parameters)."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from verl.utils.torch_dtypes import PrecisionType
+
+    if dtype is None:
+        # Weights and tokenizer as they stand, byte for byte; checkpoints' optimizer states and notes stay behind.
+        for file in sorted(folder.iterdir()):
+            if file.is_file() and (file.suffix != ".pt" and file.name not in (TRACKER, NOTE)):
+                shutil.copyfile(file, made / file.name)
+        _state_precision(made)
+    else:
+        wanted = PrecisionType.to_dtype(dtype)
+        AutoModelForCausalLM.from_pretrained(folder, dtype=wanted).save_pretrained(made)
+        AutoTokenizer.from_pretrained(folder).save_pretrained(made)
+    model, loading = AutoModelForCausalLM.from_pretrained(made, dtype="auto", output_loading_info=True)
+    # "auto" is what whoever loads the folder gets.
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        if loading.get(kind):
+            raise RuntimeError(f"export of {folder}: {kind.replace('_', ' ')}: {sorted(map(str, loading[kind]))[:5]}")
+    tokenizer = AutoTokenizer.from_pretrained(made)
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        raise RuntimeError(
+            f"export of {folder}: the tokenizer has {len(tokenizer)} tokens, the model "
+            f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
+        )
+    with torch.no_grad():
+        bad = [name for name, value in model.named_parameters() if not torch.isfinite(value).all()]
+    if bad:
+        raise RuntimeError(f"export of {folder}: weights that are not finite: {', '.join(bad[:5])}")
+    return str(model.dtype).removeprefix("torch."), sum(p.numel() for p in model.parameters())
+
+
+def _state_precision(made: Path) -> None:
+    """Say in config.json what precision the weights are stored in. verl leaves the starting model's there, and whoever
+    loads the folder would round weights that were saved in full."""
+    from safetensors import safe_open
+
+    stored = set()
+    for file in made.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as tensors:
+            stored |= {str(tensors.get_tensor(name).dtype).removeprefix("torch.") for name in tensors.keys()}
+    config = json.loads((made / "config.json").read_text(encoding="utf-8"))
+    if len(stored) == 1:
+        config.pop("torch_dtype", None)
+        config["dtype"] = stored.pop()
+        (made / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
