@@ -77,7 +77,10 @@ COMPACT = PromptTemplate(
 )
 """For the small CPU model: short labels, no admissible list (the page shows its buttons), actions as history."""
 
-TEMPLATES = {"full": FULL, "compact": COMPACT}
+COMPACT_ACTIONS = replace(COMPACT, observation="see", actions="can")
+"""As COMPACT, for environments whose observations do not show what can be done."""
+
+TEMPLATES = {"full": FULL, "compact": COMPACT, "compact_actions": COMPACT_ACTIONS}
 
 
 @dataclass(frozen=True)

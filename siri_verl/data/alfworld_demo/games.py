@@ -203,7 +203,7 @@ def game_data(game: Game, problem: str) -> dict[str, Any]:
     if grammar.count(placeholder) != 1:
         raise wheel.AlfworldMissingError(
             f"alfworld: its grammar names {placeholder!r} {grammar.count(placeholder)} times, expected once; "
-            "this package reads the grammar of alfworld 0.4.2: pip install 'alfworld==0.4.2'"
+            "the grammar of alfworld 0.4.2 is read here: pip install 'alfworld==0.4.2'"
         )
     return {
         "pddl_domain": wheel.domain(),

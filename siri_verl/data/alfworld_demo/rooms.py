@@ -13,9 +13,9 @@
 # limitations under the License.
 """Furnished rooms: which receptacles stand where, and what lies in them.
 
-Full rooms hold every receptacle of their floor plan. Small rooms are made for a small model: seven receptacles, of which
-four are in every one (sink, microwave, fridge, and a side table with the desk lamp), so that in every game everything
-can be tried that a game of any task type asks for. The other three are the floor plan's own.
+Full rooms hold every receptacle of their floor plan. Small rooms are made for a small model: seven receptacles, of
+which four are in every one (sink, microwave, fridge, and a side table with the desk lamp), so that in every game
+everything can be tried that a game of any task type asks for. The other three are the floor plan's own.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ SMALL_ROOM_RECEPTACLES = 7
 
 @dataclass(frozen=True)
 class Receptacle:
-    """A receptacle and the point it is used from; no two are used from the same one, else the second is out of reach."""
+    """A receptacle and the point it is used from.
+
+    No two are used from the same one, else the second is out of reach.
+    """
 
     id: str
     point: Point

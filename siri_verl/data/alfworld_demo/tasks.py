@@ -13,8 +13,8 @@
 # limitations under the License.
 """Which tasks a room allows, and which panel each belongs to.
 
-A task is (task type, object, receptacle or lamp, room). Panels share none: which one owns a task is drawn from the task's
-name alone, so that games of other seeds, too, keep out of each other's panels. The rooms UNSEEN belong to one panel.
+A task is (task type, object, receptacle or lamp, room). Panels share none: which one owns a task is drawn from the
+task's name alone, so that games of other seeds, too, keep out of each other's panels. UNSEEN_ROOMS belong to one panel.
 """
 
 from __future__ import annotations

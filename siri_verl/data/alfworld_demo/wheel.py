@@ -46,7 +46,7 @@ def package_folder() -> Path:
     found = importlib.util.find_spec("alfworld")
     if found is None or not found.submodule_search_locations:
         raise AlfworldMissingError(
-            "alfworld is not installed; the generated games are made from its floor plans: pip install 'alfworld>=0.4.2'"
+            "alfworld is not installed; generated games are made from its floor plans: pip install 'alfworld==0.4.2'"
         )
     return Path(next(iter(found.submodule_search_locations)))
 
@@ -55,7 +55,7 @@ def _file(*parts: str) -> Path:
     path = package_folder().joinpath(*parts)
     if not path.is_file():
         raise AlfworldMissingError(
-            f"alfworld: {path} is missing; this package reads the layout of alfworld 0.4.2: pip install 'alfworld==0.4.2'"
+            f"alfworld: {path} is missing; the layout of alfworld 0.4.2 is read here: pip install 'alfworld==0.4.2'"
         )
     return path
 

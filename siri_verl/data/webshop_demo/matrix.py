@@ -23,9 +23,10 @@ import random
 import sys
 from pathlib import Path
 
+from siri_verl.data.warm_start.rows import play
+from siri_verl.data.webshop_demo.demo import DEMO
 from siri_verl.data.webshop_demo.generator import PANELS
 from siri_verl.data.webshop_demo.procedures import PROCEDURES
-from siri_verl.data.webshop_demo.rows import play
 from siri_verl.data.webshop_demo.settings import demo_env
 
 
@@ -36,7 +37,7 @@ def procedure_matrix(catalogue: Path | str, panel: str = "train") -> dict[str, d
     rng = random.Random(0)
     return {
         department: {
-            name: sum(play(env, task_id, name, rng).success for task_id in ids) / len(ids) for name in PROCEDURES
+            name: sum(play(DEMO, env, task_id, name, rng).success for task_id in ids) / len(ids) for name in PROCEDURES
         }
         for department, ids in panels[panel].items()
     }

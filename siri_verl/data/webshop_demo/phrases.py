@@ -16,10 +16,10 @@
 from __future__ import annotations
 
 CONDITIONS: tuple[str, ...] = (
-    "shopping for the {department}",
-    "the task is about the {department}",
-    "something for the {department} is wanted",
-    "the {department} is named",
+    "shopping for the {category}",
+    "the task is about the {category}",
+    "something for the {category} is wanted",
+    "the {category} is named",
 )
 
 STRATEGIES: dict[str, tuple[str, ...]] = {

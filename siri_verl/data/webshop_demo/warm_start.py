@@ -21,23 +21,17 @@ that reinforcement learning starts from.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import random
-import resource
-import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from siri_verl.core.seeding import derive_seed
+from siri_verl.data.warm_start.rows import Row, make_rows
+from siri_verl.data.warm_start.sft import SftSettings, parse_arguments, run_sft
+from siri_verl.data.webshop_demo.demo import DEMO
 from siri_verl.data.webshop_demo.generator import WARM_START_SPLIT, generate
-from siri_verl.data.webshop_demo.model import ModelSize, make_model
-from siri_verl.data.webshop_demo.rows import Row, make_rows
+from siri_verl.data.webshop_demo.model import make_model
 from siri_verl.data.webshop_demo.settings import demo_env
 
 MAX_LENGTH = 320
@@ -82,96 +76,39 @@ def write_rows(path: Path, settings: WarmStart) -> int:
             env = demo_env(folder)
             tasks = env.catalog.split(WARM_START_SPLIT).train
             episodes = dict(zip(("act", "follow", "describe"), share, strict=True))
-            rows += make_rows(env, tasks, episodes, seed=derive_seed(settings.seed, "warm-start rows", shop))
+            rows += make_rows(DEMO, env, tasks, episodes, seed=derive_seed(settings.seed, "warm-start rows", shop))
     random.Random(settings.seed).shuffle(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     pandas.DataFrame([row.record() for row in rows]).to_parquet(path)
     return len(rows)
 
 
-def sft_command(rows: Path, model: Path, checkpoints: Path, settings: WarmStart, overrides: list[str]) -> list[str]:
-    """The command line of verl's SFT trainer."""
-    return [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"),
-        *("-m", "verl.trainer.sft_trainer", "+siri=sft_cpu"),
-        f"data.train_files={rows}",
-        f"data.train_batch_size={settings.batch_size}",
-        f"data.max_length={MAX_LENGTH}",
-        "data.truncation=error",
-        "data.use_dynamic_bsz=true",
-        "data.max_token_len_per_gpu=8192",
-        f"model.path={model}",
-        "model.use_remove_padding=true",
-        f"optim.lr={settings.learning_rate}",
-        "optim.lr_scheduler_type=cosine",
-        "optim.lr_warmup_steps_ratio=0.03",
-        "optim.min_lr_ratio=0.05",
-        "optim.betas=[0.9,0.95]",
-        f"engine.seed={settings.seed}",
-        f"trainer.seed={settings.seed}",
-        f"trainer.total_epochs={settings.epochs}",
-        f"trainer.default_local_dir={checkpoints}",
-        "trainer.project_name=siri_verl",
-        "trainer.experiment_name=warm_start",
-        "trainer.resume_mode=disable",
-        *overrides,
-    ]
-
-
 def warm_start(out: Path | str, settings: WarmStart, overrides: list[str] | None = None) -> Path:
-    """Make rows and model, run verl's SFT trainer, and collect the result.
+    """Make rows and model and run verl's SFT trainer; see `run_sft` for files and errors.
 
     Returns:
         The folder of the trained model.
-
-    Raises:
-        FileExistsError: `out` holds a trained model already.
-        RuntimeError: the trainer failed or left no model; its output stands above.
     """
-    out = Path(out)
-    result = out / "model"
-    if result.exists():
-        raise FileExistsError(f"out: {result} is there already; choose another folder or remove it")
-    checkpoints = out / "checkpoints"
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    rows, initial = out / "rows.parquet", out / "initial"
-    count = write_rows(rows, settings)
-    parameters = make_model(initial, seed=settings.seed, size=ModelSize())
-    print(f"warm start: {count} rows, {parameters} parameters", flush=True)
-    began = time.monotonic()
-    environment = os.environ | {"OMP_NUM_THREADS": str(settings.threads), "TOKENIZERS_PARALLELISM": "false"}
-    command = sft_command(rows, initial, checkpoints, settings, overrides or [])
-    done = subprocess.run(command, env=environment, check=False)
-    if done.returncode:
-        raise RuntimeError(f"verl's SFT trainer ended with status {done.returncode}; command: {' '.join(command)}")
-    found = sorted(checkpoints.glob("global_step_*/huggingface"), key=lambda p: int(p.parent.name.rsplit("_", 1)[1]))
-    if not found or not any(found[-1].glob("*.safetensors")):
-        raise RuntimeError(f"verl's SFT trainer left no Hugging Face folder with weights under {checkpoints}")
-    shutil.copytree(found[-1], result)
-    _say_float32(result / "config.json")
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = f"{time.monotonic() - began:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of processor time"
-    print(f"warm start: {spent}; model in {result}", flush=True)
-    return result
-
-
-def _say_float32(config: Path) -> None:
-    """verl saves float32 weights under a config that names bfloat16, in which transformers would load them."""
-    fields = json.loads(config.read_text(encoding="utf-8"))
-    fields["dtype"] = "float32"
-    config.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+    learning = SftSettings(
+        max_length=MAX_LENGTH,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        epochs=settings.epochs,
+        threads=settings.threads,
+        seed=settings.seed,
+    )
+    return run_sft(
+        out,
+        learning,
+        lambda path: write_rows(path, settings),
+        lambda path: make_model(path, seed=settings.seed),
+        overrides,
+    )
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", required=True)
-    for name, default in vars(WarmStart()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
-    parser.add_argument("overrides", nargs="*", help="further settings of verl's SFT trainer")
-    args = parser.parse_args()
-    settings = WarmStart(**{name: getattr(args, name) for name in vars(WarmStart())})
-    warm_start(args.out, settings, args.overrides)
+    warm_start(*parse_arguments(__doc__, WarmStart()))
 
 
 if __name__ == "__main__":

@@ -17,16 +17,18 @@ import re
 
 import pytest
 
-from siri_verl.data.webshop_demo.evaluate import (
+from siri_verl.data.warm_start.evaluate import (
     describe,
-    named_procedure,
     play_tasks,
+    shown_procedure,
     skill_matrix,
-    success_by_department,
+    success_by_category,
 )
+from siri_verl.data.warm_start.rows import reply_text
+from siri_verl.data.webshop_demo.demo import DEMO
 from siri_verl.data.webshop_demo.phrases import STRATEGIES
 from siri_verl.data.webshop_demo.procedures import PROCEDURES, facts, observed_procedure
-from siri_verl.data.webshop_demo.rows import reply_text
+from siri_verl.data.webshop_demo.settings import demo_env
 from siri_verl.data.webshop_demo.views import read_page, read_task
 from siri_verl.data.webshop_demo.words import department_of
 
@@ -41,7 +43,7 @@ class ScriptedPlayer:
         skill = re.match(r"skill: When .+?: (.+)\n", prompt)
         task, page = re.search(r"task: (.+)\n", prompt)[1], prompt.split("page: ")[1]
         did = re.search(r"did: (.+)\n", prompt)
-        procedure = PROCEDURES[named_procedure(skill[1]) if skill else "buy_at_once"]
+        procedure = PROCEDURES[DEMO.named_procedure(skill[1]) if skill else "buy_at_once"]
         wanted, view = read_task(task), read_page(page)
         return reply_text(facts(wanted, view), procedure(wanted, view, did[1].split(" ; ") if did else []))
 
@@ -52,7 +54,7 @@ class ScriptedPlayer:
 
 def test_a_player_that_follows_skills_wins_where_the_matrix_says(catalogue, env):
     tasks = env.catalog.split("demo").validation[::4]
-    table = skill_matrix(ScriptedPlayer(), catalogue, tasks)
+    table = skill_matrix(ScriptedPlayer(), DEMO, lambda: demo_env(catalogue), tasks)
     assert table["second_page"]["pets"] == table["precise_query"]["office"] == table["take_cheapest"]["garden"] == 1.0
     assert table["second_page"]["kitchen"] == table["buy_at_once"]["closet"] == 0.0
     assert all(row["followed"] >= 0.9 for row in table.values())
@@ -60,12 +62,12 @@ def test_a_player_that_follows_skills_wins_where_the_matrix_says(catalogue, env)
 
 def test_plain_play_and_description_are_counted(catalogue, env):
     tasks = env.catalog.split("demo").validation[::4]
-    episodes = play_tasks(ScriptedPlayer(), catalogue, tasks)
-    plain = success_by_department(episodes)
+    episodes = play_tasks(ScriptedPlayer(), DEMO, lambda: demo_env(catalogue), tasks)
+    plain = success_by_category(DEMO, episodes)
     assert plain["kitchen"] == 1.0 and plain["office"] == plain["pets"] == 0.0
-    assert all(e.malformed == 0 and e.procedure == "buy_at_once" for e in episodes)
-    said = describe(ScriptedPlayer(), episodes)
-    assert said["well_formed"] == said["right_procedure"] == said["right_department"] == 1.0
+    assert all(e.malformed == 0 and shown_procedure(DEMO, e) == "buy_at_once" for e in episodes)
+    said = describe(ScriptedPlayer(), DEMO, episodes)
+    assert said["well_formed"] == said["right_procedure"] == said["right_condition"] == 1.0
 
 
 @pytest.mark.parametrize(

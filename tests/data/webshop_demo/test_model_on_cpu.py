@@ -15,9 +15,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from siri_verl.data.warm_start.model import TAGS
+from siri_verl.data.warm_start.rows import make_rows
 from siri_verl.data.webshop_demo import words
-from siri_verl.data.webshop_demo.model import TAGS, build_tokenizer, make_model
-from siri_verl.data.webshop_demo.rows import make_rows
+from siri_verl.data.webshop_demo.demo import DEMO
+from siri_verl.data.webshop_demo.model import build_tokenizer, make_model
 from siri_verl.skills.text import skill_block
 
 
@@ -44,7 +46,7 @@ def test_vocabulary_fits_the_model_and_the_seed_decides_the_weights(folder, toke
 
 def test_rows_have_no_unknown_word_and_replies_survive_decoding(env, tokenizer):
     tasks = [*env.task_ids()]
-    rows = make_rows(env, tasks, {"act": 300, "follow": 300, "describe": 300}, seed=2)
+    rows = make_rows(DEMO, env, tasks, {"act": 300, "follow": 300, "describe": 300}, seed=2)
     lengths = []
     for row in rows:
         messages = [{"role": "user", "content": row.prompt}]

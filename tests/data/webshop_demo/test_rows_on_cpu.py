@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from siri_verl.data.webshop_demo import phrases, rows
+from siri_verl.data.warm_start.rows import make_rows, play
+from siri_verl.data.webshop_demo import demo, phrases
+from siri_verl.data.webshop_demo.demo import DEMO, PRIOR
 from siri_verl.data.webshop_demo.procedures import PROCEDURES, observed_procedure
-from siri_verl.data.webshop_demo.rows import PRIOR, make_rows, play
 from siri_verl.data.webshop_demo.views import read_page
 from siri_verl.data.webshop_demo.words import DEPARTMENTS
 from siri_verl.rollout.prompts import parse_reply
@@ -31,7 +32,7 @@ from siri_verl.skills.mining_prompt import parse_mined_skill
 @pytest.fixture(scope="module")
 def made(env):
     tasks = env.catalog.split("demo_warm_start").train
-    return make_rows(env, tasks, {"act": 2000, "follow": 2000, "describe": 2000}, seed=1)
+    return make_rows(DEMO, env, tasks, {"act": 2000, "follow": 2000, "describe": 2000}, seed=1)
 
 
 def permutation_p(labels, groups, draws=300):
@@ -59,15 +60,15 @@ def episodes(made, kind):
 def test_procedure_is_independent_of_department(made, kind):
     first = episodes(made, kind)
     assert len(first) > 1990  # a few short episodes lose every row to thinning
-    assert permutation_p([r.procedure for r in first], [r.department for r in first]) > 0.01
+    assert permutation_p([r.procedure for r in first], [r.category for r in first]) > 0.01
 
 
 def test_the_independence_test_notices_a_hint(made):
     """A twentieth of the rows made to name what pays is found out."""
     first = episodes(made, "act")
     names = list(PROCEDURES)
-    told = [names[DEPARTMENTS.index(r.department)] if k % 10 == 0 else r.procedure for k, r in enumerate(first)]
-    assert permutation_p(told, [r.department for r in first]) < 0.01
+    told = [names[DEPARTMENTS.index(r.category)] if k % 10 == 0 else r.procedure for k, r in enumerate(first)]
+    assert permutation_p(told, [r.category for r in first]) < 0.01
 
 
 def test_procedures_are_drawn_as_said(made):
@@ -89,7 +90,7 @@ def test_wording_is_independent_of_outcome_and_department(made, kind):
         text = [r.prompt if kind == "follow" else r.reply for r in mine]
         said = [next(k for k, phrase in enumerate(known) if phrase in t) for t in text]
         assert permutation_p(said, [r.success for r in mine], 200) > 0.002
-        assert permutation_p(said, [r.department for r in mine], 200) > 0.002
+        assert permutation_p(said, [r.category for r in mine], 200) > 0.002
 
 
 def test_think_texts_are_facts_of_the_page_whatever_the_procedure(made):
@@ -111,7 +112,7 @@ def test_rows_show_no_outcome_and_are_made_from_successes_and_failures(made):
 
 
 def test_what_pays_is_not_read_where_rows_are_made():
-    for module in (rows, phrases):
+    for module in (demo, phrases):
         tree = ast.parse(Path(module.__file__).read_text())
         imported = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
         assert not any(name and name.endswith(("layouts", "generator", "matrix")) for name in imported)
@@ -130,7 +131,7 @@ def test_observed_procedure_recognises_a_played_one(env):
     right = Counter()
     for task_id in rng.sample(env.catalog.split("demo").validation, 60):
         for name in PROCEDURES:
-            episode = play(env, task_id, name, rng)
+            episode = play(DEMO, env, task_id, name, rng)
             seen = observed_procedure(episode.actions, [read_page(v.observation) for v in episode.views])
             right[name] += seen == name
     assert all(count >= 54 for count in right.values()), right  # the cheapest is now and then the first
@@ -138,4 +139,4 @@ def test_observed_procedure_recognises_a_played_one(env):
 
 def test_unknown_ability_is_refused(env):
     with pytest.raises(ValueError, match="plan"):
-        make_rows(env, ["x"], {"plan": 1})
+        make_rows(DEMO, env, ["x"], {"plan": 1})

@@ -1,0 +1,85 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The generated games as `siri_verl.data.warm_start` sees them.
+
+Nothing here reads `tasks.py` or `games.py`, where it is settled what a game asks for and what wins it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from siri_verl.data.alfworld_demo.phrases import CATEGORIES, CONDITIONS, STRATEGIES
+from siri_verl.data.alfworld_demo.procedures import IDLE, PROCEDURES, facts, observed_procedure
+from siri_verl.data.alfworld_demo.settings import HISTORY_LENGTH, TEMPLATE
+from siri_verl.data.alfworld_demo.views import read_situation, read_task
+from siri_verl.data.warm_start.demo import Demo
+from siri_verl.rollout.prompts import TEMPLATES, TurnView
+from siri_verl.skills.task_type import OTHER, regex_typer
+from siri_verl.skills.task_type_tables import ALFWORLD
+
+PRIOR: dict[str, float] = {
+    "light": 0.26,
+    "rinse": 0.18,
+    "pair": 0.15,
+    "stash": 0.12,
+    "chill": 0.09,
+    "carry": 0.08,
+    "warm": 0.06,
+    "inspect": 0.06,
+}
+
+IDLE_KEPT = 0.1
+"""Share of the turns after idling that is kept: what else there is to do is soon learned."""
+
+_type_of = regex_typer(ALFWORLD)
+
+
+def category_of(task: str) -> str | None:
+    """The task type a task text names, None if it names none."""
+    found = _type_of(task)
+    return None if found == OTHER else found
+
+
+def _advise(procedure: str, view: TurnView) -> tuple[str, str]:
+    situation = read_situation(view.task, view.admissible_actions, [action for _, action in view.history])
+    return facts(situation), PROCEDURES[procedure](situation)
+
+
+def _strays(view: TurnView) -> Sequence[str]:
+    return view.admissible_actions if view.turn > 1 else ()
+
+
+def _kept(prompt: str) -> float:
+    done = next((line for line in prompt.split("\n") if line.startswith("did: ")), "")
+    return IDLE_KEPT if done.endswith((f"; {IDLE}", f": {IDLE}")) else 1.0
+
+
+def _observed(task: str, observations: Sequence[str], actions: Sequence[str]) -> str | None:
+    return observed_procedure(read_task(task), actions)
+
+
+DEMO = Demo(
+    prior=PRIOR,
+    strategies=STRATEGIES,
+    conditions=CONDITIONS,
+    categories=CATEGORIES,
+    category_of=category_of,
+    advise=_advise,
+    strays=_strays,
+    kept=_kept,
+    observed=_observed,
+    template=TEMPLATES[TEMPLATE],
+    history_length=HISTORY_LENGTH,
+)
