@@ -35,8 +35,6 @@ from siri_verl.skills.bank_file import load_bank, save_bank
 from siri_verl.skills.skill import Provenance
 from siri_verl.training.metrics_log import read_metrics
 
-pytestmark = pytest.mark.slow  # two minutes for the first run, more for the stops
-
 STEPS = 4
 SESSIONS = 8
 
@@ -195,34 +193,36 @@ def test_a_resumed_run_decides_as_one_that_was_not_stopped(finished, inputs, tmp
         assert {k: ours[step][k] for k in same} == {k: theirs[step][k] for k in same}
 
 
-@pytest.mark.slow
-def test_two_workers_hold_the_extra_rows_between_them(inputs, tmp_path):
-    finish(train(inputs, tmp_path, "trainer.n_gpus_per_node=2", "siri.phases.fixed=internalization"))
-    for record in read_metrics(tmp_path / "metrics.jsonl"):
-        if record["kind"] == "train":
-            found = record["metrics"]
-            assert np.isfinite(found["actor/grad_norm"]) and found["actor/grad_norm"] > 0
-            assert found["siri/internalization/rows_added"] % 4 == 0, "two workers, two optimizer steps"
-    assert found["siri/internalization/rows_added"] > 0
-
-
-@pytest.mark.slow
-def test_skills_kept_in_the_prompt_are_shown_in_validation(inputs, tmp_path):
-    # a good active skill for every type, from a bank that an earlier run left
+@pytest.fixture(scope="module")
+def good_bank(tmp_path_factory):
+    """A good active skill for every type, as an earlier run may leave it."""
     bank = SkillBank()
     for kind in ("coin", "lamp", "other"):
-        bank.add(CONDITION, GOOD, kind, Provenance("", "", 0, "hand"))
-    promote_all(bank)
-    save_bank(bank, tmp_path / "bank.jsonl")
-    overrides = (f"siri.initial_bank={tmp_path}/bank.jsonl", "trainer.total_training_steps=1", "trainer.test_freq=1")
+        skill_id = bank.add(CONDITION, GOOD, kind, Provenance("", "", 0, "hand")).skill.skill_id
+        for k in range(12):
+            bank.record(TreatmentEffect("g", skill_id, 0.75, 1.0, 0.25, 4, 4, ""), f"t{k}", 0)
+        assert bank[skill_id].status == "active"
+    path = tmp_path_factory.mktemp("bank") / "bank.jsonl"
+    save_bank(bank, path)
+    return path
+
+
+@pytest.mark.slow
+def test_two_workers_hold_the_extra_rows_between_them(inputs, good_bank, tmp_path):
+    finish(train(inputs, tmp_path, "trainer.n_gpus_per_node=2", "siri.phases.fixed=internalization",
+                 f"siri.initial_bank={good_bank}", "trainer.total_training_steps=2"))  # fmt: skip
+    train_steps = [r["metrics"] for r in read_metrics(tmp_path / "metrics.jsonl") if r["kind"] == "train"]
+    assert len(train_steps) == 2
+    for found in train_steps:
+        assert np.isfinite(found["actor/grad_norm"]) and found["actor/grad_norm"] > 0
+        assert found["siri/internalization/rows_added"] > 0
+        assert found["siri/internalization/rows_added"] % 4 == 0, "two workers, two optimizer steps"
+
+
+@pytest.mark.slow
+def test_skills_kept_in_the_prompt_are_shown_in_validation(inputs, good_bank, tmp_path):
+    overrides = (f"siri.initial_bank={good_bank}", "trainer.total_training_steps=1", "trainer.test_freq=1")
     finish(train(inputs, tmp_path / "run", *overrides, "siri.control.skills_in_prompt=true",
                  f"trainer.validation_data_dir={tmp_path}/generations"))  # fmt: skip
     written = (tmp_path / "generations" / "0.jsonl").read_text()
     assert GOOD in written
-
-
-def promote_all(bank: SkillBank) -> None:
-    for skill_id in list(bank.skills):
-        for k in range(12):
-            bank.record(TreatmentEffect("g", skill_id, 0.75, 1.0, 0.25, 4, 4, ""), f"t{k}", 0)
-        assert bank[skill_id].status == "active"
