@@ -27,6 +27,7 @@ import gymnasium
 
 TOY_ID = "siri_verl/Toy-v0"
 WEBSHOP_ID = "siri_verl/WebShop-v0"
+ALFWORLD_ID = "siri_verl/ALFWorld-v0"
 
 
 class UnknownEnvironmentError(ValueError):
@@ -131,10 +132,16 @@ def list_task_ids(name: str, **kwargs: Any) -> list[str]:
 
 def register_gymnasium_ids() -> None:
     """Tell gymnasium and this registry about the environments shipped here. Loads none of them; safe to call twice."""
-    entry_points = {TOY_ID: "siri_verl.envs.toy:ToyEnv", WEBSHOP_ID: "siri_verl.envs.webshop.env:WebShopEnv"}
+    entry_points = {
+        TOY_ID: "siri_verl.envs.toy:ToyEnv",
+        WEBSHOP_ID: "siri_verl.envs.webshop.env:WebShopEnv",
+        ALFWORLD_ID: "siri_verl.envs.alfworld.env:ALFWorldEnv",
+    }
     for env_id, entry_point in entry_points.items():
         if env_id not in gymnasium.registry:
             gymnasium.register(env_id, entry_point=entry_point)
     register_environment(EnvironmentSpec("toy", TOY_ID))
     advice = "pass the directory that `siri-verl data webshop` or `siri-verl data webshop-demo` wrote"
     register_environment(EnvironmentSpec("webshop", WEBSHOP_ID, required={"store": advice}))
+    advice = "pass the folder that `siri-verl data alfworld --download` or `siri-verl data alfworld-demo` wrote"
+    register_environment(EnvironmentSpec("alfworld", ALFWORLD_ID, required={"data": advice}))

@@ -16,14 +16,15 @@
 from __future__ import annotations
 
 ALFWORLD: dict[str, str] = {
-    "pick_two": r"\btwo\b",
-    "look_at_in_light": r"\b(?:examine|look at)\b.*\b(?:lamp|desklamp|light)\b",
-    "pick_clean": r"\b(?:clean|wash|rinse)",
-    "pick_heat": r"\b(?:heat|hot|warm|microwave)",
-    "pick_cool": r"\b(?:cool|cold|chill)",
-    "pick_and_place": r"\b(?:put|place|move|find)\b",
+    "pick_two_obj_and_place": r"\b(?:two|both)\b",
+    "look_at_obj_in_light": r"^(?=.*\b(?:examin|look|inspect|view|see|read|hold|turn))(?=.*(?:lamp|light\b))",
+    "pick_clean_then_place_in_recep": r"\b(?:clean|cleaned|wash|washed|rinse|rinsed)\b",
+    "pick_heat_then_place_in_recep": r"\b(?:heat|heated|hot|warm|warmed|cook|cooked|microwaved)\b|^\W*microwave\b",
+    "pick_cool_then_place_in_recep": r"\b(?:cool|cooled|cold|chill|chilled|refrigerated)\b",
+    "pick_and_place_simple": r"\b(?:put|place|move|find|take|bring|get|set|store)\b",
 }
-"""The six kinds of task, as their texts read; earlier entries win."""
+"""The six kinds of task by their official names, as their sentences read; earlier entries win. A microwave or a fridge that
+is only where something goes names no kind."""
 
 _WEBSHOP_WORDS: dict[str, str] = {
     "clothing": (

@@ -41,12 +41,19 @@ def test_head_noun(text, noun):
 @pytest.mark.parametrize(
     "text, kind",
     [
-        ("put a clean mug in shelf.", "pick_clean"),
-        ("heat some egg and put it in diningtable.", "pick_heat"),
-        ("cool some bread and put it in countertop.", "pick_cool"),
-        ("put two cd in safe.", "pick_two"),
-        ("examine the alarmclock with the desklamp.", "look_at_in_light"),
-        ("put a vase in coffeetable.", "pick_and_place"),
+        ("put a clean mug in shelf.", "pick_clean_then_place_in_recep"),
+        ("heat some egg and put it in diningtable.", "pick_heat_then_place_in_recep"),
+        ("cool some bread and put it in countertop.", "pick_cool_then_place_in_recep"),
+        ("put two cd in safe.", "pick_two_obj_and_place"),
+        ("find two cup and put them in microwave.", "pick_two_obj_and_place"),
+        ("examine the alarmclock with the desklamp.", "look_at_obj_in_light"),
+        ("look at pillow under the floorlamp.", "look_at_obj_in_light"),
+        ("put a vase in coffeetable.", "pick_and_place_simple"),
+        ("put some egg on microwave.", "pick_and_place_simple"),
+        ("put a bread in fridge.", "pick_and_place_simple"),
+        ("Place a chilled tomato on the counter.", "pick_cool_then_place_in_recep"),
+        ("Microwave a potato and put it in the fridge.", "pick_heat_then_place_in_recep"),
+        ("Turn on the lamp while holding the clock.", "look_at_obj_in_light"),
     ],
 )
 def test_alfworld_table(text, kind):
