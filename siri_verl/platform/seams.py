@@ -90,6 +90,18 @@ PLATFORM_SEAMS: tuple[Seam, ...] = (
         "register the replica 'light' the way verl now registers replicas",
     ),
     Seam(
+        "verl.workers.rollout.replica:RolloutReplicaRegistry._registry",
+        None,
+        "siri_verl/registration.py",
+        "find verl's own loader of 'vllm', which vllm_on_cpu hands on where verl does not run on the CPU",
+    ),
+    Seam(
+        "verl.plugin.platform:PlatformBase.rollout_env_vars",
+        ("self",),
+        "siri_verl/platform/cpu.py",
+        "name the environment variables of vLLM's processes where verl now asks for them",
+    ),
+    Seam(
         "verl.workers.rollout.replica:RolloutReplica.__init__",
         (
             *("self", "replica_rank", "config", "model_config", "gpus_per_node", "is_reward_model"),

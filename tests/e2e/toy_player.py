@@ -93,7 +93,7 @@ def lessons(tokenizer, tasks) -> list[tuple[list[int], str]]:
     return found
 
 
-def make_player(folder: Path, tasks, *, steps: int = 200, seed: int = 0) -> float:
+def make_player(folder: Path, tasks, *, steps: int = 200, seed: int = 0, head_dim: int = 16) -> float:
     """Write the model's folder.
 
     Returns:
@@ -108,7 +108,7 @@ def make_player(folder: Path, tasks, *, steps: int = 200, seed: int = 0) -> floa
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=16,
+        head_dim=head_dim,
         max_position_embeddings=512,
         initializer_range=0.1,
         tie_word_embeddings=True,

@@ -1,0 +1,73 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Two Ray nodes, each with one trainer worker, one light server and environment servers of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from pool_job import SERVERS, SESSIONS
+from ray_nodes import two_ray_nodes
+from toy_run import check_run, train, write_inputs
+
+from siri_verl.data.webshop_demo.generator import generate
+
+pytestmark = pytest.mark.slow  # three minutes
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    with two_ray_nodes() as joining:
+        yield joining
+
+
+def test_a_run_spreads_over_both_nodes(nodes, tmp_path):
+    inputs = write_inputs(tmp_path)
+    train(inputs, tmp_path / "run", groups="base,cpu,cpu_small,cpu_cluster", **nodes)
+    for found in check_run(tmp_path / "run").values():
+        assert found["siri/rollout/nodes"] == found["siri/rollout/servers"] == 2
+        assert found["siri/rollout/node_share_min"] == 0.5, "two of four groups on each node"
+        assert found["siri/rollout/server_share_min"] > 0.2
+    assert found["siri/internalization/rows_added"] % 4 == 0, "two workers, two optimizer steps"
+
+
+def test_the_catalogue_is_in_memory_once(nodes, tmp_path):
+    generate(tmp_path / "shop")
+    job = [sys.executable, str(Path(__file__).with_name("pool_job.py")), str(tmp_path / "shop")]
+    done = subprocess.run(job, env={**os.environ, **nodes}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-4000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["nodes_alive"] == 2
+    first, second = said["clients"]
+    assert first["node"] != second["node"] and first["raylet"] != second["raylet"]
+    assert len(first["tasks"]) == SESSIONS
+    for key in ("tasks", "observations"):
+        assert first[key] == second[key], "the same seeds open the same episodes on every node"
+
+    servers, copies = defaultdict(set), defaultdict(list)
+    for mapping in said["mappings"]:
+        servers[mapping["parent"]].add(mapping["pid"])
+        copies[mapping["path"]].append(mapping)
+    for client in said["clients"]:
+        assert client["servers"] == SERVERS == len(servers[client["raylet"]]), "each node has servers of its own"
+    for path, maps in copies.items():
+        assert len({m["inode"] for m in maps}) == 1, path
+        # shared and never written to: however many processes map it, the file is in memory once
+        assert all(m["flags"].endswith("s") and m["Private_Dirty"] == m["Anonymous"] == 0 for m in maps), path
+        assert sum(m["Pss"] for m in maps) <= Path(path).stat().st_size / 1024 + 4, path
+    assert {"products.bin", "goals.bin"} <= {Path(path).name for path in copies}

