@@ -1,0 +1,241 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The presets for GPUs: every combination that the recipes offer composes, passes verl's own checks and dataclasses,
+and fits 80 GB by the plan; the others are refused with the reason."""
+
+import copy
+import importlib.util
+import itertools
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from omegaconf import OmegaConf, open_dict
+from verl.trainer.ppo.utils import need_critic, need_reference_policy
+from verl.utils.config import omega_conf_to_dataclass, validate_config
+from verl.workers.config import AgentLoopConfig, FSDPEngineConfig, RolloutConfig
+
+from siri_verl.config import siri_config
+from siri_verl.planning.compose import compose_run
+from siri_verl.planning.plan import TOO_BIG, plan_run
+from siri_verl.training.preflight import check_algorithm
+from siri_verl.training.preflight_skills import check_skills
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "siri_webshop.sh"
+PRESETS = Path(__file__).parents[1] / "siri_verl" / "conf" / "siri"
+FACTORS = {
+    "MODEL": ("1.5b", "3b", "7b"),
+    "GPUS": ("1", "2", "4", "8"),
+    "ENGINE": ("fsdp2", "megatron"),
+    "ROLLOUT": ("vllm", "sglang"),
+    "LORA": ("0", "64"),
+    "NNODES": ("1", "2"),
+}
+
+
+def refused(knobs):
+    """Megatron with all of 7B's states on one or two GPUs of 80 GB."""
+    few = int(knobs["GPUS"]) * int(knobs["NNODES"]) < 4
+    return knobs["ENGINE"] == "megatron" and knobs["MODEL"] == "7b" and knobs["LORA"] == "0" and few
+
+
+def every_combination():
+    return [dict(zip(FACTORS, values, strict=True)) for values in itertools.product(*FACTORS.values())]
+
+
+def covering():
+    """A few combinations in which every two values of different factors meet."""
+    left = {
+        pair
+        for a, b in itertools.combinations(FACTORS, 2)
+        for pair in itertools.product([(a, v) for v in FACTORS[a]], [(b, v) for v in FACTORS[b]])
+    }
+    chosen = []
+    offered = [knobs for knobs in every_combination() if not refused(knobs)]
+    while True:
+        gains = [len(left & set(itertools.combinations(knobs.items(), 2))) for knobs in offered]
+        if not max(gains):
+            break
+        best = offered[gains.index(max(gains))]
+        left -= set(itertools.combinations(best.items(), 2))
+        chosen.append(best)
+    assert not left, left
+    return chosen
+
+
+def name(knobs):
+    return "-".join(knobs.values())
+
+
+def dry_run(knobs, *arguments):
+    clean = {key: value for key, value in os.environ.items() if key not in (*FACTORS, "RAY_ADDRESS", "MODEL_PATH")}
+    address = {"RAY_ADDRESS": "10.0.0.1:6379"} if knobs.get("NNODES", "1") != "1" else {}
+    environment = {**clean, "DRY_RUN": "1", "PRESET": "gpu", **address, **knobs}
+    command = ["bash", str(RECIPE), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+
+def composed(knobs):
+    """The configuration the recipe would start verl with."""
+    done = dry_run(knobs)
+    assert done.returncode == 0, done.stderr
+    words = done.stdout.splitlines()
+    return compose_run(words[words.index("verl.trainer.main_ppo") + 1 :])
+
+
+def check(knobs):
+    """verl's checks and dataclasses, ours, the plan, and that the knobs arrived."""
+    config = composed(knobs)
+    parts, trainer = config.actor_rollout_ref, config.trainer
+    accepted = copy.deepcopy(config)
+    if importlib.util.find_spec("vllm") is None:
+        accepted.actor_rollout_ref.rollout.name = "sglang"  # verl asks vLLM itself for the adapter ranks it knows
+    validate_config(accepted, need_reference_policy(config), need_critic(config))
+    actor, rollout = omega_conf_to_dataclass(parts.actor), omega_conf_to_dataclass(parts.rollout)
+    ref = copy.deepcopy(parts.ref)
+    with open_dict(ref):  # as verl/workers/engine_workers.py makes the reference worker's settings
+        ref.ppo_mini_batch_size = parts.actor.ppo_mini_batch_size
+        for size in ("micro_batch_size", "micro_batch_size_per_gpu", "max_token_len_per_gpu"):
+            ref[f"ppo_{size}"] = ref.pop(f"log_prob_{size}", None)
+        ref.use_dynamic_bsz = ref.pop("log_prob_use_dynamic_bsz", False)
+    reference = omega_conf_to_dataclass(ref)
+    settings = siri_config(config)
+    check_algorithm(config)
+    check_skills(config, settings)
+
+    assert actor.strategy == reference.strategy == knobs["ENGINE"] and rollout.name == knobs["ROLLOUT"]
+    assert parts.model.path == f"Qwen/Qwen2.5-{knobs['MODEL'].upper()}-Instruct" and trainer.device == "cuda"
+    assert (trainer.n_gpus_per_node, trainer.nnodes) == (int(knobs["GPUS"]), int(knobs["NNODES"]))
+    rank = int(knobs["LORA"])
+    assert parts.model.lora_rank == parts.model.lora.rank == rank
+    assert parts.actor.use_dynamic_bsz == parts.rollout.log_prob_use_dynamic_bsz, "verl asserts it in the worker"
+    made = plan_run(config)
+    assert made.verdict != TOO_BIG, made.problems
+    assert (made.setup.lora_rank, made.setup.gpus) == (rank, trainer.n_gpus_per_node * trainer.nnodes)
+
+
+@pytest.mark.parametrize("knobs", covering(), ids=name)
+def test_offered_combinations_compose_pass_verls_checks_and_fit(knobs):
+    check(knobs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("knobs", [k for k in every_combination() if not refused(k)], ids=name)
+def test_every_offered_combination(knobs):
+    check(knobs)
+
+
+def test_combinations_that_cannot_work_are_refused_and_the_plan_agrees():
+    for knobs in every_combination():
+        if refused(knobs) and knobs["ROLLOUT"] == "vllm" and knobs["NNODES"] == "1":
+            done = dry_run(knobs)
+            assert done.returncode == 1 and f"on {knobs['GPUS']} GPUs of 80 GB" in done.stderr
+            assert "use 4 GPUs, LORA=64 or ENGINE=fsdp2" in done.stderr
+            made = plan_run(compose_run([f"+siri=[webshop,gpu_megatron,qwen_7b,gpus_{knobs['GPUS']}]"]))
+            assert made.verdict == TOO_BIG
+
+
+@pytest.mark.parametrize(
+    ("knobs", "says"),
+    [
+        ({"MODEL": "70b"}, "MODEL=70b: use 1.5b, 3b or 7b"),
+        ({"GPUS": "3"}, "GPUS=3: there are settings for 1, 2, 4 and 8"),
+        ({"ENGINE": "deepspeed"}, "ENGINE=deepspeed: use fsdp2 or megatron"),
+        ({"ROLLOUT": "hf"}, "ROLLOUT=hf: use vllm or sglang"),
+        ({"LORA": "yes"}, "LORA=yes: use a rank"),
+        ({"NNODES": "0"}, "NNODES=0: use a number of nodes"),
+        ({"NNODES": "2", "RAY_ADDRESS": ""}, "set RAY_ADDRESS to the head's address (recipes/multi_node.md)"),
+        ({"PRESET": "cpu", "ENGINE": "megatron"}, "ENGINE=megatron: a knob of PRESET=gpu; this run is on the CPU"),
+    ],
+)
+def test_wrong_knobs_are_named_with_what_to_use(knobs, says):
+    done = dry_run(knobs)
+    assert done.returncode == 1 and says in done.stderr and not done.stdout.startswith("python")
+
+
+def test_few_gpus_keep_the_optimizer_on_the_host_and_many_do_not():
+    for knobs, offloads in (
+        ({"MODEL": "7b", "GPUS": "2"}, True),
+        ({"MODEL": "7b", "GPUS": "4"}, False),
+        ({"MODEL": "3b", "GPUS": "1"}, True),
+        ({"MODEL": "3b", "GPUS": "2"}, False),
+        ({"MODEL": "1.5b", "GPUS": "1"}, False),
+        ({"MODEL": "7b", "GPUS": "2", "NNODES": "2"}, False),
+        ({"MODEL": "7b", "GPUS": "1", "LORA": "64"}, False),
+    ):
+        words = dry_run(knobs).stdout
+        assert (",offload" in words) == offloads, knobs
+
+
+def test_other_weights_keep_the_settings_of_their_size():
+    words = dry_run({"MODEL": "3b", "GPUS": "8", "MODEL_PATH": "/models/mine"}).stdout.splitlines()
+    assert "+siri=[webshop,gpu,qwen_3b,gpus_8]" in words and "actor_rollout_ref.model.path=/models/mine" in words
+
+
+def test_a_ray_address_reaches_ray():
+    config = composed({"GPUS": "8", "NNODES": "2", "MODEL": "7b"})
+    assert config.ray_kwargs.ray_init.address == "10.0.0.1:6379"
+    # Ray refuses numbers of CPUs and GPUs beside an address
+    assert config.ray_kwargs.ray_init.num_cpus is None and "num_gpus" not in config.ray_kwargs.ray_init
+
+
+OPEN = (
+    "siri.",
+    "algorithm.gigpo.",
+    "actor_rollout_ref.model.override_config.",
+    "critic.model.override_config.",
+    "actor_rollout_ref.actor.megatron.override_transformer_config.",
+    "actor_rollout_ref.actor.fsdp_config.mixed_precision.",
+    "actor_rollout_ref.ref.fsdp_config.mixed_precision.",
+    "critic.fsdp.mixed_precision.",
+    "actor_rollout_ref.rollout.engine_kwargs.",
+    "ray_kwargs.ray_init.",
+)
+"""Ours, or dictionaries that verl hands on to others."""
+BLOCKS = {
+    "actor_rollout_ref.rollout.agent": AgentLoopConfig,
+    "actor_rollout_ref.rollout": RolloutConfig,
+    "actor_rollout_ref.actor.fsdp_config": FSDPEngineConfig,
+    "actor_rollout_ref.ref.fsdp_config": FSDPEngineConfig,
+    "critic.fsdp": FSDPEngineConfig,
+}
+"""Blocks whose dataclass has fields that verl's yaml leaves out."""
+
+
+def names(block, prefix=""):
+    """Full names of all settings of a block."""
+    for key, value in block.items():
+        if isinstance(value, dict) and value:
+            yield from names(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def test_every_key_of_every_preset_is_a_key_of_verl():
+    known = set()
+    for engine in ("dp", "megatron"):
+        config = compose_run([f"model_engine={engine}"])
+        known |= set(names(OmegaConf.to_container(config, resolve=False)))
+    for path in sorted(PRESETS.glob("*.yaml")):
+        if path.name == "sft_cpu.yaml":
+            continue  # of verl's other trainer; tests/platform runs it
+        block = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        block.pop("defaults", None)
+        for key in names(block):
+            where, _, field = key.rpartition(".")
+            is_field = where in BLOCKS and field in BLOCKS[where].__dataclass_fields__
+            if not key.startswith(OPEN) and not is_field:
+                assert key in known, f"{path.name}: verl has no setting {key}; look for its new name in verl's config"
