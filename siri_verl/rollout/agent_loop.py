@@ -133,7 +133,8 @@ class EnvAgentLoop(AgentLoopBase):
                     f"{env.result.info.get('reason', '')}"
                 )
             episode = await self._play(env, sampling_params, names, skill)
-        return self._rows(episode, task_id=task_id, arm=arm, skill_id=str(kwargs["skill_id"]), node=pool.node_id)
+        skill_id, split = str(kwargs["skill_id"]), str(kwargs.get("split") or "")
+        return self._rows(episode, task_id=task_id, split=split, arm=arm, skill_id=skill_id, node=pool.node_id)
 
     async def _play(
         self, env: EnvironmentSession, sampling_params: dict[str, Any], names: tuple, skill: str | None
@@ -197,7 +198,9 @@ class EnvAgentLoop(AgentLoopBase):
         episode.category = str(result.info.get("category", ""))
         return episode
 
-    def _rows(self, episode: Episode, *, task_id: str, arm: str, skill_id: str, node: str) -> list[AgentLoopOutput]:
+    def _rows(
+        self, episode: Episode, *, task_id: str, split: str, arm: str, skill_id: str, node: str
+    ) -> list[AgentLoopOutput]:
         turns = episode.turns
         limit = self.rollout_config.response_length
         # An episode that lost its environment teaches nothing: none of its tokens enters a loss.
@@ -221,6 +224,7 @@ class EnvAgentLoop(AgentLoopBase):
             "turns": float(len(turns)),
             "valid_share": sum(t.valid for t in turns) / len(turns),
             "category": episode.category,
+            "split": split,
             "status": episode.status,
         }
         return [

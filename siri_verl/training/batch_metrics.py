@@ -24,7 +24,7 @@ from scipy.stats import binomtest
 from siri_verl.core.gigpo import GigpoAdvantages
 from siri_verl.training.step_table import EXCLUDED_STATUSES, StepTable, split_key
 
-TEXT_INFOS = ("category", "status")
+TEXT_INFOS = ("category", "split", "status")
 """Entries of `reward_extra_info` that are text: kept from verl's own validation statistics, which want numbers."""
 
 
@@ -118,7 +118,10 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
 
 
 def validation_metrics(infos: Mapping[str, Sequence[Any]]) -> dict[str, float]:
-    """Success with its 95 % Wilson interval, score, and success by category, from the episodes' `reward_extra_info`."""
+    """Success with its 95 % Wilson interval, score, and success by category, from the episodes' `reward_extra_info`.
+
+    Where the panels name several splits (seen and unseen rooms), the same for each: `siri/val/split/<split>/success`.
+    """
     if "success" not in infos:
         return {}
     success = np.array([bool(value) for value in infos["success"]], dtype=float)
@@ -132,6 +135,14 @@ def validation_metrics(infos: Mapping[str, Sequence[Any]]) -> dict[str, float]:
     for name in ("score", "turns", "valid_share"):
         if name in infos:
             metrics[f"siri/val/{name}"] = float(np.mean([float(value) for value in infos[name]]))
-    if "category" in infos:
-        metrics.update(by_category([str(c or "") for c in infos["category"]], success, "siri/val/success"))
+    categories = [str(c or "") for c in infos.get("category", [""] * len(success))]
+    metrics.update(by_category(categories, success, "siri/val/success"))
+    splits = np.array([str(s or "") for s in infos.get("split", [""] * len(success))])
+    names = sorted(set(splits) - {""})
+    for name in names if len(names) > 1 else []:
+        chosen, prefix = splits == name, f"siri/val/split/{name}"
+        low, high = wilson(int(success[chosen].sum()), int(chosen.sum()))
+        metrics |= {f"{prefix}/success": float(success[chosen].mean()), f"{prefix}/episodes": float(chosen.sum())}
+        metrics |= {f"{prefix}/success_low": low, f"{prefix}/success_high": high}
+        metrics |= by_category(np.array(categories)[chosen], success[chosen], f"{prefix}/success")
     return metrics

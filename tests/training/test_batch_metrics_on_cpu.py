@@ -152,5 +152,33 @@ def test_validation_reports_success_with_its_interval_and_by_category():
     assert validation_metrics({"reward": [1.0]}) == {}, "another agent loop's validation has no success column"
 
 
+def test_validation_over_several_splits_is_reported_for_each_and_by_category_within_it():
+    infos = {
+        "success": [1.0, 0.0, 0.0, 1.0, 1.0],
+        "category": ["heat", "cool", "heat", "heat", "heat"],
+        "split": ["seen", "seen", "unseen", "unseen", "unseen"],
+    }
+    metrics = validation_metrics(infos)
+    low, high = wilson(2, 3)
+    splits = {name.removeprefix("siri/val/split/"): v for name, v in metrics.items() if "/split/" in name}
+    assert splits.pop("seen/success_low") < 0.5 < splits.pop("seen/success_high")
+    assert splits == pytest.approx(
+        {
+            "seen/success": 0.5,
+            "seen/episodes": 2,
+            "seen/success/heat": 1.0,
+            "seen/success/cool": 0.0,
+            "unseen/success": 2 / 3,
+            "unseen/episodes": 3,
+            "unseen/success_low": low,
+            "unseen/success_high": high,
+            "unseen/success/heat": 2 / 3,
+        }
+    )
+    assert metrics["siri/val/success/heat"] == 0.75
+    one = validation_metrics({**infos, "split": ["seen"] * 5})
+    assert not [name for name in one if "/split/" in name], "one split is the whole"
+
+
 def test_by_category_names_every_category_once():
     assert by_category(["b", "a", "b"], np.array([1.0, 0.0, 0.0]), "p") == {"p/a": 0.0, "p/b": 0.5}
