@@ -23,8 +23,8 @@ ALFWORLD: dict[str, str] = {
     "pick_cool_then_place_in_recep": r"\b(?:cool|cooled|cold|chill|chilled|refrigerated)\b",
     "pick_and_place_simple": r"\b(?:put|place|move|find|take|bring|get|set|store)\b",
 }
-"""The six kinds of task by their official names, as their sentences read; earlier entries win. A microwave or a fridge that
-is only where something goes names no kind."""
+"""The six kinds of task by their official names, as their sentences read; earlier entries win. A microwave or a fridge
+that is only where something goes names no kind."""
 
 _WEBSHOP_WORDS: dict[str, str] = {
     "clothing": (

@@ -161,9 +161,12 @@ class ALFWorldEnv(TextEnv):
 
 
 def _new_player() -> Any:
-    import textworld
-    from alfworld.agents.environment.alfred_tw_env import AlfredDemangler
-    from textworld.envs.pddl import PddlEnv
+    try:
+        import textworld
+        from alfworld.agents.environment.alfred_tw_env import AlfredDemangler
+        from textworld.envs.pddl import PddlEnv
+    except ImportError as error:
+        raise ImportError(f"alfworld: {error}; `pip install 'siri_verl[alfworld]'` (needs g++ and cmake)") from error
 
     # As alfworld plays its validation games: every object has its own number, the same in every episode.
     return AlfredDemangler(PddlEnv(textworld.EnvInfos(won=True, admissible_commands=True)), shuffle=False)

@@ -31,7 +31,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from siri_verl.envs.alfworld.task_types import TASK_TYPES
+from siri_verl.envs.alfworld.tasks import TASK_TYPES, task_sentence
 from siri_verl.envs.base import UnknownTaskError
 
 logger = logging.getLogger(__name__)
@@ -40,11 +40,10 @@ DATASET = "json_2.1.1"
 SPLITS = ("train", "valid_seen", "valid_unseen")
 TRAJECTORY_FILE, GAME_FILE = "traj_data.json", "game.tw-pddl"
 HOW_TO_GET = (
-    "`siri-verl data alfworld --download --out DIR` fetches the official games, `siri-verl data alfworld-demo --out DIR` "
-    "makes some"
+    "`siri-verl data alfworld --download --out DIR` fetches the official games, "
+    "`siri-verl data alfworld-demo --out DIR` makes some"
 )
 _LEFT_OUT = ("movable", "Sliced")
-_TASK = re.compile(r'"rhs"\s*:\s*("Your task is to:(?:[^"\\\n]|\\.)*")')
 _TEMPLATE = re.compile(r'action\s+(\w+)\s*\{\s*template\s*::\s*"([^"\n]*)"')
 
 
@@ -158,10 +157,10 @@ def read_game(root: Path, name: str) -> Game:
     if content.get("solvable") is not True:
         raise SkippedGameError("unsolvable", f"'solvable' is {content.get('solvable')!r}")
     check_grammar(content["grammar"], name)
-    sentences = _TASK.findall(content["grammar"])
-    if len(sentences) != 1:
-        raise SkippedGameError("unreadable", f"its grammar states {len(sentences)} tasks", broken=True)
-    return Game(name, path, task_type, json.loads(sentences[0]).removeprefix("Your task is to:").strip())
+    try:
+        return Game(name, path, task_type, task_sentence(content["grammar"]))
+    except ValueError as error:
+        raise SkippedGameError("unreadable", f"{GAME_FILE}: {error}", broken=True) from error
 
 
 class GameFolder:
@@ -182,7 +181,7 @@ class GameFolder:
         self.splits = tuple(split for split in SPLITS if (self.root / split).is_dir())
         if not self.splits:
             raise GameDataError(
-                f"{self.data}: holds neither {DATASET} nor one of {', '.join(SPLITS)}, so no ALFWorld games; {HOW_TO_GET}"
+                f"{self.data}: holds neither {DATASET} nor one of {', '.join(SPLITS)}: no ALFWorld games; {HOW_TO_GET}"
             )
         self._listings: dict[str, Listing] = {}
         self._games: dict[str, Game] = {}

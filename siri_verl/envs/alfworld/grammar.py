@@ -16,26 +16,16 @@
 from __future__ import annotations
 
 import json
-import re
 
 from textworld.envs.pddl.logic import GameLogic
 from textworld.envs.pddl.textgen import ContextSensitiveGrammar, ProductionRule
 
+from siri_verl.envs.alfworld.tasks import OPENING, TASK_RULE
 from siri_verl.envs.alfworld.templates import parse_symbols, parsing
 from siri_verl.envs.alfworld.translation import Memo
 
-TASK = re.compile(r'("task"\s*:\s*\[\s*\{\s*"rhs"\s*:\s*)("Your task is to: (?:[^"\\\n]|\\.)*")')
-"""Where a grammar states the task; the sentence as a JSON string is group 2."""
-_BLANK = '"Your task is to: UNKNOWN GOAL."'
+_BLANK = f'"{OPENING} UNKNOWN GOAL."'
 _stock_logic = GameLogic
-
-
-def task_sentence(grammar: str) -> str | None:
-    """What a game's grammar says after "Your task is to:", None if it says so nowhere or more than once."""
-    found = TASK.findall(grammar)
-    if len(found) != 1:
-        return None
-    return json.loads(found[0][1]).removeprefix("Your task is to:").strip()
 
 
 def _parse(domain: str, grammar: str) -> GameLogic:
@@ -47,10 +37,10 @@ _shared = Memo(_parse, size=16)
 
 
 def _with_task(domain: str, grammar: str) -> GameLogic:
-    found = TASK.findall(grammar)
+    found = TASK_RULE.findall(grammar)
     if len(found) != 1:
         return _shared(domain, grammar)
-    shared = _shared(domain, TASK.sub(lambda match: match[1] + _BLANK, grammar))
+    shared = _shared(domain, TASK_RULE.sub(lambda match: match[1] + _BLANK, grammar))
     (rule,) = shared.grammar._rules["task"]
     logic = object.__new__(GameLogic)
     logic.__dict__.update(shared.__dict__)

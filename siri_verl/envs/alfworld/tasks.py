@@ -11,7 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""ALFWorld's six kinds of task, by their official names."""
+"""ALFWorld's six kinds of task, and the sentence in which a game states its own."""
+
+from __future__ import annotations
+
+import json
+import re
 
 TASK_TYPES = (
     "pick_and_place_simple",
@@ -21,3 +26,20 @@ TASK_TYPES = (
     "pick_cool_then_place_in_recep",
     "pick_two_obj_and_place",
 )
+"""By their official names."""
+
+OPENING = "Your task is to:"
+TASK_RULE = re.compile(r'("task"\s*:\s*\[\s*\{\s*"rhs"\s*:\s*)("' + OPENING + r'(?:[^"\\\n]|\\.)*")')
+"""Where a grammar states the task: what stands before the sentence, and the sentence as a JSON string."""
+
+
+def task_sentence(grammar: str) -> str:
+    """What a game's grammar says after "Your task is to:".
+
+    Raises:
+        ValueError: it says so nowhere, or more than once.
+    """
+    found = TASK_RULE.findall(grammar)
+    if len(found) != 1:
+        raise ValueError(f"its grammar states {len(found)} tasks")
+    return json.loads(found[0][1]).removeprefix(OPENING).strip()
