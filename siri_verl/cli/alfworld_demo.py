@@ -31,13 +31,16 @@ def data_alfworld_demo(
     validation: Annotated[int, typer.Option(help="Games of each validation panel: seen and unseen rooms.")] = 60,
     seed: int = 0,
     rooms: Annotated[str, typer.Option(help="full, or small for the small CPU model.")] = "full",
+    check: Annotated[bool, typer.Option(help="Win every game through the real package first.")] = True,
     overwrite: bool = False,
 ) -> None:
     """Make ALFWorld games in the official layout, without a download: all six task types, seen and unseen rooms."""
     from siri_verl.data.alfworld_demo.generator import generate
 
     try:
-        counts = generate(out, games=games, validation=validation, seed=seed, rooms=rooms, overwrite=overwrite)
-    except (ImportError, ValueError, OSError) as error:
+        counts = generate(
+            out, games=games, validation=validation, seed=seed, rooms=rooms, check=check, overwrite=overwrite
+        )
+    except (ImportError, ValueError, OSError, RuntimeError) as error:
         raise fail(error) from error
     console.print(f"{out}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))

@@ -16,8 +16,8 @@
     siri-verl data alfworld-demo --out DIR            # or: generate(DIR, games=300, seed=0, rooms="full")
 
 DIR then holds `json_2.1.1/{train,valid_seen,valid_unseen}/<task>-<object>-None-<place>-<room>/<trial>/` with
-traj_data.json, initial_state.pddl and game.tw-pddl, and `games.json`: panel -> task type -> games, by their paths under
-`json_2.1.1`. No two panels share a task (see `tasks`).
+traj_data.json, initial_state.pddl and game.tw-pddl, and `games.json`: split -> task type -> names of games. No two splits
+share a task (see `tasks`).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from siri_verl.core.seeding import derive_seed
+from siri_verl.data.alfworld_demo.check import require_won
 from siri_verl.data.alfworld_demo.games import Game, game_data, make_game
 from siri_verl.data.alfworld_demo.pddl import problem
 from siri_verl.data.alfworld_demo.tasks import TASK_TYPES, TRAIN, VALID_SEEN, VALID_UNSEEN, draw_tasks
@@ -73,8 +74,23 @@ def write_game(game: Game, split: Path) -> Path:
     return folder / GAME
 
 
-def write_games(out: Path | str, panels: Mapping[str, int], *, seed: int, rooms: str, overwrite: bool = False) -> Path:
-    """Write `panels[name]` games of every panel, or nothing at all: the folder appears when it is complete.
+def write_games(
+    out: Path | str,
+    splits: Mapping[str, tuple[str, int]],
+    *,
+    seed: int,
+    rooms: str,
+    check: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Write splits, or nothing at all: the folder appears when it is complete.
+
+    Args:
+        out: folder, made if missing.
+        splits: name of a split -> (panel, number of games).
+        seed, rooms: see `make_games`.
+        check: win every game through the real package before anything appears.
+        overwrite: replace generated games that are there.
 
     Returns:
         `out`.
@@ -82,6 +98,7 @@ def write_games(out: Path | str, panels: Mapping[str, int], *, seed: int, rooms:
     Raises:
         FileExistsError: `out` is there already.
         ValueError: see `make_games`.
+        UnwinnableGameError: a game was not won.
     """
     out = Path(out)
     if out.exists() and not overwrite:
@@ -92,12 +109,14 @@ def write_games(out: Path | str, panels: Mapping[str, int], *, seed: int, rooms:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
         whole = Path(name) / "games"
         index: dict[str, dict[str, list[str]]] = {}
-        for panel, count in panels.items():
-            index[panel] = {task_type: [] for task_type in TASK_TYPES}
-            (whole / DATASET / panel).mkdir(parents=True)
+        for split, (panel, count) in splits.items():
+            index[split] = {task_type: [] for task_type in TASK_TYPES}
+            (whole / DATASET / split).mkdir(parents=True)
             for game in make_games(panel, count, seed=seed, rooms=rooms):
-                path = write_game(game, whole / DATASET / panel)
-                index[panel][game.task.type].append(path.relative_to(whole / DATASET).as_posix())
+                path = write_game(game, whole / DATASET / split)
+                index[split][game.task.type].append(path.parent.relative_to(whole / DATASET).as_posix())
+        if check:
+            require_won(sorted((whole / DATASET).rglob(GAME)))
         (whole / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
         if out.exists():
             shutil.rmtree(out)
@@ -112,9 +131,10 @@ def generate(
     validation: int = 60,
     seed: int = 0,
     rooms: str = "full",
+    check: bool = True,
     overwrite: bool = False,
 ) -> dict[str, int]:
-    """Write the panels train, valid_seen and valid_unseen.
+    """Write the splits train, valid_seen and valid_unseen.
 
     Args:
         out: folder, made if missing.
@@ -122,18 +142,21 @@ def generate(
         validation: games of each of the two validation panels.
         seed: decides every one.
         rooms: "full", or "small" for the small model.
+        check: win every game through the real package before anything appears.
         overwrite: replace generated games that are there.
 
     Returns:
-        Panel -> number of games.
+        Split -> number of games.
 
     Raises:
         ValueError: fewer than one game per task type, or unknown rooms.
         FileExistsError: `out` is there already.
+        UnwinnableGameError: a game was not won.
     """
     for name, count in (("games", games), ("validation", validation)):
         if count < len(TASK_TYPES):
             raise ValueError(f"{name}: got {count}, expected at least {len(TASK_TYPES)}, one per task type")
     counts = {TRAIN: games, VALID_SEEN: validation, VALID_UNSEEN: validation}
-    write_games(out, counts, seed=seed, rooms=rooms, overwrite=overwrite)
+    splits = {name: (name, count) for name, count in counts.items()}
+    write_games(out, splits, seed=seed, rooms=rooms, check=check, overwrite=overwrite)
     return counts

@@ -16,12 +16,12 @@
 from __future__ import annotations
 
 CATEGORIES: dict[str, str] = {
-    "pick_and_place": "one thing in its place",
-    "look_at_in_light": "a thing and a lamp",
-    "pick_clean": "a clean thing",
-    "pick_heat": "a hot thing",
-    "pick_cool": "a cool thing",
-    "pick_two": "two things",
+    "pick_and_place_simple": "one thing in its place",
+    "look_at_obj_in_light": "a thing and a lamp",
+    "pick_clean_then_place_in_recep": "a clean thing",
+    "pick_heat_then_place_in_recep": "a hot thing",
+    "pick_cool_then_place_in_recep": "a cool thing",
+    "pick_two_obj_and_place": "two things",
 }
 """Task type, as `siri.task_type.kind=alfworld` names it -> what a condition calls it."""
 

@@ -1,0 +1,40 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Plays generated games with a model, without a trainer.
+
+python -m siri_verl.data.alfworld_demo.evaluate --model DIR --games DIR [--split valid_seen] [--samples 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from siri_verl.data.alfworld_demo.demo import DEMO
+from siri_verl.data.alfworld_demo.settings import demo_env
+from siri_verl.data.warm_start.evaluate import add_arguments, report
+
+
+def main() -> None:
+    """Print start levels, the effect of skills and the quality of descriptions."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    parser.add_argument("--games", required=True, help="folder of `siri-verl data alfworld-demo --rooms small`")
+    parser.add_argument("--split", default="valid_seen")
+    args = parser.parse_args()
+    task_ids = demo_env(args.games, args.split).task_ids()
+    report(args, DEMO, lambda: demo_env(args.games), task_ids)
+
+
+if __name__ == "__main__":
+    main()

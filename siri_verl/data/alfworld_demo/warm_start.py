@@ -1,0 +1,103 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The warm start: rows of the three neutral abilities, and verl's own SFT trainer on them.
+
+    python -m siri_verl.data.alfworld_demo.warm_start --out DIR
+
+Writes `rows.parquet`, `initial/` (the untrained model), `checkpoints/` (verl's) and `model/`, the Hugging Face folder
+that reinforcement learning starts from.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from siri_verl.data.alfworld_demo.demo import DEMO
+from siri_verl.data.alfworld_demo.generator import write_games
+from siri_verl.data.alfworld_demo.model import make_model
+from siri_verl.data.alfworld_demo.settings import demo_env
+from siri_verl.data.alfworld_demo.tasks import TRAIN, WARM_START
+from siri_verl.data.warm_start.rows import make_rows
+from siri_verl.data.warm_start.sft import SftSettings, parse_arguments, run_sft
+
+MAX_LENGTH = 400
+"""Tokens of the longest row; a longer one is an error, never cut."""
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """How much is learned, and how."""
+
+    act: int = 1600
+    """Episodes; each gives a row per turn, before thinning."""
+    follow: int = 1600
+    describe: int = 1500
+    """Trajectories; each gives one row."""
+    games: int = 300
+    """Throw-away games the episodes are played in: small rooms, tasks of the warm-start panel alone."""
+    batch_size: int = 32
+    learning_rate: float = 2.5e-3
+    epochs: int = 1
+    threads: int = 1
+    seed: int = 0
+
+
+def write_rows(path: Path, settings: WarmStart) -> int:
+    """Write the parquet file that verl's SFT dataset reads; returns the number of rows."""
+    import pandas
+
+    with tempfile.TemporaryDirectory(prefix="siri_demo_games_") as folder:
+        games = Path(folder) / "games"
+        write_games(games, {TRAIN: (WARM_START, settings.games)}, seed=settings.seed, rooms="small")
+        env = demo_env(games)
+        episodes = {"act": settings.act, "follow": settings.follow, "describe": settings.describe}
+        rows = make_rows(DEMO, env, env.task_ids(), episodes, seed=settings.seed)
+        env.close()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pandas.DataFrame([row.record() for row in rows]).to_parquet(path)
+    return len(rows)
+
+
+def warm_start(out: Path | str, settings: WarmStart, overrides: list[str] | None = None) -> Path:
+    """Make rows and model and run verl's SFT trainer; see `run_sft` for files and errors.
+
+    Returns:
+        The folder of the trained model.
+    """
+    learning = SftSettings(
+        max_length=MAX_LENGTH,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        epochs=settings.epochs,
+        threads=settings.threads,
+        seed=settings.seed,
+    )
+    return run_sft(
+        out,
+        learning,
+        lambda path: write_rows(path, settings),
+        lambda path: make_model(path, seed=settings.seed),
+        overrides,
+    )
+
+
+def main() -> None:
+    """Command line."""
+    warm_start(*parse_arguments(__doc__, WarmStart()))
+
+
+if __name__ == "__main__":
+    main()
