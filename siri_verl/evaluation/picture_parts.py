@@ -69,13 +69,14 @@ def type_axes(story: RunStory, types: Sequence[str], title: str) -> tuple[Figure
 
 
 def shade(story: RunStory, axis: Axes, names: bool = True) -> None:
-    """Phases as coloured ground, named above the axis."""
+    """Phases as coloured ground, named above the axis where there is room for the name."""
     axis.grid(alpha=0.25, linewidth=0.6)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     for span in story.spans:
         axis.axvspan(span.first - 0.5, span.last + 0.5, color=SHADE[span.phase], linewidth=0, zorder=0)
-        if names:
+        # A letter takes about a hundredth of a small picture's width.
+        if names and span.steps >= 0.012 * len(span.phase) * (story.last - story.first + 1):
             place: dict[str, Any] = {"transform": axis.get_xaxis_transform(), "ha": "center", "va": "bottom"}
             axis.text((span.first + span.last) / 2, 1.01, span.phase.replace("_", "-"), fontsize=8, color=GREY, **place)
     axis.set_xlim(story.first - 0.5, story.last + 0.5)

@@ -109,7 +109,7 @@ def draw_delta(story: RunStory) -> Figure | None:
     axis.axhline(0, color=DARK, linewidth=0.6)
     axis.set(xlabel="training step", ylabel="Delta of a group (success units)", ylim=(-1.08, 1.08))
     axis.set_title("treatment effects (size: number of groups)", loc="left", fontsize=11, pad=16)
-    axis.legend(loc="lower left", fontsize=8, frameon=False)
+    axis.legend(loc="lower right", bbox_to_anchor=(1, 1.05), fontsize=8, frameon=False)
     _delta_histogram(story, side)
     side.axhline(0, color=DARK, linewidth=0.6)
     side.set_xlabel("share of groups")
@@ -149,7 +149,7 @@ def draw_gate(story: RunStory) -> Figure | None:
     ):
         turns.bar(get[name].steps, get[name].values, width=0.85, color=color, label=label)
     turns.set_ylabel("turns per step")
-    turns.legend(fontsize=8, frameon=False, loc="upper left")
+    turns.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1.06), ncols=2)
     tokens.bar(get["tokens_gated"].steps, get["tokens_gated"].values, width=0.85, color=PLAIN)
     tokens.set_ylabel("gated action tokens")
     beside = tokens.twinx()
@@ -164,7 +164,7 @@ def draw_gate(story: RunStory) -> Figure | None:
             known.plot(get[name].steps, get[name].values, ".-", color=color, label=label)
     known.axhline(KNOWN_LOG_PROB, color=RED, linewidth=0.8, linestyle="--", label="above: nothing left to learn")
     known.set(ylabel="mean log-prob\non the plain prompt", xlabel="training step")
-    known.legend(fontsize=8, frameon=False, loc="lower right")
+    known.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 0.98), ncols=3)
     return figure
 
 
@@ -193,7 +193,7 @@ def draw_census(story: RunStory) -> Figure | None:
     covered, types = story.series("siri/bank/active_types"), story.series("siri/bank/task_types")
     beside = axis.twinx()
     share = covered.values / np.maximum(types.values, 1)
-    beside.plot(covered.steps, share, color=DARK, linewidth=1.5, label="share of task types with an active skill")
+    beside.plot(covered.steps, share, color=DARK, linewidth=1.5, label="share of task types covered")
     beside.set(ylabel="share of task types", ylim=(0, 1.03))
     handles = [*axis.get_legend_handles_labels()[0], *beside.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)

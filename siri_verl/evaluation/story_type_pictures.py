@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,23 +32,32 @@ MOST_TYPES = 12
 """Task types drawn: those with the most evidence; the title says when some are left out."""
 
 
-def draw_utility(story: RunStory) -> Figure | None:
-    """Every tested skill's utility, by task type, with its decisions."""
-    paths, types, left_out = utility_paths(story.bank), *_busiest(story)
+def draw_utility(story: RunStory, only: str | None = None) -> Figure | None:
+    """Every tested skill's utility, by task type or for one alone, with its decisions."""
+    paths, types, left_out = utility_paths(story.bank), *_busiest(story, only)
     if not types:
         return None
-    figure, axes = type_axes(story, types, f"utility of the skills{left_out}")
+    figure, axes = type_axes(story, types, f"utility of the skills{left_out}" if only is None else "")
     settings = story.bank.book.settings
     ema = settings.decision == "ema"
     for task_type, axis in zip(types, axes, strict=True):
         colors = iter(plt.get_cmap("tab10").colors)  # type: ignore[attr-defined]
+        ends: list[tuple[str, float, float, object]] = []
         for skill_id, path in paths.items():
             if story.bank[skill_id].task_type == task_type:
                 promoted = any(decision.after == ACTIVE for decision, _ in path.decisions)
-                _draw_path(axis, skill_id, path, next(colors, DARK) if promoted else GREY, promoted)
+                color = next(colors, DARK) if promoted else GREY
+                _draw_path(axis, path, color, promoted)
+                if promoted:
+                    ends.append((skill_id, path.steps[-1], path.utility[-1], color))
         axis.axhline(0, color=DARK, linewidth=0.6)
         if ema:
             axis.axhline(settings.promote_above, color=STATUS["active"], linewidth=0.8, linestyle="--")
+        if only is not None:  # one of several pictures that are read together
+            axis.set_ylim(_utility_range(paths.values(), settings.promote_above if ema else 0.0))
+        _name_ends(axis, ends)
+    if only is not None:
+        return figure
     handles = [
         Line2D([], [], color=STATUS["active"], marker="^", linestyle="", label="promoted"),
         Line2D([], [], color=RED, marker="x", linestyle="", label="retired"),
@@ -60,24 +70,46 @@ def draw_utility(story: RunStory) -> Figure | None:
     return figure
 
 
-def _draw_path(axis: Axes, skill_id: str, path: UtilityPath, color: object, promoted: bool) -> None:
+def busiest_types(story: RunStory) -> list[str]:
+    """The task types that are drawn, by name."""
+    return _busiest(story)[0]
+
+
+def _draw_path(axis: Axes, path: UtilityPath, color: object, promoted: bool) -> None:
     axis.plot(path.steps, path.utility, color=color, linewidth=1.8 if promoted else 0.9, zorder=2 + promoted)
     for decision, utility in path.decisions:
         up = decision.after == ACTIVE
         marker, size = ("^", 55) if up else ("x", 30)
         axis.scatter(decision.step, utility, s=size, marker=marker, color=_decision_color(decision), zorder=5)
-    if promoted:
-        end = path.steps[-1], path.utility[-1]
-        axis.annotate(skill_id, end, (3, 0), textcoords="offset points", fontsize=7, color=color, va="center")
 
 
-def draw_arms(story: RunStory) -> Figure | None:
-    """What skills changed: success of both arms in the paired groups of each task type, and its validation."""
-    types, left_out = _busiest(story)
+def _name_ends(axis: Axes, ends: Sequence[tuple[str, float, float, object]]) -> None:
+    """Names of promoted skills where their lines end; names at one height are moved apart."""
+    last = -np.inf
+    low, high = axis.get_ylim()
+    for name, x, y, color in sorted(ends, key=lambda end: end[2]):
+        place = max(y, last + 0.07 * (high - low))
+        shift = (place - y) / (high - low) * 120  # points: about the height of a small picture
+        axis.annotate(name, (x, y), (3, shift), textcoords="offset points", fontsize=7, color=color, va="center")
+        last = place
+
+
+def _utility_range(paths: Iterable[UtilityPath], threshold: float) -> tuple[float, float]:
+    """Common limits of a run's utility pictures."""
+    values = [value for path in paths for value in path.utility]
+    low, high = min(values, default=0.0), max(max(values, default=0.0), threshold)
+    room = 0.08 * max(high - low, 0.1)
+    return low - room, high + room
+
+
+def draw_arms(story: RunStory, only: str | None = None) -> Figure | None:
+    """What skills changed: success of both arms in the paired groups of each task type, or of one alone, and its
+    validation."""
+    types, left_out = _busiest(story, only)
     if not types:
         return None
     title = f"success in the paired groups, mean of the last {2 * WINDOW}{left_out}"
-    figure, axes = type_axes(story, types, title)
+    figure, axes = type_axes(story, types, title if only is None else "")
     for task_type, axis in zip(types, axes, strict=True):
         groups = [e for skill, e in story.evidence if skill.task_type == task_type]
         for arm, color in (("plain", PLAIN), ("skill", SKILL)):
@@ -90,6 +122,8 @@ def draw_arms(story: RunStory) -> Figure | None:
             for decision in skill.decisions if skill.task_type == task_type else []:
                 axis.axvline(decision.step, color=_decision_color(decision), linewidth=1, linestyle=":")
         axis.set_ylim(-0.03, 1.03)
+    if only is not None:
+        return figure
     handles = [
         Line2D([], [], color=PLAIN, label="plain arm"),
         Line2D([], [], color=SKILL, label="skill arm, whichever was shown"),
@@ -109,8 +143,8 @@ def _decision_color(decision: Decision) -> str:
     return STATUS["active"] if decision.after == ACTIVE else RED
 
 
-def _busiest(story: RunStory) -> tuple[list[str], str]:
+def _busiest(story: RunStory, only: str | None = None) -> tuple[list[str], str]:
     """(the task types with the most evidence, by name; words for the title where some are left out)."""
-    counts = Counter(skill.task_type for skill, _ in story.evidence)
+    counts = Counter(skill.task_type for skill, _ in story.evidence if only in (None, skill.task_type))
     types = sorted(name for name, _ in counts.most_common(MOST_TYPES))
     return types, f" ({len(types)} of {len(counts)} task types)" if len(counts) > len(types) else ""

@@ -1,0 +1,72 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Evaluations that lie in a run's folder (`siri-verl eval`), as rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from siri_verl.evaluation import summary
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """One evaluation.
+
+    Attributes:
+        name: its folder.
+        model, panel, sampling, shown: what was evaluated, on what, how, and which skills were shown.
+        numbers: as `siri-verl eval` wrote them (docs/evaluation.md).
+    """
+
+    name: str
+    model: str
+    panel: str
+    sampling: str
+    shown: str
+    numbers: dict[str, Any]
+
+
+def read_evaluations(run: Path) -> list[EvaluationRow]:
+    """The finished evaluations of a run, by name.
+
+    Raises:
+        ValueError: a file is damaged or of another version; names the file.
+    """
+    return [_read(file) for file in sorted(run.glob("eval/*/summary.json"))]
+
+
+def _read(file: Path) -> EvaluationRow:
+    again = "remove it, or write it again with siri-verl eval"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        kind = content["schema"], content["version"]
+        if kind != (summary.SCHEMA, summary.VERSION):
+            raise ValueError(f"schema and version are {kind}, expected {(summary.SCHEMA, summary.VERSION)}")
+        settings = content["settings"]
+        panel, sampling = settings["panel"], settings["sampling"]
+        words = ", ".join(f"{name} {value}" for name, value in sampling.items() if value not in (None, -1))
+        return EvaluationRow(
+            name=file.parent.name,
+            model=str(settings["model"]["name"]),
+            panel=f"{panel['split'] or 'panel'}: {panel['tasks']} tasks x {settings['repeats']}",
+            sampling=words,
+            shown="skills" if settings["bank"] else "plain prompt",
+            numbers={name: content[name] for name in ("success", "score", "samples", "tasks", "turns")},
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: no summary of an evaluation ({error!r}); {again}") from error
