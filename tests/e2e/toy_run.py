@@ -110,7 +110,7 @@ def check_run(run: Path, *, probs_differ: float = 1e-4) -> dict[int, dict[str, f
         assert found["siri/rows"] == 4 * SESSIONS * 3 and found["siri/excluded_share"] == 0
         # the rollout played with the weights of the last update
         assert found["training/rollout_probs_diff_max"] < probs_differ, f"step {step}"
-        assert 0.2 < found["siri/success_plain_arm"] < 0.8, "without a skill the player finds every other room"
+        assert 0.1 < found["siri/success_plain_arm"] < 0.95, "without a skill the player finds every other room"
     assert "siri/success_skill_arm" not in metrics[1]
     bank = load_bank(run / "skills.jsonl")
     for step in (2, 3):
