@@ -1,0 +1,56 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`siri-verl data alfworld`: the official games, fetched and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from siri_verl.cli.common import console, fail
+from siri_verl.cli.data import data
+
+
+@data.command("alfworld")
+def data_alfworld(
+    out: Annotated[Path, typer.Option(help="Folder of the games; json_2.1.1 appears in it.")],
+    download: Annotated[bool, typer.Option("--download", help="Fetch what is missing first.")] = False,
+    archives: Annotated[
+        Optional[Path], typer.Option(help="Folder with the archives, fetched by other means; instead of --download.")
+    ] = None,
+) -> None:
+    """Fetch ALFWorld's official games and say how many can be played; without --download only the latter."""
+    from siri_verl.envs.alfworld.download import ARCHIVES, OFFICIAL_COUNTS, DownloadError
+    from siri_verl.envs.alfworld.download import download as fetch
+    from siri_verl.envs.alfworld.games import GameFolder
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, highlight=False)
+
+    try:
+        if archives is not None:
+            fetch(
+                out, archives={part: str(archives / url.rsplit("/", 1)[1]) for part, url in ARCHIVES.items()}, say=say
+            )
+        elif download:
+            fetch(out, say=say)
+        folder = GameFolder(out)
+        for split in folder.splits:
+            listing = folder.listing(split)
+            skipped = f"; skipped: {listing.counts()}" if listing.skipped else ""
+            say(f"{split}: {len(listing.games)} games (officially {OFFICIAL_COUNTS[split]}){skipped}")
+    except (DownloadError, ValueError, OSError) as error:
+        raise fail(error) from error

@@ -1,0 +1,150 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Fetching the official games from alfworld's releases: trajectories, problems, and the games made of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+
+from siri_verl.envs.alfworld.games import DATASET
+
+RELEASES = "https://github.com/alfworld/alfworld/releases/download"
+ARCHIVES = {
+    "json": f"{RELEASES}/0.2.2/json_2.1.1_json.zip",
+    "pddl": f"{RELEASES}/0.2.2/json_2.1.1_pddl.zip",
+    "tw-pddl": f"{RELEASES}/0.4.0/json_2.1.2_tw-pddl.zip",
+}
+"""Part -> archive: traj_data.json, initial_state.pddl, game.tw-pddl (those of grammar 0.4)."""
+OFFICIAL_COUNTS = {"train": 3553, "valid_seen": 140, "valid_unseen": 134}
+_CHUNK = 1 << 20
+
+
+class DownloadError(RuntimeError):
+    """An archive could not be fetched or is not one; the message says what to do by hand."""
+
+
+def download(
+    out: Path | str,
+    *,
+    archives: Mapping[str, str] = ARCHIVES,
+    say: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Fetch and unpack the official games. What is unpacked already is kept, so a broken-off call can be repeated.
+
+    Args:
+        out: folder, made if needed; `json_2.1.1` appears in it.
+        archives: part -> URL, should the published ones move; `file://` URLs and paths of archives on disk work too.
+        say: told what is being done.
+
+    Returns:
+        `out`.
+
+    Raises:
+        DownloadError: no connection, an answer that is no archive, or an archive without games.
+        ValueError: an unknown part.
+    """
+    if unknown := set(archives) - set(ARCHIVES):
+        raise ValueError(f"archives: unknown parts {sorted(unknown)}; known are {', '.join(ARCHIVES)}")
+    out = Path(out).expanduser()
+    out.mkdir(parents=True, exist_ok=True)
+    for part, url in archives.items():
+        done = out / f".{part}.unpacked"
+        if done.is_file() and done.read_text(encoding="utf-8") == url:
+            say(f"{part}: unpacked already")
+            continue
+        local = "://" not in url
+        archive = Path(url).expanduser() if local else _fetch(url, out / f"{part}.zip", say)
+        count = unpack(archive, out, by_hand=_by_hand(url, out))
+        done.write_text(url, encoding="utf-8")
+        if not local:
+            archive.unlink()
+        say(f"{part}: {count} files")
+    return out
+
+
+def _by_hand(url: str, out: Path) -> str:
+    return f"fetch {url} by other means and unpack it in {out}"
+
+
+def _fetch(url: str, path: Path, say: Callable[[str], None]) -> Path:
+    """Download to `path`, going on where an earlier try broke off."""
+    partial = path.with_name(path.name + ".part")
+    had = partial.stat().st_size if partial.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={had}-"} if had else {})
+    say(f"{path.stem}: fetching {url}" + (f" from {had >> 20} MB on" if had else ""))
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            # 206: the server sends the rest; anything else is the whole file again.
+            mode = "ab" if getattr(answer, "status", None) == 206 else "wb"
+            expected = answer.headers.get("Content-Length")
+            begun = had if mode == "ab" else 0
+            with partial.open(mode) as file:
+                shutil.copyfileobj(answer, file, _CHUNK)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # 416: nothing is left to send
+            raise DownloadError(f"{path.stem}: {url} answered {error.code}; {_by_hand(url, path.parent)}") from error
+        expected, begun = None, 0
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise DownloadError(
+            f"{path.stem}: {url}: {error}; try again (it goes on where it broke off), or {_by_hand(url, path.parent)}"
+        ) from error
+    size = partial.stat().st_size
+    if expected is not None and size != begun + int(expected):
+        raise DownloadError(f"{path.stem}: the connection broke off after {size} bytes; try again, it goes on there")
+    os.replace(partial, path)
+    return path
+
+
+def unpack(archive: Path, out: Path, by_hand: str = "") -> int:
+    """Unpack the games of an archive below `out`. Files of the same size are kept.
+
+    Returns:
+        How many files of games the archive has.
+
+    Raises:
+        DownloadError: not an archive, a damaged one (it is deleted if it lies in `out`), one without games, or one with
+            a path that leads elsewhere.
+    """
+    try:
+        with zipfile.ZipFile(archive) as content:
+            members = [m for m in content.infolist() if not m.is_dir() and _is_of_dataset(m.filename, archive)]
+            for member in members:
+                target = out.joinpath(*PurePosixPath(member.filename).parts)
+                if target.is_file() and target.stat().st_size == member.file_size:
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                partial = target.with_name(target.name + ".part")
+                with content.open(member) as source, partial.open("wb") as file:
+                    shutil.copyfileobj(source, file, _CHUNK)
+                os.replace(partial, target)
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        if isinstance(error, zipfile.BadZipFile) and archive.parent == out:
+            archive.unlink(missing_ok=True)
+        raise DownloadError(f"{archive.name}: not a usable archive ({error}); {by_hand or 'fetch it again'}") from error
+    if not members:
+        raise DownloadError(f"{archive.name}: holds nothing below {DATASET}/; {by_hand or 'fetch the right one'}")
+    return len(members)
+
+
+def _is_of_dataset(name: str, archive: Path) -> bool:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise DownloadError(f"{archive.name}: the path {name!r} leads out of the folder; nothing more was unpacked")
+    return path.parts[:1] == (DATASET,)
