@@ -36,12 +36,14 @@ class Seam:
         parameters: names the callable takes, in order; None when it is not a callable or its parameters do not matter.
         used_by: our file.
         advice: what to change when it differs.
+        source: lines that its source must hold, where our code rests on what it does and not only on what it takes.
     """
 
     target: str
     parameters: tuple[str, ...] | None
     used_by: str
     advice: str
+    source: tuple[str, ...] = ()
 
 
 def _trainer(name: str, parameters: str, advice: str) -> Seam:
@@ -71,6 +73,20 @@ SEAMS: tuple[Seam, ...] = (
     _trainer("_get_required_batch_multiple", "self dp_size", "pad the batch to siri.update.mini_batches elsewhere"),
     _trainer("_compute_advantage", "self batch metrics", "put the step table in place around the new advantage step"),
     _trainer("_update_actor", "self batch metrics", "compare with PPOTrainer._update_actor and carry its changes over"),
+    Seam(
+        "verl.workers.engine.fsdp.transformer_impl",
+        None,
+        "siri_verl/training/internalization_rows.py",
+        "count the tokens of an update where verl now counts them; internalization rows must stay out of that count",
+        source=('data["loss_mask"].sum()',),
+    ),
+    Seam(
+        f"{V1}.agent_loop_tq:AgentLoopWorkerTQ.__ray_metadata__.modified_class._agent_loop_postprocess",
+        None,
+        "siri_verl/training/step_table.py",
+        "read uid, session and turn of a row from the key verl now gives it, and its loss mask where it now stands",
+        source=('f"{uid}_{session_id}_{i}"', 'field["loss_mask"] = field["response_mask"]'),
+    ),
     _trainer(
         "_compute_metrics",
         "self batch metrics timing_raw global_steps epoch",
@@ -177,7 +193,7 @@ def resolve(target: str) -> Any:
     """The object `module:attribute.path` names."""
     module, _, path = target.partition(":")
     found: Any = importlib.import_module(module)
-    for name in path.split("."):
+    for name in path.split(".") if path else ():
         found = getattr(found, name)
     return found
 
@@ -188,12 +204,21 @@ def problem(seam: Seam) -> str | None:
         found = resolve(seam.target)
     except (ImportError, AttributeError) as error:
         return f"{seam.target} is gone ({error}); in {seam.used_by}: {seam.advice}"
-    if seam.parameters is None:
-        return None
-    names = tuple(inspect.signature(found).parameters)
-    if names != seam.parameters:
-        return (
-            f"{seam.target} takes ({', '.join(names)}), expected ({', '.join(seam.parameters)}); "
-            f"in {seam.used_by}: {seam.advice}"
-        )
+    what_to_do = f"in {seam.used_by}: {seam.advice}"
+    if seam.parameters is not None:
+        names = tuple(inspect.signature(found).parameters)
+        if names != seam.parameters:
+            return f"{seam.target} takes ({', '.join(names)}), expected ({', '.join(seam.parameters)}); {what_to_do}"
+    if seam.source:
+        text = inspect.getsource(inspect.unwrap(found) if callable(found) else found)
+        for line in seam.source:
+            if line not in text:
+                return f"{seam.target} no longer says `{line}`; {what_to_do}"
     return None
+
+
+def every_seam() -> tuple[Seam, ...]:
+    """Those of training and rollout, and those of the CPU platform."""
+    from siri_verl.platform.seams import PLATFORM_SEAMS
+
+    return (*SEAMS, *PLATFORM_SEAMS)

@@ -39,13 +39,16 @@ PLATFORM_SEAMS: tuple[Seam, ...] = (
         "verl.utils.distributed:initialize_global_process_group_ray",
         ("timeout_second", "backend"),
         "siri_verl/platform/process_group.py",
-        "hand the backend 'cpu:gloo' to whatever now initialises the process group of a Ray worker",
+        "hand the backend 'cpu:gloo' to whatever now initialises the process group of a Ray worker; drop the wrapper "
+        "if verl no longer names cpu twice",
+        source=('f"cpu:gloo,{get_device_name()}:{get_nccl_backend()}"',),
     ),
     Seam(
         "verl.utils.distributed:initialize_global_process_group",
         ("timeout_second",),
         "siri_verl/platform/process_group.py",
         "repeat what verl now does here, with the backend 'cpu:gloo'; drop the wrapper if it takes a backend",
+        source=('f"cpu:gloo,{get_device_name()}:{get_nccl_backend()}"',),
     ),
     Seam(
         "verl.workers.engine.base:EngineRegistry.register",
@@ -69,7 +72,9 @@ PLATFORM_SEAMS: tuple[Seam, ...] = (
         f"{FSDP}:FSDPEngine._build_fsdp_module",
         ("self", "module"),
         ENGINE,
-        "keep a forward-only engine free of pinned memory where verl now shards the module",
+        "keep a forward-only engine free of pinned memory where verl now shards the module: CpuFsdpMixin hides "
+        "forward_only for this one condition",
+        source=("if self.engine_config.offload_policy or self.engine_config.forward_only:",),
     ),
     Seam(
         f"{FSDP}:FSDPEngineWithLMHead.prepare_model_outputs",

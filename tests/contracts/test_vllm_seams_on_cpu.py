@@ -33,11 +33,16 @@ def test_seam(seam):
 
 
 def test_vllm_still_empties_the_weights_it_repacks():
-    # siri_verl/platform/vllm_worker.py exists for this line; drop the extension when vLLM can update such weights
-    source = inspect.getsource(resolve("vllm.model_executor.layers.utils:dispatch_cpu_unquantized_gemm"))
-    assert "layer.weight = torch.nn.Parameter(torch.empty(0), requires_grad=False)" in source
-    called = inspect.getsource(resolve("vllm.model_executor.layers.utils:cpu_unquantized_gemm"))
-    assert "layer.cpu_linear(x, weight, bias)" in called
+    utils, ours = "vllm.model_executor.layers.utils", "siri_verl/platform/vllm_worker.py"
+    source = inspect.getsource(resolve(f"{utils}:dispatch_cpu_unquantized_gemm"))
+    assert "layer.weight = torch.nn.Parameter(torch.empty(0), requires_grad=False)" in source, (
+        f"{utils}:dispatch_cpu_unquantized_gemm no longer empties the weight; in {ours}: drop the extension if vLLM "
+        "can update such weights"
+    )
+    called = inspect.getsource(resolve(f"{utils}:cpu_unquantized_gemm"))
+    assert "layer.cpu_linear(x, weight, bias)" in called, (
+        f"{utils}:cpu_unquantized_gemm no longer calls layer.cpu_linear; in {ours}: replace what it calls now"
+    )
 
 
 def test_verl_is_answered_with_the_wheel_under_vllms_name():
@@ -45,6 +50,14 @@ def test_verl_is_answered_with_the_wheel_under_vllms_name():
 
     from verl.workers.rollout.replica import get_rollout_replica_class
 
-    assert version("vllm") == f"{vllm_cpu.VERSION}+cpu"
-    assert get_rollout_replica_class("vllm").__name__ == "CpuVllmReplica"
-    assert vllm_cpu.problems() == []
+    found = version("vllm")
+    assert found == f"{vllm_cpu.VERSION}+cpu", (
+        f"importlib.metadata gives vllm {found}; in siri_verl/platform/vllm_cpu.py: answer with {vllm_cpu.VERSION}+cpu"
+    )
+    found = get_rollout_replica_class("vllm").__name__
+    assert found == "CpuVllmReplica", (
+        f"verl.workers.rollout.replica gives {found} for 'vllm'; in siri_verl/platform/vllm_server.py: register "
+        "CpuVllmReplica where verl now looks replicas up"
+    )
+    found = vllm_cpu.problems()
+    assert found == [], f"vllm-cpu is installed wrongly: {found}; run recipes/vllm_cpu.sh again"
