@@ -19,6 +19,7 @@ between them, so that reinforcement learning has something to find out.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,22 +59,31 @@ def make_tokenizer(texts: Sequence[str], vocabulary: int = 600) -> PreTrainedTok
 
 
 def teach(
-    folder: Path, lessons: Sequence[Lesson], *, steps: int = 200, context: int = 1024, hidden: int = 64, seed: int = 0
+    folder: Path,
+    lessons: Sequence[Lesson],
+    *,
+    steps: int = 200,
+    batch: int = 32,
+    context: int = 1024,
+    hidden: int = 64,
+    seed: int = 0,
 ) -> float:
     """Write a model that answers as the lessons do.
 
     Args:
         folder: of the model, Hugging Face layout.
-        lessons: every one is seen in every step.
+        lessons: the same one may stand several times.
         steps: of the optimizer.
+        batch: lessons in each.
         context: most tokens.
         hidden: size of the model.
         seed: of its first weights.
 
     Returns:
-        The last loss per token of the replies; what is left is the choice between several answers.
+        The loss per token of the replies, over all lessons; what is left is the choice between several answers.
     """
     torch.manual_seed(seed)
+    rng = random.Random(seed)
     tokenizer = make_tokenizer([m["content"] for messages, _ in lessons for m in messages] + [r for _, r in lessons])
     heads = hidden // 16
     config = Qwen3Config(
@@ -96,14 +106,10 @@ def teach(
     for messages, reply in lessons:
         prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
         rows.append((list(prompt), [*tokenizer.encode(reply), tokenizer.eos_token_id]))
-    width = max(len(p) + len(r) for p, r in rows)
-    ids = torch.tensor([p + r + [0] * (width - len(p) - len(r)) for p, r in rows])
-    labels = torch.tensor([[-100] * len(p) + r + [-100] * (width - len(p) - len(r)) for p, r in rows])
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
-    loss = torch.zeros(())
     for _ in range(steps):
-        loss = model(input_ids=ids, labels=labels).loss
+        loss = _loss(model, rng.sample(rows, min(batch, len(rows))))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -112,4 +118,12 @@ def teach(
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return float(loss.detach())
+    with torch.no_grad():
+        return float(_loss(model, rows))
+
+
+def _loss(model: Qwen3ForCausalLM, rows: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
+    width = max(len(prompt) + len(reply) for prompt, reply in rows)
+    ids = torch.tensor([p + r + [0] * (width - len(p) - len(r)) for p, r in rows])
+    labels = torch.tensor([[-100] * len(p) + r + [-100] * (width - len(p) - len(r)) for p, r in rows])
+    return model(input_ids=ids, labels=labels).loss

@@ -75,7 +75,7 @@ def data_webshop_demo(
 
 @data.command("panel")
 def data_panel(
-    environment: str,
+    environment: Annotated[str, typer.Argument(help="Registered name or Gymnasium id; or a panel's JSON file.")],
     out: Annotated[Path, typer.Option(help="Parquet file; the panel itself goes beside it as JSON.")],
     split: Annotated[Optional[str], typer.Option(help="The environment's name for it; none: all tasks.")] = None,
     size: Annotated[Optional[int], typer.Option(help="Draw this many tasks.")] = None,
@@ -83,12 +83,18 @@ def data_panel(
     settings: Settings = None,
 ) -> None:
     """Write a panel of tasks as the file that data.train_files or data.val_files names."""
-    from siri_verl.envs.panels import make_panel, write_dataset
+    from siri_verl.envs.panels import Panel, make_panel, write_dataset
 
     try:
-        panel = make_panel(environment, parse_settings(settings), split, size, seed)
+        if environment.endswith(".json"):
+            if split is not None or settings:
+                raise fail(f"{environment}: a panel file names its split and settings; leave out --split and --set")
+            panel = Panel.read(environment)
+            panel = panel if size is None else panel.subset(size, seed)
+        else:
+            panel = make_panel(environment, parse_settings(settings), split, size, seed)
         write_dataset(panel, out)
         panel.write(out.with_suffix(".json"))
     except (ValueError, OSError, TypeError) as error:
         raise fail(error) from error
-    console.print(f"{out}: {len(panel.task_ids)} tasks of {environment}, split {panel.split}")
+    console.print(f"{out}: {len(panel.task_ids)} tasks of {panel.environment}, split {panel.split}")

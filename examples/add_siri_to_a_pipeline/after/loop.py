@@ -1,0 +1,48 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The pipeline's agent loop: verl's tool agent, rewarded by its tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
+from verl.experimental.agent_loop.tool_agent_loop import ToolAgentLoop
+
+from siri_verl.core.segments import runs
+from siri_verl.rollout.siri_session import SiriSession
+
+
+class PostRoomLoop(ToolAgentLoop):
+    """Returns one row per trajectory: the whole conversation."""
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
+        """Play one delivery."""
+        siri, plain = SiriSession.from_run(self.config, kwargs), kwargs["raw_prompt"]
+        output = await super().run(sampling_params, **{**kwargs, "raw_prompt": siri.messages(plain)})
+        rewards = output.extra_fields["tool_rewards"]
+        output.reward_score = sum(rewards)
+        output.extra_fields["reward_extra_info"] = {"acc": output.reward_score}
+        turns = runs(output.response_mask)
+        replies = [self.tokenizer.decode(output.response_ids[a:b], skip_special_tokens=True) for a, b in turns]
+        task = plain[-1]["content"]
+        seen = [task, *output.extra_fields.get("answers", [])][: len(turns)]
+        output.extra_fields["anchors"] = seen
+        output.extra_fields["turn_rewards"] = [*rewards, 0.0][: len(turns)]
+        output.extra_fields["valids"] = [reply == "done" or "</tool_call>" in reply for reply in replies]
+        output.extra_fields["task"] = task
+        output.extra_fields["transcript"] = list(zip(seen, replies, strict=True))
+        if siri.skill is not None:
+            output.extra_fields["plain_prompt_ids"] = await self.ct_build_initial_tokens(plain, tools=self.tool_schemas)
+        return output

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Sourced by ../run.sh, which sets INPUTS, RUN_DIR and PYTHON_BIN; arguments are overrides.
+COMMAND=(
+    "$PYTHON_BIN" -m verl.trainer.main_ppo
+    "+siri=[base,cpu]"
+    siri.tasks=dataset
+    siri.reward.success_reward=1.0
+    siri.task_type.kind=single
+    siri.mining.template=compact
+    siri.mining.max_tokens=32
+    siri.phases.warm_up_max_steps=2
+    siri.phases.mining_max_steps=4
+    siri.phases.allow_empty=true
+    siri.utility.n_eval=4
+    siri.utility.ema_alpha=0.5
+    siri.utility.promote_above=0.05
+    siri.update.mini_batches=1
+    algorithm.adv_estimator=gigpo
+    data.train_files="$INPUTS/train.parquet"
+    data.val_files="$INPUTS/validation.parquet"
+    data.train_batch_size=4
+    data.max_prompt_length=128
+    data.max_response_length=160
+    actor_rollout_ref.model.path="$INPUTS/model"
+    actor_rollout_ref.actor.ppo_mini_batch_size=4
+    actor_rollout_ref.actor.optim.lr=3e-4
+    actor_rollout_ref.actor.use_kl_loss=false
+    actor_rollout_ref.rollout.n=8
+    actor_rollout_ref.rollout.calculate_log_probs=true
+    actor_rollout_ref.rollout.agent.agent_loop_config_path="$HERE/agent_loop.yaml"
+    actor_rollout_ref.rollout.multi_turn.tool_config_path="$HERE/tools.yaml"
+    actor_rollout_ref.rollout.multi_turn.format=hermes
+    actor_rollout_ref.rollout.multi_turn.max_assistant_turns=4
+    actor_rollout_ref.rollout.val_kwargs.n=8
+    actor_rollout_ref.rollout.val_kwargs.do_sample=true
+    actor_rollout_ref.rollout.val_kwargs.temperature=1.0
+    trainer.default_local_dir="$RUN_DIR"
+    trainer.total_training_steps=8
+    trainer.total_epochs=1000
+    trainer.test_freq=4
+    trainer.save_freq=-1
+)

@@ -1,0 +1,33 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The pipeline's agent loop: verl's tool agent, rewarded by its tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
+from verl.experimental.agent_loop.tool_agent_loop import ToolAgentLoop
+
+
+class PostRoomLoop(ToolAgentLoop):
+    """Returns one row per trajectory: the whole conversation."""
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
+        """Play one delivery."""
+        output = await super().run(sampling_params, **kwargs)
+        rewards = output.extra_fields["tool_rewards"]
+        output.reward_score = sum(rewards)
+        output.extra_fields["reward_extra_info"] = {"acc": output.reward_score}
+        return output

@@ -1,0 +1,72 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A text environment of one's own: guess a number from 1 to 16 within four turns, told higher or lower each time."""
+
+from __future__ import annotations
+
+import gymnasium
+
+from siri_verl.envs.base import EpisodeOverError, TextEnv, UnknownTaskError
+
+NUMBERS = [str(n) for n in range(1, 17)]
+
+
+class GuessNumber(TextEnv):
+    """Task "guess-7" hides 7."""
+
+    number = None
+
+    def task_ids(self):
+        return [f"guess-{n}" for n in NUMBERS]
+
+    def reset(self, *, seed=None, options=None):
+        super(TextEnv, self).reset(seed=seed)
+        self.task_id = self._choose_task(options)
+        if self.task_id not in self.task_ids():
+            raise UnknownTaskError(f"task_id {self.task_id!r}: use one of guess-1 to guess-16")
+        self.number, self.low, self.high, self.turns = int(self.task_id.split("-")[1]), 1, 16, 0
+        return self.answer()
+
+    def step(self, action):
+        if self.number is None:
+            raise EpisodeOverError("guess_number: no episode is running; call reset first")
+        self.turns += 1
+        known = action in self.open_guesses()
+        solved = known and int(action) == self.number
+        if known and int(action) < self.number:
+            self.low = int(action) + 1
+        elif known:
+            self.high = int(action) - 1
+        observation, info = self.answer(known, solved)
+        truncated = not solved and self.turns == 4
+        self.number = None if solved or truncated else self.number
+        return observation, float(solved), solved, truncated, info
+
+    def open_guesses(self):
+        return [n for n in NUMBERS if self.low <= int(n) <= self.high]
+
+    def answer(self, known=True, solved=False):
+        text = "that is it" if solved else f"it lies from {self.low} to {self.high}"
+        return text, {
+            "task": "guess the number",
+            "task_id": self.task_id,
+            "admissible_actions": [] if solved else self.open_guesses(),
+            "anchor": text,
+            "action_admissible": known,
+            "success": solved,
+            "score": float(solved),
+        }
+
+
+gymnasium.register("GuessNumber-v0", entry_point=GuessNumber)

@@ -1,0 +1,43 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Model of the example: a small one that guesses any number that is still open."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))
+
+from player import Lesson, teach  # noqa: E402
+
+from siri_verl.rollout.prompts import COMPACT, TurnView, render_prompt  # noqa: E402
+
+
+def lessons(seed: int = 0) -> list[Lesson]:
+    """(messages, reply): some open numbers for every interval and turn."""
+    rng, found = random.Random(seed), []
+    intervals = [(low, high) for low in range(1, 17) for high in range(low, 17)]
+    for turn, (low, high) in [(1, (1, 16))] * 60 + [(t, interval) for t in (2, 3, 4) for interval in intervals]:
+        view = TurnView("guess the number", f"it lies from {low} to {high}", turn=turn)
+        for guess in rng.sample(range(low, high + 1), min(3, high - low + 1)):
+            reply = f"<think>so</think><action>{guess}</action>"
+            found.append(([{"role": "user", "content": render_prompt(view, COMPACT)}], reply))
+    return found
+
+
+if __name__ == "__main__":
+    loss = teach(Path(sys.argv[1]) / "model", lessons(), steps=300, batch=48)
+    print(f"model: loss {loss:.3f} per token; what is left is which of the open numbers")
