@@ -19,6 +19,7 @@ INSTALL_REQUIRES = [
     "rapidfuzz>=3.9",  # WebShop's fuzzy attribute matching
     "scipy>=1.11",  # intervals
     "matplotlib>=3.8",  # pictures of runs
+    "jinja2>=3.1",  # the report's page: escapes every text of models and environments; torch needs it anyway
     "typer>=0.12",  # the command line
     "rich>=13",  # tables and progress
     "hydra-core>=1.3",
@@ -50,7 +51,7 @@ setup(
         *find_packages(include=["siri_verl", "siri_verl.*"]),
         *find_namespace_packages(include=["hydra_plugins.*"]),
     ],
-    package_data={"siri_verl": ["conf/**/*.yaml", "data/**/*.json", "data/**/*.txt", "py.typed"]},
+    package_data={"siri_verl": ["conf/**/*.yaml", "data/**/*.json", "data/**/*.txt", "evaluation/report/templates/*", "py.typed"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS,
     entry_points={
