@@ -16,8 +16,8 @@
     siri-verl data alfworld-demo --out DIR            # or: generate(DIR, games=300, seed=0, rooms="full")
 
 DIR then holds `json_2.1.1/{train,valid_seen,valid_unseen}/<task>-<object>-None-<place>-<room>/<trial>/` with
-traj_data.json, initial_state.pddl and game.tw-pddl, and `games.json`: split -> task type -> names of games. No two splits
-share a task (see `tasks`).
+traj_data.json, initial_state.pddl and game.tw-pddl, and `games.json`: split -> task type -> names of games. No two
+splits share a task (see `tasks`).
 """
 
 from __future__ import annotations

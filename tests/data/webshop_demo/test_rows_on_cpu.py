@@ -16,9 +16,9 @@ import random
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from siri_verl.data.warm_start.independence import permutation_p
 from siri_verl.data.warm_start.rows import make_rows, play
 from siri_verl.data.webshop_demo import demo, phrases
 from siri_verl.data.webshop_demo.demo import DEMO, PRIOR
@@ -33,22 +33,6 @@ from siri_verl.skills.mining_prompt import parse_mined_skill
 def made(env):
     tasks = env.catalog.split("demo_warm_start").train
     return make_rows(DEMO, env, tasks, {"act": 2000, "follow": 2000, "describe": 2000}, seed=1)
-
-
-def permutation_p(labels, groups, draws=300):
-    """p-value of independence: share of shuffles whose chi-square statistic is at least the observed one."""
-    labels, groups = np.unique(labels, return_inverse=True)[1], np.unique(groups, return_inverse=True)[1]
-
-    width = groups.max() + 1
-
-    def statistic(a):
-        table = np.bincount(a * width + groups, minlength=(labels.max() + 1) * width).reshape(-1, width)
-        expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / table.sum()
-        return float(((table - expected) ** 2 / expected).sum())
-
-    rng = np.random.default_rng(0)
-    seen = statistic(labels)
-    return (1 + sum(statistic(rng.permutation(labels)) >= seen for _ in range(draws))) / (1 + draws)
 
 
 def episodes(made, kind):
