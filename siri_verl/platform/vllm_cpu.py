@@ -64,9 +64,7 @@ def problems() -> list[str]:
         except importlib.metadata.PackageNotFoundError:
             continue
         if not build.endswith("+cpu"):
-            found.append(
-                f"{name} {build} is installed, which is built for CUDA: pip uninstall -y {' '.join(HARMFUL)}"
-            )
+            found.append(f"{name} {build} is installed, which is built for CUDA: pip uninstall -y {' '.join(HARMFUL)}")
     return found
 
 

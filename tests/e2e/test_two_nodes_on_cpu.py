@@ -27,7 +27,7 @@ from toy_run import check_run, train, write_inputs
 
 from siri_verl.data.webshop_demo.generator import STORE, generate
 
-pytestmark = pytest.mark.slow  # three minutes
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # three minutes on two free cores
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@
 import pytest
 from toy_run import check_run, train, write_inputs
 
-pytestmark = pytest.mark.slow  # two minutes
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # two minutes on two free cores
 
 
 def test_two_replicas_serve_one_run(tmp_path):

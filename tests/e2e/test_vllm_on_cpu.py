@@ -11,8 +11,8 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A real vLLM engine on the CPU, through verl's own server classes: environment loop, paired arms, mined skills and a new
-policy in every step. In the virtual environment that `bash recipes/vllm_cpu.sh` makes."""
+"""A real vLLM engine on the CPU, through verl's own server classes: environment loop, paired arms, mined skills and a
+new policy in every step. In the virtual environment that `bash recipes/vllm_cpu.sh` makes."""
 
 from pathlib import Path
 
@@ -21,19 +21,17 @@ import pytest
 import torch
 from toy_player import TRAIN, lessons, make_tokenizer
 from toy_run import check_run, train, write_inputs
-
 from transformers import AutoModelForCausalLM
 
 from siri_verl.platform import vllm_cpu
 
 pytestmark = [
-    pytest.mark.slow,  # three minutes
+    pytest.mark.slow,  # three minutes on two free cores
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(
         vllm_cpu.installed_version() is None, reason="vllm-cpu is not installed: bash recipes/vllm_cpu.sh"
     ),
 ]
-LEARNING_RATE = 1e-3
-"""Large enough that the policy of one step would not pass for that of the next."""
 
 
 @pytest.fixture(scope="module")
@@ -63,19 +61,22 @@ def test_the_engine_plays_with_new_weights_in_every_step(finished):
     folder, _ = finished
     metrics = check_run(folder / "run")
     told = max(found["training/rollout_probs_diff_max"] for found in metrics.values())
-    moved = (first_words(folder / "run/global_step_3/actor/huggingface") - first_words(folder / "model")).abs().max()
+    moved = (rooms(folder / "run/global_step_3/actor/huggingface") - rooms(folder / "model")).abs().max()
     # by far more than engine and actor ever differed: with old weights in the engine they would have
     assert moved > 100 * told and moved > 1e-3
 
 
-def first_words(model: Path) -> torch.Tensor:
-    """(lessons, vocabulary) probabilities of the first word of a reply."""
+def rooms(model: Path) -> torch.Tensor:
+    """(lessons, vocabulary) probabilities of the room a player goes to."""
     tokenizer, policy = make_tokenizer(), AutoModelForCausalLM.from_pretrained(model)
-    prompts = [prompt for prompt, _ in lessons(tokenizer, TRAIN)]
+    opened = tokenizer.encode("<think> so </think> <action> go")
     with torch.no_grad():
-        # the word after <think> so </think> <action>, where the player decides
-        opened = tokenizer.encode("<think> so </think> <action> go")
-        return torch.stack([policy(torch.tensor([p + opened])).logits[0, -1].softmax(-1) for p in prompts])
+        return torch.stack(
+            [
+                policy(torch.tensor([prompt + opened])).logits[0, -1].softmax(-1)
+                for prompt, _ in lessons(tokenizer, TRAIN)
+            ]
+        )
 
 
 def test_no_shared_memory_is_left_behind(finished):
