@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import os
 import subprocess
@@ -69,8 +70,9 @@ def composed(words: list[str]):
     return config
 
 
+@functools.lru_cache
 def config_of(folder: str, *arguments: str):
-    """The config of an example's command."""
+    """The config of an example's command; not to be changed."""
     return composed(dry_run(folder, *arguments))
 
 
