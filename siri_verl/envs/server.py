@@ -35,16 +35,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from siri_verl.envs.base import EpisodeOverError
-from siri_verl.envs.server_manager import (
-    NO_TURNS,
-    SERVER_GONE,
-    EnvironmentPoolError,
-    Lease,
-    PoolConfig,
-    PoolManager,
-    Turns,
-    differing,
-)
+from siri_verl.envs.pool_config import NO_TURNS, EnvironmentPoolError, Lease, PoolConfig, Turns, differing
+from siri_verl.envs.server_manager import SERVER_GONE, PoolManager
 from siri_verl.envs.server_process import (
     ERROR,
     LOST,
