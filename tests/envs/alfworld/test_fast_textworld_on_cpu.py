@@ -1,0 +1,212 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The speed layer beside what an agent reads: processes, threads, disk, versions."""
+
+import json
+import os
+import re
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from siri_verl.envs.alfworld import TextworldVersionError, fast_textworld, speed
+from siri_verl.envs.alfworld.games import GameFolder
+
+
+@pytest.fixture
+def fast():
+    with fast_textworld() as layer:
+        yield layer
+
+
+def content_of(folder, number=0, split="train"):
+    games = list(GameFolder(folder).listing(split).games.values())
+    return json.loads(games[number].path.read_text())
+
+
+def loaded(content):
+    import textworld
+    from textworld.envs.pddl import PddlEnv
+
+    env = PddlEnv(textworld.EnvInfos(won=True, admissible_commands=True))
+    env.load(content)
+    return env
+
+
+def insides():
+    """What the layer replaces, as it is now."""
+    import fast_downward
+    from textworld.envs.pddl import PddlEnv, logic, textgen
+
+    return [
+        PddlEnv._gather_infos,
+        textgen.ContextSensitiveGrammar.derive,
+        logic.GameLogic,
+        logic.PddlState,
+        fast_downward.pddl2sas,
+        fast_downward.load_lib,
+    ]
+
+
+def test_at_its_end_a_context_leaves_textworld_as_it_was(small_games):
+    assert not speed.is_fast(), "no other test may leave the layer on"
+    stock = insides()
+    with fast_textworld():
+        with fast_textworld():
+            env = loaded(content_of(small_games))
+        fast = insides()
+        assert speed.is_fast() and not any(a is b for a, b in zip(stock, fast, strict=True))
+        state = env.reset()
+    assert insides() == stock and not speed.is_fast()
+    again, _, _ = env.step("inventory")  # an episode that began under the layer goes on without it
+    assert again.feedback == "You are not carrying anything."
+    assert again["admissible_commands"] == state["admissible_commands"]
+
+
+def test_arguments_of_the_process_survive_a_translation(small_games, fast, monkeypatch):
+    arguments = ["main.py", "+siri=alfworld", "trainer.total_training_steps=3"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    env = loaded(content_of(small_games, 1))
+    env.reset()
+    env._pddl_state.replan(env._entity_infos)
+    assert sys.argv is arguments and arguments[1] == "+siri=alfworld"
+
+
+def test_an_error_in_the_translator_leaves_arguments_and_output_alone(fast, monkeypatch):
+    import fast_downward
+
+    monkeypatch.setattr(sys, "argv", ["mine"])
+    output = sys.stdout
+    with pytest.raises((Exception, SystemExit)):
+        fast_downward.pddl2sas("(define (domain broken", "(define")
+    assert sys.argv == ["mine"] and sys.stdout is output
+
+
+def test_threads_get_what_one_after_another_gives(small_games, fast):
+    from siri_verl.envs.alfworld.fast_state import translations
+    from siri_verl.envs.alfworld.grammar import _logics
+
+    contents = [content_of(small_games, number) for number in range(6)]
+    translations.clear()
+    alone = [loaded(content).reset() for content in contents]
+    translations.clear()
+    _logics.clear()
+    together: dict[int, object] = {}
+
+    def play(number):
+        together[number] = loaded(contents[number]).reset()
+
+    threads = [threading.Thread(target=play, args=(number,)) for number in range(len(contents))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, state in enumerate(alone):
+        assert together[number].feedback == state.feedback
+        assert together[number]["admissible_commands"] == state["admissible_commands"]
+
+
+def test_many_environments_of_one_game_do_not_touch_each_other(small_games, fast):
+    content = content_of(small_games, 2)
+    envs = [loaded(content) for _ in range(12)]
+    states = [env.reset() for env in envs]
+    commands = [c for c in states[0]["admissible_commands"] if c.startswith("go to")]
+    ways = [commands[number % len(commands)] for number in range(len(envs))]
+    told = [env.step(way)[0] for env, way in zip(envs, ways, strict=True)]
+    for way, state in zip(ways, told, strict=True):
+        assert state.feedback.startswith(f"You arrive at {way.removeprefix('go to ')}.")
+    assert [env.step("inventory")[0].feedback for env in envs] == ["You are not carrying anything."] * 12
+    assert envs[0].reset().feedback == states[0].feedback
+
+
+def test_episodes_without_number_on_one_library(small_games, fast):
+    from siri_verl.envs.alfworld.fast_state import EPISODES_PER_LOAD
+
+    env = loaded(content_of(small_games))
+    seen = set()
+    for _ in range(2 * EPISODES_PER_LOAD + 3):
+        state = env.reset()
+        go = next(c for c in state["admissible_commands"] if c.startswith("go to"))
+        after, _, _ = env.step(go)
+        seen.add((state.feedback, tuple(state["admissible_commands"]), after.feedback))
+    assert len(seen) == 1
+    assert env.downward_lib.siri_episodes < EPISODES_PER_LOAD
+
+
+def test_a_forgotten_translation_is_made_anew(small_games, fast, monkeypatch):
+    from siri_verl.envs.alfworld import fast_state
+
+    monkeypatch.setattr(fast_state.translations, "size", 1)
+    env, other = loaded(content_of(small_games, 0)), loaded(content_of(small_games, 3))
+    first = env.reset().feedback
+    assert len(fast_state.translations._values) == 1
+    assert other.reset().feedback != first and env.reset().feedback == first
+
+
+def test_libraries_take_no_room_on_disk_and_are_used_again(fast, tmp_path, monkeypatch):
+    from siri_verl.envs.alfworld.planner_library import give_back_library, take_library
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    libraries = [take_library() for _ in range(5)]
+    assert len({library._handle for library in libraries}) == 5
+    assert not any(tmp_path.iterdir())
+    if sys.platform == "linux":
+        mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if "libdownward_" in line]
+        assert mapped and all("memfd:" in line for line in mapped), "nothing but memory"
+    give_back_library(libraries[0])
+    assert take_library() is libraries[0]
+    for library in libraries:
+        give_back_library(library)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads ELF files")
+def test_the_loadable_part_is_small_and_complete():
+    from fast_downward.interface import DOWNWARD_LIB_PATH
+
+    from siri_verl.envs.alfworld.planner_library import loadable_part
+
+    whole = Path(DOWNWARD_LIB_PATH).read_bytes()
+    part = loadable_part(whole)
+    assert len(part) < len(whole) / 10
+    assert part[64:] == whole[64 : len(part)], "nothing but the header's section table changed"
+    assert loadable_part(b"not an ELF file") == b"not an ELF file"
+
+
+def test_another_version_is_named_together_with_the_known_ones(monkeypatch):
+    before = insides()
+    monkeypatch.setattr(speed, "version", lambda package: "1.8.3")
+    message = r"textworld 1\.8\.3 is installed; the speed layer knows 1\.7\.0.*`textworld==1\.7\.0`.*fast=false"
+    with pytest.raises(TextworldVersionError, match=message):
+        fast_textworld()
+    assert insides() == before and not speed.is_fast()
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr(speed, "KNOWN_VERSIONS", {"textworld-that-is-not-there": ("1",)})
+    with pytest.raises(TextworldVersionError, match=re.escape("pip install 'siri_verl[alfworld]'")):
+        fast_textworld()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
+def test_sixty_four_environments_in_one_process_stay_below_400_mb(tmp_path):
+    import subprocess
+
+    bench = Path(__file__).parents[3] / "benchmarks" / "alfworld" / "bench.py"
+    command = [sys.executable, str(bench), "memory", "--games", str(tmp_path / "games")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=840)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1])["distinct_games_mib"] < 400

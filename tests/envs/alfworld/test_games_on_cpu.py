@@ -1,0 +1,155 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Folders of games: what is played, what is skipped, and what is said about it."""
+
+import json
+import logging
+import shutil
+
+import pytest
+
+from siri_verl.envs.alfworld.games import GameDataError, GameFolder, GrammarVersionError, known_commands
+from siri_verl.envs.base import UnknownTaskError
+
+
+@pytest.fixture
+def folder(small_games, tmp_path):
+    """A folder with one split that a test may spoil."""
+    shutil.copytree(small_games / "json_2.1.1" / "valid_seen", tmp_path / "games" / "json_2.1.1" / "valid_seen")
+    return tmp_path / "games"
+
+
+def game_files(folder):
+    return sorted(folder.rglob("game.tw-pddl"))
+
+
+def change(path, **fields):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def name_of(path):
+    return "/".join(path.parts[-4:-1])
+
+
+def test_games_are_found_by_either_folder_and_name_themselves(folder):
+    games = GameFolder(folder).listing("valid_seen").games
+    assert GameFolder(folder / "json_2.1.1").listing("valid_seen").games == games
+    assert len(games) == 6 and list(games) == sorted(games)
+    for name, game in games.items():
+        assert game == GameFolder(folder).game(name) and game.name == name == name_of(game.path)
+        told = json.loads((game.path.parent / "traj_data.json").read_text())
+        assert game.task_type == told["task_type"] and game.task.endswith(".")
+
+
+def test_what_alfworld_leaves_out_is_left_out_quietly(folder, caplog):
+    games = game_files(folder)
+    names = ("pick_and_place_with_movable_recep-Mug-Pot-Shelf-1", "x-EggSliced-None-Shelf-2")
+    for path, word in zip(games[:2], names, strict=True):
+        target = path.parents[2] / word / path.parent.name
+        shutil.copytree(path.parent, target)
+    other = games[2].parent / "traj_data.json"
+    change(other, task_type="pick_and_place_with_something_else")
+    listing = GameFolder(folder).listing("valid_seen")
+    assert len(listing.games) == 5 and listing.counts() == "2 movable or sliced, 1 other task type"
+    assert not caplog.records
+
+
+def test_broken_and_unsolvable_games_are_named_and_counted(folder, caplog):
+    games = game_files(folder)
+    games[0].write_text("{")
+    change(games[1], solvable=False)
+    games[2].unlink()
+    change(games[3], grammar=json.loads(games[3].read_text())["grammar"].replace("Your task is to:", "Do:"))
+    with caplog.at_level(logging.WARNING):
+        listing = GameFolder(folder).listing("valid_seen")
+    assert len(listing.games) == 2 and listing.counts() == "1 no game file, 2 unreadable, 1 unsolvable"
+    (record,) = caplog.records
+    assert "2 games, 4 skipped (1 no game file, 2 unreadable, 1 unsolvable)" in record.message
+    for path in games[:4]:
+        assert name_of(path) in record.message
+
+
+def test_a_skipped_game_in_a_panel_is_refused_by_name(folder):
+    games = game_files(folder)
+    change(games[1], solvable=None)
+    with pytest.raises(UnknownTaskError, match="this game is not played: unsolvable .*'solvable' is None"):
+        GameFolder(folder).game(name_of(games[1]))
+
+
+def test_no_game_left_is_an_error_that_says_why(folder):
+    for path in game_files(folder):
+        change(path, solvable=False)
+    with pytest.raises(
+        GameDataError, match="no game to play; skipped: 6 unsolvable .*siri-verl data alfworld --download"
+    ):
+        GameFolder(folder).listing("valid_seen")
+
+
+def test_trajectories_without_games_say_how_to_get_them(folder):
+    for path in game_files(folder):
+        path.unlink()
+    with pytest.raises(
+        GameDataError, match="skipped: 6 no game file .*game.tw-pddl is missing.*data alfworld --download"
+    ):
+        GameFolder(folder).listing("valid_seen")
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
+def test_a_folder_without_games_says_how_to_get_them(tmp_path, make):
+    make(tmp_path / "nothing")
+    with pytest.raises(GameDataError, match="nothing: .*`siri-verl data alfworld --download --out DIR` fetches"):
+        GameFolder(tmp_path / "nothing")
+
+
+def test_another_grammar_version_is_an_error(folder):
+    path = game_files(folder)[0]
+    old = json.loads(path.read_text())["grammar"].replace("move {o} to {r}", "put {o} in/on {r}")
+    change(path, grammar=old)
+    message = r"game valid_seen/.*PutObject as 'put \{o\} in/on \{r\}', the installed alfworld as 'move \{o\} to \{r\}'"
+    with pytest.raises(GrammarVersionError, match=message):
+        GameFolder(folder).listing("valid_seen")
+    with pytest.raises(GrammarVersionError, match=message):
+        GameFolder(folder).game(name_of(path))
+    assert known_commands()["PutObject"] == "move {o} to {r}"
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("valid_seen/no-Such-None-Game-1/trial_1", "no such game below"),
+        ("train/a/b", "expected '<split>/<task>/<trial>' with a split out of valid_seen"),
+        ("valid_seen/../../secret", "names no game"),
+        ("7", "names no game"),
+    ],
+)
+def test_a_name_of_no_game_is_refused(folder, name, message):
+    with pytest.raises(UnknownTaskError, match=message):
+        GameFolder(folder).game(name)
+
+
+def test_a_malformed_problem_is_an_error_and_not_the_end_of_the_process(folder):
+    from siri_verl.envs.alfworld.env import ALFWorldEnv
+    from siri_verl.envs.alfworld.speed import Layer
+
+    games = game_files(folder)
+    change(games[0], pddl_problem="(define (problem broken")
+    env = ALFWorldEnv(str(folder))
+    try:
+        with pytest.raises(GameDataError, match=f"game {name_of(games[0])}: cannot be played"):
+            env.reset(options={"task_id": name_of(games[0])})
+        observation, _ = env.reset(options={"task_id": name_of(games[1])})
+        assert "Your task is to" in observation, "the environment goes on with the next game"
+    finally:
+        env.close()
+        Layer().__exit__()
