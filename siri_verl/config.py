@@ -13,8 +13,8 @@
 # limitations under the License.
 """Reading the settings from a run's configuration, with errors that name field, value and fix.
 
-The `siri:` block and `algorithm.gigpo` become the dataclasses of siri_verl/settings.py by structured configs of OmegaConf,
-so an unknown key or a wrong type fails with its full name before anything heavy starts.
+The `siri:` block and `algorithm.gigpo` become the dataclasses of siri_verl/settings.py by OmegaConf's structured
+configs, so an unknown key or a wrong type fails with its full name before anything heavy starts.
 """
 
 from __future__ import annotations
