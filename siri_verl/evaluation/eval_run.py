@@ -50,12 +50,12 @@ from siri_verl.evaluation.eval_options import (
 from siri_verl.evaluation.evaluate import Evaluation, Record, Reflecting
 from siri_verl.evaluation.policy import LightPolicy, ModelSource, find_model, model_folder
 from siri_verl.evaluation.prompting import PLAIN, REFLEXION, PlainPrompting, ReactPrompting
-from siri_verl.evaluation.retest_run import BANK_FILE, task_types
+from siri_verl.evaluation.retest_run import task_types
 from siri_verl.evaluation.summary import SCHEMA, VERSION, compare, summarize
 from siri_verl.evaluation.trajectory_log import EPISODE, TrajectoryLog, read_trajectories
 from siri_verl.rollout.prompt_builder import PromptBuilder
 from siri_verl.rollout.prompts import TEMPLATES
-from siri_verl.skills.bank_file import load_bank
+from siri_verl.skills.bank_file import BANK_FILE, load_bank
 from siri_verl.skills.retrieval import RetrievalSettings, Retriever
 from siri_verl.skills.skill import Skill
 from siri_verl.skills.task_type import task_typer

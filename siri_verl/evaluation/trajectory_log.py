@@ -173,12 +173,12 @@ def record_key(record: Mapping[str, Any]) -> Key:
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name."""
+    """Nested settings by dotted name; what is None or empty counts as not set."""
     named: dict[str, Any] = {}
     for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping):
             named.update(flat(value, f"{prefix}{name}."))
-        else:
+        elif value is not None:
             named[prefix + name] = value
     return named
 
@@ -199,10 +199,11 @@ def _check_settings(path: Path, found: Mapping[str, Any], given: Mapping[str, An
     # Through JSON, so that a tuple equals the list it became.
     was, now = flat(found), flat(json.loads(json.dumps(dict(given))))
     for name in sorted(was.keys() | now.keys()):
-        if name not in was or name not in now or was[name] != now[name]:
+        before, after = (repr(some[name]) if name in some else "not set" for some in (was, now))
+        if before != after:
             raise TrajectoryFileError(
-                f"{path}: was begun with {name}={was.get(name)!r}, now it is {now.get(name)!r}; set it back to go on "
-                "where that evaluation stopped, or give another --out"
+                f"{path}: was begun with {name}={before}, now it is {after}; set it back to go on where that "
+                "evaluation stopped, or give another --out"
             )
 
 

@@ -1,0 +1,230 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`siri-verl eval` on a real small model: seeds, resuming, skills, refusals."""
+
+import json
+
+import pytest
+from hydra import compose, initialize_config_module
+from toy_player import BAD, CONDITION, GOOD, TRAIN
+from typer.testing import CliRunner
+
+from siri_verl.cli import app
+from siri_verl.core.pairing import TreatmentEffect
+from siri_verl.core.utility import UtilitySettings
+from siri_verl.envs.panels import Panel, make_panel, write_dataset
+from siri_verl.evaluation.eval_options import EvalOptions
+from siri_verl.evaluation.eval_run import prepare, run_evaluation
+from siri_verl.evaluation.summary import summarize
+from siri_verl.evaluation.trajectory_log import EPISODE, TrajectoryFileError, read_trajectories
+from siri_verl.skills.bank import SkillBank
+from siri_verl.skills.bank_file import save_bank
+from siri_verl.skills.skill import Provenance
+from siri_verl.training.run_config import save_config
+
+KNOWN = TRAIN[:2]
+HOW = dict(
+    template="compact",
+    history_length=3,
+    max_prompt_length=120,
+    max_response_length=16,
+    max_turns=5,
+    temperature=1.0,
+    concurrent=16,
+)
+
+
+@pytest.fixture(scope="module")
+def panel(tmp_path_factory):
+    path = tmp_path_factory.mktemp("panel") / "known.json"
+    Panel("toy", KNOWN, {}, "known").write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory):
+    """A bank with a good active skill for coins, a bad one that was retired, and a candidate."""
+    bank = SkillBank(utility=UtilitySettings(n_eval=3, promote_above=0.1, ema_alpha=0.3, retire_after=2))
+    for strategy, delta in ((GOOD, 1.0), (BAD, -1.0)):
+        skill = bank.add(CONDITION, strategy, "coin", Provenance("some-task", "t", 4)).skill
+        for i in range(8):
+            mean = max(delta, 0.0)
+            bank.record(TreatmentEffect("g", skill.skill_id, delta, mean, mean - delta, 4, 4), f"tested-{i}", i)
+    path = tmp_path_factory.mktemp("bank") / "skills.jsonl"
+    save_bank(bank, path)
+    return path
+
+
+def options(model, panel, **changes):
+    return EvalOptions(**{"model": str(model), "panel": panel, "seed": 5, "repeats": 8, **HOW, **changes})
+
+
+def played(folder):
+    return sorted(map(json.dumps, read_trajectories(folder / "trajectories.jsonl")[1]))
+
+
+def evaluate(folder, *arguments, **settings):
+    return run_evaluation(prepare(options(*arguments, **settings)), folder)
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(toy_model, panel, tmp_path):
+    first = evaluate(tmp_path / "a", toy_model, panel)
+    again = evaluate(tmp_path / "b", toy_model, panel)
+    other = evaluate(tmp_path / "c", toy_model, panel, seed=6)
+    assert played(tmp_path / "a") == played(tmp_path / "b") != played(tmp_path / "c")
+    for summary in (first, again, other):
+        del summary["about"], summary["settings"]
+    assert first == again
+    assert first["samples"] == 16 and first["tasks"] == 2 and first["shares"]["invalid"] < 0.5
+    assert 0 < first["success"]["mean"] < 1, "which room is right it can only guess"
+
+
+def test_the_summary_follows_from_the_trajectories(toy_model, panel, tmp_path):
+    said = evaluate(tmp_path, toy_model, panel, repeats=2)
+    settings, records = read_trajectories(tmp_path / "trajectories.jsonl")
+    assert json.loads((tmp_path / "summary.json").read_text()) == said and said["settings"] == settings
+    computed = summarize(records, max_response_length=16, seed=5)
+    assert computed.items() <= said.items()
+    assert said["env_steps"] == sum(len(record["turns"]) for record in records)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_an_interrupted_evaluation_goes_on_without_playing_anything_twice(toy_model, panel, tmp_path):
+    whole = evaluate(tmp_path / "whole", toy_model, panel)
+    prepared = prepare(options(toy_model, panel))
+    seen = []
+
+    def kill(record):
+        seen.append((record["task_id"], record["repetition"]))
+        if len(seen) == 6:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_evaluation(prepared, tmp_path / "cut", kill)
+    path = tmp_path / "cut" / "trajectories.jsonl"
+    assert not (tmp_path / "cut" / "summary.json").exists()
+    # A kill in the middle of a write leaves half a line.
+    lines = path.read_bytes()
+    path.write_bytes(lines + b'{"record": "episode", "task_id": "toy-')
+    begun = []
+    resumed = run_evaluation(
+        prepared, tmp_path / "cut", lambda r: seen.append((r["task_id"], r["repetition"])), begun.append
+    )
+    assert begun == [6] and len(seen) == len(set(seen)) == 16
+    assert path.read_bytes().startswith(lines), "what was there is never written again"
+    assert resumed["about"]["episodes_played_now"] == 10
+    assert played(tmp_path / "cut") == played(tmp_path / "whole")
+    assert resumed["success"] == whole["success"]
+
+
+def test_a_changed_setting_is_refused_by_name(toy_model, panel, tmp_path):
+    evaluate(tmp_path, toy_model, panel, repeats=1)
+    before = (tmp_path / "trajectories.jsonl").read_bytes()
+    for change, message in (
+        (dict(temperature=0.5), "sampling.temperature=1.0, now it is 0.5"),
+        (dict(seed=6), "seed=5, now it is 6"),
+        (dict(repeats=2), "repeats=1, now it is 2"),
+        (dict(history_length=1), "prompting.history_length=3, now it is 1"),
+        (dict(env_kwargs={"max_turns": 4}), "environment.kwargs.max_turns=not set, now it is 4"),
+        (dict(prompting="react"), "prompting.kind='plain', now it is 'react'"),
+    ):
+        with pytest.raises(TrajectoryFileError, match=message):
+            evaluate(tmp_path, toy_model, panel, **{"repeats": 1, **change})
+    smaller = tmp_path / "smaller.json"
+    Panel("toy", KNOWN[:1], {}, "known").write(smaller)
+    with pytest.raises(TrajectoryFileError, match="panel.sha256"):
+        evaluate(tmp_path, toy_model, smaller, repeats=1)
+    assert (tmp_path / "trajectories.jsonl").read_bytes() == before
+
+
+def test_a_skill_in_the_prompt_changes_what_happens_and_nothing_else(toy_model, panel, bank, tmp_path):
+    evaluate(tmp_path / "plain", toy_model, panel)
+    prepared = prepare(options(toy_model, panel, bank=bank))
+    helped = run_evaluation(prepared, tmp_path / "bank", against=tmp_path / "plain")
+    assert helped["skills"]["shown_share"] == 1.0 and helped["skills"]["left_out_share"] == 0.0
+    assert set(helped["skills"]["by_skill"]) == {"s0001"}, "the active one"
+    effect = helped["against"]["success"]
+    assert effect["tasks"] == 2 and effect["effect"] == pytest.approx(effect["this"] - effect["other"])
+    assert effect["effect"] > 0, "the model was taught to follow this skill"
+    records = [read_trajectories(tmp_path / name / "trajectories.jsonl")[1] for name in ("plain", "bank")]
+    plain, shown = ({(r["task_id"], r["repetition"]): r for r in some if r["record"] == EPISODE} for some in records)
+    assert all(plain[key]["env_seed"] == shown[key]["env_seed"] for key in plain)
+    first = {key: (plain[key]["turns"][0], shown[key]["turns"][0]) for key in plain}
+    assert all(a["observation"] == b["observation"] for a, b in first.values())
+    assert all(b["prompt_tokens"] > a["prompt_tokens"] for a, b in first.values())
+
+
+def cli(*arguments, code=0):
+    result = CliRunner().invoke(app, ["eval", *map(str, arguments)], env={"COLUMNS": "200"})
+    assert result.exit_code == code, (result.output, result.exception)
+    return " ".join(result.output.split())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, toy_model):
+    """A run's folder: settings, panels, and the model as its newest checkpoint."""
+    folder = tmp_path_factory.mktemp("runs") / "myrun"
+    for split in ("train", "validation"):
+        write_dataset(make_panel("toy", {}, split, 4), folder / f"{split}.parquet")
+    overrides = [f"data.train_files={folder}/train.parquet", f"data.val_files={folder}/validation.parquet"]
+    overrides += [f"actor_rollout_ref.model.path={toy_model}", "data.max_prompt_length=120"]
+    overrides += ["data.max_response_length=16", "siri.rollout.max_turns=4", "siri.seed=3"]
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        config = compose("ppo_trainer", overrides=["+siri=[base,cpu,cpu_small]", *overrides])
+    save_config(config, folder)
+    target = folder / "global_step_7" / "actor" / "huggingface"
+    target.mkdir(parents=True)
+    for file in toy_model.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+    (folder / "latest_checkpointed_iteration.txt").write_text("7")
+    return folder
+
+
+def test_a_run_says_how_its_model_is_to_be_played(run):
+    text = cli(run / "global_step_7")
+    (folder,) = (run / "eval").iterdir()
+    summary = json.loads((folder / "summary.json").read_text())
+    settings = summary["settings"]
+    assert settings["model"]["name"] == "global_step_7" and settings["panel"] == {
+        **settings["panel"],
+        "split": "validation",
+        "tasks": 4,
+    }
+    assert settings["prompting"]["template"] == "compact" and settings["prompting"]["history_length"] == 3
+    assert (settings["max_turns"], settings["max_response_length"], settings["seed"]) == (4, 16, 3)
+    # verl's validation: greedy unless val_kwargs.do_sample.
+    assert settings["sampling"]["temperature"] == 0.0 and settings["model"]["dtype"] == "float32"
+    assert f"{summary['success']['mean']:.3f}" in text and "at most 4 turns" in text and "summary.json" in text
+    assert "goes on after 4 finished episodes" in cli(run / "global_step_7")
+
+
+def test_what_does_not_fit_is_named(run, toy_model, panel, bank, tmp_path):
+    out = ("--out", tmp_path / "out")
+    assert "4 tasks were trained on" in cli(run, "--panel", run / "train.parquet", *out, code=1)
+    assert "no tasks: give --panel" in cli(toy_model, *out, code=1)
+    assert "no such folder" in cli(tmp_path / "none", "--panel", panel, code=1)
+    assert "no such panel file" in cli(toy_model, "--panel", tmp_path / "none.json", code=1)
+    assert "prompting='poetry'" in cli(toy_model, "--panel", panel, "--prompting", "poetry", code=1)
+    assert "repeats=0" in cli(toy_model, "--panel", panel, "-n", 0, code=1)
+    assert "split: 'dev' is unknown" in cli(toy_model, "--env", "toy", "--split", "dev", code=1)
+    assert "siri.prompt.template='short'" in cli(toy_model, "--panel", panel, "--template", "short", code=1)
+    assert "no active skill for the panel's task types (all); active ones are for coin" in cli(
+        toy_model, "--panel", panel, "--bank", bank, "--task-type", "single", *out, code=1
+    )
+    assert "base_url='localhost:8000'" in cli("m", "--endpoint", "localhost:8000", "--panel", panel, *out, code=1)
+    assert "trajectories.jsonl" in cli(toy_model, "--panel", panel, "--against", tmp_path, *out, code=1)
+    assert not (tmp_path / "out" / "summary.json").exists()

@@ -1,0 +1,175 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The file of trajectories: whole lines, one writer, nothing damaged goes unnoticed."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from siri_verl.evaluation.trajectory_log import EPISODE, FIELDS, TrajectoryFileError, TrajectoryLog, read_trajectories
+
+SETTINGS = {"seed": 1, "sampling": {"temperature": 0.4}, "bank": None}
+TURN = {
+    "observation": "a hall",
+    "reply": "<think>so</think><action>go</action>",
+    "action": "go",
+    "problem": None,
+    "admissible": True,
+    "prompt_tokens": 10,
+    "reply_tokens": 4,
+    "history_dropped": 0,
+}
+
+
+def episode(task_id="t1", repetition=0, **changes):
+    return {
+        "record": EPISODE,
+        "task_id": task_id,
+        "repetition": repetition,
+        "trial": 1,
+        "env_seed": 5,
+        "task": "go \u2028 \ud800 on",
+        "category": "",
+        "task_type": "coin",
+        "skill_id": "",
+        "skill_missing": False,
+        "success": True,
+        "score": 1.0,
+        "status": "terminated",
+        "turns": [dict(TURN)],
+        "final_observation": "over",
+        **changes,
+    }
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "folder" / "trajectories.jsonl"
+    log = TrajectoryLog(path, SETTINGS)
+    log.append(episode())
+    log.append(episode(repetition=1, success=False, score=0.5))
+    log.close()
+    return path
+
+
+def test_what_is_written_is_read_back(path):
+    settings, records = read_trajectories(path)
+    assert settings == SETTINGS and [r["repetition"] for r in records] == [0, 1]
+    assert records[0] == episode(task="go \u2028 ? on"), "half a character cannot be written"
+    log = TrajectoryLog(path, SETTINGS)
+    assert log.get(EPISODE, "t1", 1, 1)["score"] == 0.5 and log.get(EPISODE, "t2", 0, 1) is None
+    log.append(episode("t2"))
+    log.close()
+    assert len(read_trajectories(path)[1]) == 3
+
+
+@pytest.mark.parametrize("cut", [1, 20, 200])
+def test_a_torn_line_is_cut_and_its_episode_is_missing(path, cut):
+    path.write_bytes(path.read_bytes()[:-cut])
+    log = TrajectoryLog(path, SETTINGS)
+    assert [r["repetition"] for r in log.episodes()] == [0]
+    log.append(episode(repetition=1))
+    log.close()
+    assert len(read_trajectories(path)[1]) == 2
+
+
+def test_a_torn_header_begins_anew(path):
+    path.write_bytes(path.read_bytes()[:30])
+    log = TrajectoryLog(path, {"seed": 9})
+    log.close()
+    assert read_trajectories(path) == ({"seed": 9}, [])
+
+
+def test_a_changed_setting_is_named(path):
+    for settings, message in (
+        ({**SETTINGS, "seed": 2}, "seed=1, now it is 2"),
+        ({**SETTINGS, "sampling": {"temperature": 1.0}}, "sampling.temperature=0.4, now it is 1.0"),
+        ({**SETTINGS, "bank": {"sha256": "x"}}, "bank.sha256=not set, now it is 'x'"),
+    ):
+        with pytest.raises(TrajectoryFileError, match=message):
+            TrajectoryLog(path, settings)
+    TrajectoryLog(path, SETTINGS).close()
+
+
+def test_one_process_writes_at_a_time(path):
+    log = TrajectoryLog(path, SETTINGS)
+    with pytest.raises(TrajectoryFileError, match="another evaluation is writing"):
+        TrajectoryLog(path, SETTINGS)
+    log.close()
+    TrajectoryLog(path, SETTINGS).close()
+
+
+def test_a_killed_writer_leaves_whole_lines_and_no_lock(path):
+    """A process that writes without end is killed; what it left can be gone on with."""
+    code = (
+        "import sys; from siri_verl.evaluation.trajectory_log import TrajectoryLog\n"
+        "import json; log = TrajectoryLog(__import__('pathlib').Path(sys.argv[1]), json.loads(sys.argv[2]))\n"
+        "record = json.loads(sys.argv[3]); number = 10\n"
+        "while True:\n"
+        "    log.append({**record, 'repetition': number}); number += 1\n"
+        "    if number == 40: print('many', flush=True)\n"
+    )
+    record = json.dumps(episode(task="x" * 5000))
+    arguments = [sys.executable, "-c", code, str(path), json.dumps(SETTINGS), record]
+    writer = subprocess.Popen(arguments, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert writer.stdout.readline() == b"many\n"
+    writer.kill()
+    writer.wait()
+    log = TrajectoryLog(path, SETTINGS)
+    numbers = [r["repetition"] for r in log.episodes()]
+    log.close()
+    assert numbers[:2] == [0, 1] and numbers[2:] == list(range(10, 8 + len(numbers))) and len(numbers) >= 32
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(success=1), "line 4: success is 1; expected bool"),
+        (dict(score=True), "score is True"),
+        (dict(extra=1), "fields are .*extra"),
+        (dict(turns=[{**TURN, "reply_tokens": "4"}]), "turn 1: reply_tokens is '4'"),
+        (dict(turns=[{"observation": "x"}]), "turn 1: fields are"),
+        (dict(record="episodes"), "record is 'episodes'"),
+    ],
+)
+def test_records_have_their_fields(path, change, message):
+    log = TrajectoryLog(path, SETTINGS)
+    before = path.read_bytes()
+    with pytest.raises(TrajectoryFileError, match=message):
+        log.append(episode(repetition=7, **change))
+    log.close()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda lines: [lines[0], b"not json\n", *lines[2:]], "line 2: not JSON"),
+        (lambda lines: [lines[0], b"7\n"], "line 2: '7' is no record"),
+        (lambda lines: lines[1:], "line 1: no header"),
+        (lambda lines: [lines[0].replace(b'"version": 1', b'"version": 2')], "version is 2"),
+        (lambda lines: [lines[0], lines[1].replace(b'"task_id"', b'"task"')], "line 2: fields are"),
+    ],
+)
+def test_damage_is_named(path, damage, message):
+    path.write_bytes(b"".join(damage(path.read_bytes().splitlines(keepends=True))))
+    with pytest.raises(TrajectoryFileError, match=message):
+        TrajectoryLog(path, SETTINGS)
+
+
+def test_the_example_has_every_field():
+    assert set(episode()) - {"record"} == set(FIELDS[EPISODE])
