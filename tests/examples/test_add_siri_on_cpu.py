@@ -96,7 +96,7 @@ def test_before_is_verls_own_trainer_and_after_is_sirs(prepared):
 
 def test_an_unknown_variant_is_refused():
     done = subprocess.run(["bash", str(FOLDER / "run.sh"), "during"], capture_output=True, text=True)
-    assert done.returncode == 1 and "during: use before or after" in done.stderr
+    assert done.returncode == 1 and "during: use before, gigpo or after" in done.stderr
     assert dry_run("add_siri_to_a_pipeline", "after", "a=b")[-1] == "a=b"
 
 

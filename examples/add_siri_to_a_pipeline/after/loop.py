@@ -34,6 +34,7 @@ class PostRoomLoop(ToolAgentLoop):
         rewards = output.extra_fields["tool_rewards"]
         output.reward_score = sum(rewards)
         output.extra_fields["reward_extra_info"] = {"acc": output.reward_score}
+        # GiGPO: what each turn saw and got
         turns = runs(output.response_mask)
         replies = [self.tokenizer.decode(output.response_ids[a:b], skip_special_tokens=True) for a, b in turns]
         task = plain[-1]["content"]
@@ -41,6 +42,7 @@ class PostRoomLoop(ToolAgentLoop):
         output.extra_fields["anchors"] = seen
         output.extra_fields["turn_rewards"] = [*rewards, 0.0][: len(turns)]
         output.extra_fields["valids"] = [reply == "done" or "</tool_call>" in reply for reply in replies]
+        # SIRI: what skills are mined from, and the prompt without the skill
         output.extra_fields["task"] = task
         output.extra_fields["transcript"] = list(zip(seen, replies, strict=True))
         if siri.skill is not None:

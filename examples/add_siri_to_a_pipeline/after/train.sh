@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Sourced by ../run.sh, which sets INPUTS, RUN_DIR and PYTHON_BIN; arguments are overrides.
+# Sourced by ../run.sh, which sets HERE, INPUTS, RUN_DIR and PYTHON_BIN.
 COMMAND=(
     "$PYTHON_BIN" -m verl.trainer.main_ppo
-    "+siri=[base,cpu]"
+    "+siri=[base,cpu]" # SIRI's trainer, its rollout workers and defaults
     siri.tasks=dataset
     siri.reward.success_reward=1.0
     siri.task_type.kind=single
@@ -14,6 +14,7 @@ COMMAND=(
     siri.utility.n_eval=4
     siri.utility.ema_alpha=0.5
     siri.utility.promote_above=0.05
+    siri.internalization.warmup_updates=2
     siri.update.mini_batches=1
     algorithm.adv_estimator=gigpo
     data.train_files="$INPUTS/train.parquet"
@@ -23,7 +24,7 @@ COMMAND=(
     data.max_response_length=160
     actor_rollout_ref.model.path="$INPUTS/model"
     actor_rollout_ref.actor.ppo_mini_batch_size=4
-    actor_rollout_ref.actor.optim.lr=3e-4
+    actor_rollout_ref.actor.optim.lr=1e-3
     actor_rollout_ref.actor.use_kl_loss=false
     actor_rollout_ref.rollout.n=8
     actor_rollout_ref.rollout.calculate_log_probs=true
@@ -35,8 +36,8 @@ COMMAND=(
     actor_rollout_ref.rollout.val_kwargs.do_sample=true
     actor_rollout_ref.rollout.val_kwargs.temperature=1.0
     trainer.default_local_dir="$RUN_DIR"
-    trainer.total_training_steps=8
+    trainer.total_training_steps=10
     trainer.total_epochs=1000
-    trainer.test_freq=4
+    trainer.test_freq=5
     trainer.save_freq=-1
 )

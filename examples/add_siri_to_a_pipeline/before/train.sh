@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sourced by ../run.sh, which sets INPUTS, RUN_DIR and PYTHON_BIN; arguments are overrides.
+# Sourced by ../run.sh, which sets HERE, INPUTS, RUN_DIR and PYTHON_BIN.
 COMMAND=(
     "$PYTHON_BIN" -m verl.trainer.main_ppo
     +siri=cpu # verl's trainer on a machine without a GPU, and nothing of SIRI
@@ -11,7 +11,7 @@ COMMAND=(
     data.max_response_length=160
     actor_rollout_ref.model.path="$INPUTS/model"
     actor_rollout_ref.actor.ppo_mini_batch_size=4
-    actor_rollout_ref.actor.optim.lr=3e-4
+    actor_rollout_ref.actor.optim.lr=1e-3
     actor_rollout_ref.rollout.n=8
     actor_rollout_ref.rollout.calculate_log_probs=true
     actor_rollout_ref.rollout.agent.agent_loop_config_path="$HERE/agent_loop.yaml"
@@ -22,8 +22,8 @@ COMMAND=(
     actor_rollout_ref.rollout.val_kwargs.do_sample=true
     actor_rollout_ref.rollout.val_kwargs.temperature=1.0
     trainer.default_local_dir="$RUN_DIR"
-    trainer.total_training_steps=8
+    trainer.total_training_steps=10
     trainer.total_epochs=1000
-    trainer.test_freq=4
+    trainer.test_freq=5
     trainer.save_freq=-1
 )

@@ -1,0 +1,148 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Every example as its README says to run it, through verl's main, Ray, FSDP2, TransferQueue and the light server."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from example_runs import EXAMPLES
+
+from siri_verl.skills.bank_file import load_bank
+from siri_verl.training.metrics_log import read_metrics
+
+pytestmark = pytest.mark.slow  # two minutes each, and more on a busy machine
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder for what the examples prepare; runs of one example share it."""
+    return tmp_path_factory.mktemp("inputs")
+
+
+def start(inputs: Path, run: Path, folder: str, *arguments: str) -> subprocess.CompletedProcess:
+    environment = {
+        **os.environ,
+        "SKIP_INSTALL": "1",
+        "PYTHON": sys.executable,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "INPUTS": str(inputs / folder),
+        "RUN_DIR": str(run),
+    }
+    command = ["bash", str(EXAMPLES / folder / "run.sh"), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1700)
+
+
+def finish(result: subprocess.CompletedProcess) -> str:
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-5000:]
+    return result.stdout + result.stderr
+
+
+def steps(log: str) -> dict[int, dict[str, float]]:
+    """Step -> metrics, as verl's console logger writes them."""
+    found: dict[int, dict[str, float]] = {}
+    for line in log.splitlines():
+        if match := re.search(r"\bstep:(\d+) - (.*)", line):
+            pairs = re.findall(r"([\w/@.\-]+):(?:np\.\w+\()?(-?[\d.]+(?:e[+-]?\d+)?|nan|inf)", match[2])
+            found[int(match[1])] = {name: float(value) for name, value in pairs}
+    return found
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("estimator", "mode"), [("gigpo", "sync"), ("grpo", "sync"), ("gigpo", "colocate_async"), ("rloo", "sync")]
+)
+def test_one_flag_in_verls_own_trainers(inputs, tmp_path, estimator, mode):
+    log = steps(finish(start(inputs, tmp_path, "one_flag", estimator, f"trainer.v1.trainer_mode={mode}")))
+    assert set(log) == set(range(7))
+    for step in range(1, 7):
+        assert np.isfinite(log[step]["actor/grad_norm"]) and log[step]["actor/grad_norm"] > 0
+    first, last = (log[step]["val-core/corridor/acc/mean@8"] for step in (0, 6))
+    assert last > first, "the walk to the door is learned by any of them"
+
+
+@pytest.mark.timeout(1800)
+def test_one_flag_without_the_three_lines_says_which_to_add(inputs, tmp_path):
+    # verl's own loop in place of the example's
+    result = start(
+        inputs, tmp_path, "one_flag", "gigpo", "actor_rollout_ref.rollout.agent.agent_loop_config_path=null",
+        f"data.train_files={_renamed(inputs, tmp_path)}", "trainer.val_before_train=false",
+        f"reward.custom_reward_function.path={Path(__file__).parents[1]}/e2e/toy/reward.py",
+    )  # fmt: skip
+    assert result.returncode != 0
+    log = result.stdout + result.stderr
+    assert "rows state no 'anchor'" in log
+    for line in ('output.extra_fields["anchor"] =', 'output.extra_fields["anchors"] =', "adv_estimator=grpo"):
+        assert line in log
+
+
+def _renamed(inputs: Path, folder: Path) -> Path:
+    import pandas
+
+    table = pandas.read_parquet(inputs / "one_flag" / "train.parquet")
+    table["agent_name"] = "single_turn_agent"
+    table.to_parquet(folder / "train.parquet")
+    return folder / "train.parquet"
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("variant", ["before", "gigpo"])
+def test_a_tool_agent_pipeline_in_verls_own_trainer(inputs, tmp_path, variant):
+    log = steps(finish(start(inputs, tmp_path, "add_siri_to_a_pipeline", variant, "trainer.total_training_steps=4")))
+    assert set(log) == set(range(5))
+    for step in range(1, 5):
+        found = log[step]
+        assert np.isfinite(found["actor/grad_norm"]) and found["training/rollout_probs_diff_max"] < 1e-4
+        assert 2 < found["training/num_turns/mean"]
+        if variant == "gigpo":
+            # turns of one conversation differ, which one advantage for all of its tokens cannot say
+            assert found["critic/advantages/max"] > found["critic/advantages/min"]
+
+
+@pytest.mark.timeout(1800)
+def test_the_same_pipeline_with_siri(inputs, tmp_path):
+    finish(start(inputs, tmp_path, "add_siri_to_a_pipeline", "after"))
+    metrics = {r["step"]: r["metrics"] for r in read_metrics(tmp_path / "metrics.jsonl") if r["kind"] == "train"}
+    assert metrics[1]["siri/phase"] == 0 and metrics[10]["siri/phase"] == 2
+    assert metrics[3]["siri/mining/requests"] > 0 and metrics[3]["siri/paired_groups"] > 0
+    bank = load_bank(tmp_path / "skills.jsonl")
+    strategies = {skill.strategy: skill for skill in bank.skills.values()}
+    assert strategies["ask the board where to go"].status == "active"
+    added = [found["siri/internalization/rows_added"] for found in metrics.values()]
+    assert added[0] == 0 and max(added) > 0
+    assert all(np.isfinite(found["actor/grad_norm"]) for found in metrics.values())
+    text = next(iter(sorted((tmp_path / "prompts").iterdir()))).read_text()
+    plain, shown, twin = (text.split(f"=== {name}")[1].split("===")[0] for name in
+                          ("plain arm: prompt", "skill arm: prompt", "skill arm: the plain prompt"))  # fmt: skip
+    assert "procedure" in shown and "procedure" not in plain + twin
+    assert twin.split("\n", 1)[1].strip() == plain.strip()
+
+
+@pytest.mark.timeout(1800)
+def test_an_environment_of_ones_own(inputs, tmp_path):
+    log = finish(start(inputs, tmp_path, "own_environment"))
+    assert "guess_number:GuessNumber-v0: 5 episodes" in log
+    records = read_metrics(tmp_path / "metrics.jsonl")
+    assert [r["step"] for r in records if r["kind"] == "validation"] == [0, 4, 8]
+    for record in records:
+        if record["kind"] == "train":
+            assert np.isfinite(record["metrics"]["actor/grad_norm"])
+            assert record["metrics"]["siri/excluded_share"] == 0
+            assert record["metrics"]["siri/step_group/size_mean"] > 1, "anchors are shared"
