@@ -14,7 +14,7 @@
 """The `siri-verl` command: one module per family of commands, each a few lines over the module that does the work."""
 
 # each adds its commands
-from siri_verl.cli import alfworld, alfworld_demo, check, data, evaluate, plan, report, runs, skills  # noqa: F401
+from siri_verl.cli import alfworld, alfworld_demo, check, data, docs, evaluate, plan, report, runs, skills  # noqa: F401
 from siri_verl.cli.common import app
 
 __all__ = ["app", "main"]

@@ -1,0 +1,42 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`siri-verl docs`: the pages that are made from the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from siri_verl.cli.common import app, console, fail
+
+
+@app.command()
+def docs(
+    out: Annotated[Path, typer.Option(help="Folder of the documentation.")] = Path("docs"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 when the page is stale.")] = False,
+) -> None:
+    """Write the configuration reference from the typed settings."""
+    from siri_verl.reference import reference
+
+    page, text = out / "configuration.md", reference()
+    if check:
+        if not page.is_file() or page.read_text(encoding="utf-8") != text:
+            raise fail(f"{page} is stale: run `siri-verl docs`")
+        return
+    if not out.is_dir():
+        raise fail(f"--out {out}: no such folder")
+    page.write_text(text, encoding="utf-8")
+    console.print(f"written: {page}", soft_wrap=True)
