@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from siri_verl.data.alfworld_demo.rooms import FRIDGE, LAMP_TABLE, MICROWAVE, SINK, SURFACES
 from siri_verl.data.alfworld_demo.views import Situation, TaskView, kind_of
@@ -33,6 +34,7 @@ IDLE = "look"
 _SEARCH_ORDER = [kind.lower() for kind in (LAMP_TABLE, SINK, *SURFACES)]
 
 
+@cache
 def _openable(name: str) -> bool:
     return kind_of(name) in {kind.lower() for kind in affordances().openable}
 
