@@ -163,7 +163,7 @@ def _strips(axis: Axes, runs: Sequence[Run], methods: Sequence[Method], axis_nam
         axis.plot([-0.012], [row], marker="s", markersize=3, color=look_of(number_of[run.name])[0], clip_on=False)
         axis.lines[-1].set_transform(axis.get_yaxis_transform())
     axis.set(ylim=(len(runs) - 0.4, -0.6), yticks=[])
-    axis.set_ylabel("phases", rotation=0, ha="right", va="center", fontsize=8)
+    axis.set_ylabel("phases", rotation=0, ha="right", va="center", fontsize=8, labelpad=9)
     axis.grid(False)
     axis.spines[["left", "bottom"]].set_visible(False)
 

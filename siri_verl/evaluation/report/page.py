@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from siri_verl.evaluation.report.statistics import OVER_SEEDS, Estimate
+from siri_verl.evaluation.report.statistics import Estimate
 
 if TYPE_CHECKING:
     from siri_verl.evaluation.report.build import Report, RunPart
@@ -44,7 +44,8 @@ def render(report: Report) -> str:
     environment.filters |= {
         "number": number,
         "signed": signed,
-        "interval": interval,
+        "mean": mean,
+        "ends": ends,
         "whole": whole,
         "span_words": span_words,
         "command": command,
@@ -97,16 +98,17 @@ def signed(value: float | None, digits: int = 2) -> str:
     return f"{value:+.{digits}f}".replace("+0.", "+.").replace("-0.", "−.").replace("-", "−")
 
 
-def interval(estimate: Estimate | None, sign: bool = False) -> str:
-    """Mean and interval of an estimate, and what it is over."""
+def mean(estimate: Estimate | None, sign: bool = False) -> str:
+    """The mean of an estimate; a dash for none."""
     if estimate is None:
         return "–"
-    write = signed if sign else number
-    mean = write(estimate.mean, 3)
-    if estimate.low is None or estimate.high is None:
-        return mean
-    over = f"{estimate.n} seeds" if estimate.method == OVER_SEEDS else "1 seed, Wilson"
-    return f"{mean} ({write(estimate.low, 3)} to {write(estimate.high, 3)}; {over})"
+    return signed(estimate.mean, 3) if sign else number(estimate.mean)
+
+
+def ends(estimate: Estimate, sign: bool = False) -> str:
+    """The ends of its interval."""
+    low, high = (signed(end, 3) if sign else number(end) for end in (estimate.low, estimate.high))
+    return f"{low} to {high}"
 
 
 def whole(value: float | None) -> str:

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import matplotlib.pyplot as plt
@@ -25,13 +25,15 @@ from matplotlib.figure import Figure
 from siri_verl.core.phases import WARM_UP
 from siri_verl.evaluation import story_pictures
 from siri_verl.evaluation.picture_parts import rolling, shade
-from siri_verl.evaluation.report.pictures import PALETTE, SIZE, Album, Picture, present
+from siri_verl.evaluation.report.pictures import PALETTE, Album, Picture, present
 from siri_verl.evaluation.report.runs import Run
-from siri_verl.evaluation.story import RunStory
+from siri_verl.evaluation.story import RunStory, Series
 from siri_verl.evaluation.story_type_pictures import busiest_types, draw_arms, draw_utility
 
 TIMING = "timing_s/"
 TOTAL = "timing_s/step"
+OUTSIDE = "timing_s/testing"
+"""Validation, which verl times beside the step (trainer_base.py, fit)."""
 MOST_STAGES = 7
 TYPE_SIZE = (4.2, 3.1)
 STAGE_WORDS = {
@@ -79,7 +81,7 @@ def run_pictures(run: Run, album: Album) -> RunPictures:
         title: str,
         caption: str,
         draw: Callable[[], Figure | None],
-        size: tuple[float, float] = SIZE,
+        size: tuple[float, float] = (5.7, 3.8),
         wide: bool = False,
     ) -> Picture | None:
         return album.add(f"{name}_{file}", f"{name}: {title}", caption, draw, size=size, wide=wide)
@@ -167,7 +169,7 @@ def stages(story: RunStory) -> list[Stage]:
     """Where the time of the iterations went, the longest first; what no stage accounts for as `other`."""
     names = {name for metrics in story.train.values() for name in metrics if _is_stage(name)}
     seconds = {name: float(story.series(name).values.sum()) for name in names}
-    total = float(story.series(TOTAL).values.sum())
+    total = float(story.series(TOTAL).values.sum()) + seconds.get(OUTSIDE, 0.0)
     if not total:
         return []
     listed = sorted(seconds.items(), key=lambda pair: -pair[1])
@@ -186,6 +188,15 @@ def _words(name: str) -> str:
     return STAGE_WORDS.get(stage, stage.replace("_", " "))
 
 
+def _aligned(series: Series, place: Mapping[int, int]) -> np.ndarray:
+    """(steps,) values by step, 0 where none was logged."""
+    values = np.zeros(len(place))
+    for step, value in zip(series.steps.tolist(), series.values, strict=True):
+        if step in place:
+            values[place[step]] = value
+    return values
+
+
 def _draw_time(story: RunStory) -> Figure | None:
     total = story.series(TOTAL)
     if not len(total):
@@ -195,14 +206,9 @@ def _draw_time(story: RunStory) -> Figure | None:
         key=lambda name: -story.series(name).values.sum(),
     )[:MOST_STAGES]
     place = {step: i for i, step in enumerate(total.steps.tolist())}
-    heights = []
-    for name in names:
-        series, values = story.series(name), np.zeros(len(total))
-        for step, value in zip(series.steps.tolist(), series.values, strict=True):
-            if step in place:
-                values[place[step]] = value
-        heights.append(rolling(values))
-    rest = np.maximum(rolling(total.values) - np.sum(heights, axis=0), 0) if heights else rolling(total.values)
+    heights = [rolling(_aligned(story.series(name), place)) for name in names]
+    whole = rolling(total.values + _aligned(story.series(OUTSIDE), place))
+    rest = np.maximum(whole - np.sum(heights, axis=0), 0) if heights else whole
     figure, axis = plt.subplots()
     shade(story, axis, names=story.spans[-1:] != [] and story.spans[-1].phase != WARM_UP)
     colors = [*(PALETTE[i % len(PALETTE)] for i in range(len(names))), "#c9ccd3"]

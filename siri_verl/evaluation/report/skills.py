@@ -92,16 +92,19 @@ class Lives:
 def skill_lives(run: Run) -> Lives:
     """The skills of a run."""
     paths = utility_paths(run.story.bank)
-    lives = [_life(run, skill, paths.get(skill.skill_id, UtilityPath())) for skill in run.story.bank.skills.values()]
+    # One scale for all skills of the run.
+    scale = max((abs(value) for path in paths.values() for value in path.utility), default=0.0) or 1.0
+    none = UtilityPath()
+    lives = [_life(run, s, paths.get(s.skill_id, none), scale) for s in run.story.bank.skills.values()]
     promoted = sorted((life for life in lives if life.promoted), key=lambda life: life.decisions[0].step)
     tested = sorted((life for life in lives if life.evidence and not life.promoted), key=lambda i: -len(i.evidence))
     waiting = [life for life in lives if not life.evidence]
     return Lives(promoted, tested[:MOST], max(len(tested) - MOST, 0), waiting)
 
 
-def _life(run: Run, skill: Skill, path: UtilityPath) -> SkillLife:
+def _life(run: Run, skill: Skill, path: UtilityPath, scale: float) -> SkillLife:
     deltas = [e.delta for e in skill.evidence]
-    spark, zero = _spark(path.utility)
+    spark, zero = _spark(path.utility, scale)
     return SkillLife(
         skill=skill,
         utility=run.story.bank.utility(skill.skill_id) if deltas else None,
@@ -111,10 +114,9 @@ def _life(run: Run, skill: Skill, path: UtilityPath) -> SkillLife:
     )
 
 
-def _spark(values: Sequence[float]) -> tuple[str, float]:
+def _spark(values: Sequence[float], scale: float) -> tuple[str, float]:
     width, height = SPARK
-    # One scale for all skills: utilities lie in [-1, 1], nearly all of them in the middle.
-    y = height / 2 - np.clip(values, -0.5, 0.5) / 0.5 * (height / 2 - 2)
+    y = height / 2 - np.asarray(values) / scale * (height / 2 - 2)
     if len(values) < 2:
         return "", height / 2
     x = np.linspace(2, width - 2, len(values))

@@ -161,7 +161,7 @@ if (list) {
       make("div", { class: "line" }, badge(t.success ? "won" : "lost", t.success ? "✓ solved" : "✗ not solved"), " ",
         badge(t.arm, `${t.arm} prompt`), " ", t.category ? badge("", t.category) : null),
       make("h3", { class: "wrap", text: t.task || t.task_id }), make("p", { class: "soft wrap", text: facts }),
-      chips, skill, ...turns);
+      ...[chips, skill].filter(Boolean), ...turns);
     detail.scrollTop = 0;
   }
 
