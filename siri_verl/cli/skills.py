@@ -31,10 +31,10 @@ app.add_typer(skills, name="skills")
 
 def open_bank(path: Path) -> SkillBank:
     """A bank from its file, or from the run or checkpoint folder that holds it."""
-    from siri_verl.skills.bank_file import BankFileError, load_bank
+    from siri_verl.skills.bank_file import BANK_FILE, BankFileError, load_bank
 
     try:
-        return load_bank(path / "skills.jsonl" if path.is_dir() else path)
+        return load_bank(path / BANK_FILE if path.is_dir() else path)
     except (BankFileError, OSError) as error:
         raise fail(error) from error
 

@@ -21,9 +21,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from siri_verl.training.metrics_log import read_metrics
-
-METRICS_FILE = "metrics.jsonl"
+from siri_verl.training.metrics_log import METRICS_FILE, read_metrics
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,11 @@ from siri_verl.evaluation.episodes import EpisodePlayer, PlayedEpisode
 from siri_verl.evaluation.policy import LightPolicy, Sampling, find_model, model_folder
 from siri_verl.evaluation.retest import RetestError, RetestReport, check_fresh, choose_skills, retest
 from siri_verl.rollout.prompt_builder import PromptBuilder
-from siri_verl.skills.bank_file import load_bank
+from siri_verl.skills.bank_file import BANK_FILE, load_bank
 from siri_verl.skills.task_type import task_typer
 from siri_verl.training.run_config import load_config
 
 logger = logging.getLogger(__name__)
-BANK_FILE = "skills.jsonl"
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.sanitize import UnsafeTextError, neutralise
 from siri_verl.skills.skill import Evidence, Provenance, Skill
 
+BANK_FILE = "skills.jsonl"
+"""In a run's folder and in every checkpoint."""
 BANK_VERSION = 1
 CONSISTENT = 1e-6
 """Delta and the arms' means may differ by rounding, not by more."""

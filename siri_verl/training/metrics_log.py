@@ -24,6 +24,9 @@ from typing import Any
 
 import numpy as np
 
+METRICS_FILE = "metrics.jsonl"
+"""In a run's folder."""
+
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):

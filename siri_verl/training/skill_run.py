@@ -34,7 +34,7 @@ from siri_verl.core.phases import PhaseMachine, PhaseMove
 from siri_verl.core.seeding import derive_seed
 from siri_verl.core.utility import ACTIVE, Decision
 from siri_verl.skills.bank import SkillBank
-from siri_verl.skills.bank_file import load_bank, save_bank
+from siri_verl.skills.bank_file import BANK_FILE, load_bank, save_bank
 from siri_verl.skills.episodes import Episode, SuccessPool
 from siri_verl.skills.mining import Miner, MiningReport
 from siri_verl.skills.retrieval import Retriever
@@ -43,7 +43,6 @@ from siri_verl.training.group_planner import PlannedGroup, Planner
 from siri_verl.training.step_table import StepTable
 
 logger = logging.getLogger(__name__)
-BANK_FILE = "skills.jsonl"
 
 
 class SkillRun:

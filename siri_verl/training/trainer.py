@@ -29,10 +29,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -44,39 +42,27 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.metric import reduce_metrics
 from verl.utils.py_functional import rename_dict
 
-from siri_verl.config import gigpo_config, siri_config
-from siri_verl.core.files import write_text_atomically
-from siri_verl.core.trajectory import Trajectory, append_trajectories
-from siri_verl.envs.registry import make_environment
+from siri_verl.config import siri_config
 from siri_verl.plugin import require
-from siri_verl.rollout.prompt_builder import PromptBuilder
 from siri_verl.rollout.task_columns import add_columns
 from siri_verl.skills.bank_file import dump_bank
-from siri_verl.skills.task_type import task_typer
 from siri_verl.training import (
     batch_metrics,
     checkpoint,
     internalization_rows,
     proof,
-    run_record,
     trajectory_log,
     update_guard,
 )
-from siri_verl.training.dataset_tasks import dataset_tasks
+from siri_verl.training.assembly import make_skill_run, make_writer
 from siri_verl.training.estimator import last_advantages, use_table, weighting_advantages
-from siri_verl.training.group_planner import DatasetPlanner, GroupPlanner, Planner
 from siri_verl.training.loss import LAMBDA, siri_loss
-from siri_verl.training.metrics_log import MetricsLog
-from siri_verl.training.policy_writer import PolicyWriter
 from siri_verl.training.preflight import check_run
 from siri_verl.training.preflight_skills import check_skills
-from siri_verl.training.run_config import save_config
-from siri_verl.training.skill_run import BANK_FILE, SkillRun
+from siri_verl.training.run_files import RunFiles
 from siri_verl.training.step_table import StepTable, canonical_order
 
 logger = logging.getLogger(__name__)
-METRICS_FILE = "metrics.jsonl"
-PROMPTS_FOLDER = "prompts"
 
 
 @register_trainer("siri")
@@ -89,10 +75,7 @@ class SiriTrainer(PPOTrainerSync):
         check_run(config, self.settings)
         check_skills(config, self.settings)
         super().__init__(config)
-        self.run_folder = Path(config.trainer.default_local_dir)
-        save_config(config, self.run_folder)
-        run_record.add_start(self.run_folder, self.settings.seed)
-        self.metrics_log = MetricsLog(self.run_folder / METRICS_FILE)
+        self.files = RunFiles(config, self.settings.seed)
         self.background = ThreadPoolExecutor(max_workers=1)
         self.env_steps = 0
         self.table: StepTable | None = None
@@ -118,7 +101,7 @@ class SiriTrainer(PPOTrainerSync):
             if partition_id == "val" and not self.settings.control.skills_in_prompt:
                 proof.check_validation_prompts(batch.keys, self.skills.bank, self.tokenizer)
             if partition_id == "val":
-                self._keep(self.sample.validation(batch.keys, batch.tags, global_steps))
+                self.files.keep(self.sample.validation(batch.keys, batch.tags, global_steps))
             return batch, metrics
 
         buffer.sample = checked_sample
@@ -127,43 +110,16 @@ class SiriTrainer(PPOTrainerSync):
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
         settings = self.settings
-        planner = self._planner()
-        norm = gigpo_config(self.config.algorithm).norm
-        if self.config.algorithm.adv_estimator == "grpo":
-            norm = "mean_std" if self.config.algorithm.get("norm_adv_by_std_in_grpo", True) else "mean"
-        self.skills = SkillRun(
-            settings, self.config.actor_rollout_ref.rollout.n, norm, planner, self.tokenizer.all_special_tokens
-        )
-
+        self.skills = make_skill_run(self.config, settings, self.tokenizer)
         self.sample = trajectory_log.TrajectorySample(
             settings.samples, settings.seed, self.tokenizer, lambda skill_id: self.skills.bank[skill_id].block
         )
-
-    def _planner(self) -> Planner:
-        settings, data = self.settings, self.config.data
-        typer = task_typer(settings.task_type)
-        if settings.tasks == "dataset":
-            return DatasetPlanner(dataset_tasks(self.config).all, typer)
-        prompts = PromptBuilder(
-            self.tokenizer, settings.prompt, data.max_prompt_length, data.get("apply_chat_template_kwargs", {})
-        )
-        env = make_environment(settings.environment.name, **settings.environment.kwargs)
-        return GroupPlanner(env, prompts, typer, settings.seed)
 
     def on_init_end(self) -> None:
         super().on_init_end()
         actor = omega_conf_to_dataclass(self.config.actor_rollout_ref.actor)
         self.actor_rollout_wg.set_loss_fn(partial(siri_loss, config=actor))
-        rollout, data = self.config.actor_rollout_ref.rollout, self.config.data
-        self.writer = PolicyWriter(
-            self.get_llm_client(),
-            self.tokenizer,
-            {"temperature": rollout.temperature, "top_p": rollout.top_p, "top_k": rollout.top_k, "logprobs": False},
-            self.settings.mining.max_tokens,
-            data.max_prompt_length + data.max_response_length - self.settings.mining.max_tokens,
-            self.settings.seed if self.settings.rollout.request_seeds else None,
-            data.get("apply_chat_template_kwargs", {}),
-        )
+        self.writer = make_writer(self.config, self.settings, self.get_llm_client(), self.tokenizer)
 
     # ---- before the episodes -------------------------------------------------------------------------------------
 
@@ -228,9 +184,9 @@ class SiriTrainer(PPOTrainerSync):
         metrics = batch_metrics.rollout_metrics(table, success_reward=self.settings.reward.success_reward)
         decisions, effects = self.skills.learn(table, self.global_steps)
         self.skills.remember(table, table.transcripts, self.global_steps)
-        proof.write_arm_prompts(table, self.tokenizer, self.run_folder / PROMPTS_FOLDER, self.global_steps)
+        proof.write_arm_prompts(table, self.tokenizer, self.files.prompts, self.global_steps)
         if trajectory_log.due(self.global_steps, self.total_training_steps, self.config.trainer.test_freq):
-            self._keep(self.sample.training(table, self.global_steps))
+            self.files.keep(self.sample.training(table, self.global_steps))
         return table, {**metrics, **effects, "siri/decisions": len(decisions)}
 
     def _optimizer_steps(self, rows: int) -> int:
@@ -330,30 +286,13 @@ class SiriTrainer(PPOTrainerSync):
         if move is not None:
             print(f"step {move.step}: phase {move.before} -> {move.after}: {move.reason}", flush=True)
         metrics.update(self.step_metrics)
-        # The live bank beside the metrics, for the curious; written in the background, checkpoints hold the real one.
-        content = dump_bank(self.skills.bank)
-        self._in_background(write_text_atomically, self.run_folder / BANK_FILE, content)
-
-    # ---- files for readers -----------------------------------------------------------------------------------------
-
-    def _keep(self, trajectories: list[Trajectory]) -> None:
-        if trajectories:
-            self._in_background(append_trajectories, trajectory_log.trajectories_file(self.run_folder), trajectories)
-
-    def _in_background(self, write: Callable[..., None], *args: Any) -> None:
-        """Write without holding the step up; a failure is logged."""
-
-        def look(done: Future) -> None:
-            if done.exception() is not None:
-                logger.error("could not write %s: %s", args[0], done.exception())
-
-        self.background.submit(write, *args).add_done_callback(look)
+        self.files.write_bank(dump_bank(self.skills.bank))
 
     # ---- metrics -------------------------------------------------------------------------------------------------
 
     def _compute_metrics(self, batch: KVBatchMeta, metrics: dict, timing_raw: dict, global_steps: int, epoch: int):
         super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
-        self.metrics_log.write("train", global_steps, metrics)
+        self.files.write_metrics("train", global_steps, metrics)
 
     def _val_metrics_update(
         self, data_sources: list, sample_uids: list, reward_extra_infos_dict: dict, sample_turns: list, **kwargs: Any
@@ -362,7 +301,7 @@ class SiriTrainer(PPOTrainerSync):
         texts = {name: infos.pop(name) for name in batch_metrics.TEXT_INFOS if name in infos}
         metrics = batch_metrics.validation_metrics({**infos, **texts})
         metrics.update(super()._val_metrics_update(data_sources, sample_uids, infos, sample_turns, **kwargs))
-        self.metrics_log.write("validation", self.global_steps, metrics)
+        self.files.write_metrics("validation", self.global_steps, metrics)
         return metrics
 
     # ---- checkpoints ---------------------------------------------------------------------------------------------

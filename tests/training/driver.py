@@ -170,6 +170,7 @@ class Step:
         batch = trainer._compute_advantage(batch, self.metrics)
         self.batch = trainer._update_actor(batch, self.metrics)
         trainer.background.shutdown()
+        trainer.files.close()
         self.steps = trainer.optimizer_steps
 
     def slices(self) -> list[list[str]]:

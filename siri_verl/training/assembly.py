@@ -1,0 +1,64 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What the trainer is made of beside verl's parts, from the configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig
+
+from siri_verl.config import SiriConfig, gigpo_config
+from siri_verl.envs.registry import make_environment
+from siri_verl.rollout.prompt_builder import PromptBuilder
+from siri_verl.skills.task_type import task_typer
+from siri_verl.training.dataset_tasks import dataset_tasks
+from siri_verl.training.group_planner import DatasetPlanner, GroupPlanner, Planner
+from siri_verl.training.policy_writer import PolicyWriter
+from siri_verl.training.skill_run import SkillRun
+
+
+def make_planner(config: DictConfig, settings: SiriConfig, tokenizer: Any) -> Planner:
+    """Names the type and the skill of each task: over the run's environment, or over the dataset's rows."""
+    data, typer = config.data, task_typer(settings.task_type)
+    if settings.tasks == "dataset":
+        return DatasetPlanner(dataset_tasks(config).all, typer)
+    prompts = PromptBuilder(
+        tokenizer, settings.prompt, data.max_prompt_length, data.get("apply_chat_template_kwargs", {})
+    )
+    env = make_environment(settings.environment.name, **settings.environment.kwargs)
+    return GroupPlanner(env, prompts, typer, settings.seed)
+
+
+def make_skill_run(config: DictConfig, settings: SiriConfig, tokenizer: Any) -> SkillRun:
+    """SIRI's state over the run. Weights are scaled by how the chosen estimator normalises."""
+    norm = gigpo_config(config.algorithm).norm
+    if config.algorithm.adv_estimator == "grpo":
+        norm = "mean_std" if config.algorithm.get("norm_adv_by_std_in_grpo", True) else "mean"
+    planner = make_planner(config, settings, tokenizer)
+    return SkillRun(settings, config.actor_rollout_ref.rollout.n, norm, planner, tokenizer.all_special_tokens)
+
+
+def make_writer(config: DictConfig, settings: SiriConfig, client: Any, tokenizer: Any) -> PolicyWriter:
+    """Asks the rollout servers' current weights for skills; seeded where rollouts are."""
+    rollout, data = config.actor_rollout_ref.rollout, config.data
+    return PolicyWriter(
+        client,
+        tokenizer,
+        {"temperature": rollout.temperature, "top_p": rollout.top_p, "top_k": rollout.top_k, "logprobs": False},
+        settings.mining.max_tokens,
+        data.max_prompt_length + data.max_response_length - settings.mining.max_tokens,
+        settings.seed if settings.rollout.request_seeds else None,
+        data.get("apply_chat_template_kwargs", {}),
+    )
