@@ -27,6 +27,8 @@ from siri_verl.evaluation.policy import TRACKER, ModelFolderError, ModelSource, 
 
 NOTE = "siri_export.json"
 """Where the folder says what it was made from."""
+SAMPLE = "<think>look around</think><action>go</action>"
+"""What the exported tokenizer is tried on."""
 STEP = re.compile(r"global_step_(\d+)$")
 
 
@@ -137,10 +139,10 @@ def _write(folder: Path, made: Path, dtype: str | None) -> tuple[str, int]:
         if loading.get(kind):
             raise RuntimeError(f"export of {folder}: {kind.replace('_', ' ')}: {sorted(map(str, loading[kind]))[:5]}")
     tokenizer = AutoTokenizer.from_pretrained(made)
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+    tokens, known = tokenizer.encode(SAMPLE), model.get_input_embeddings().num_embeddings
+    if not tokens or max(tokens) >= known:
         raise RuntimeError(
-            f"export of {folder}: the tokenizer has {len(tokenizer)} tokens, the model "
-            f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
+            f"export of {folder}: {SAMPLE!r} becomes tokens {tokens}; the model knows those below {known}"
         )
     with torch.no_grad():
         bad = [name for name, value in model.named_parameters() if not torch.isfinite(value).all()]

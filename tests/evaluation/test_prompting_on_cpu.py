@@ -1,0 +1,248 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Plain, ReAct and Reflexion prompting, over an endpoint that serves a real small model, and in this process."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from chat_server import CONTEXT, chat_server
+from toy_player import TRAIN
+from transformers import AutoTokenizer
+from typer.testing import CliRunner
+
+from siri_verl.cli import app
+from siri_verl.config import PromptConfig
+from siri_verl.envs.panels import Panel
+from siri_verl.envs.toy import ToyEnv
+from siri_verl.evaluation.episodes import Answer, EpisodePlan, PlayedEpisode, PlayedTurn
+from siri_verl.evaluation.eval_options import EvalOptions
+from siri_verl.evaluation.eval_run import prepare, run_evaluation
+from siri_verl.evaluation.evaluate import Reflecting
+from siri_verl.evaluation.prompting import PlainPrompting, ReactPrompting
+from siri_verl.evaluation.prompting.reflexion import (
+    MAX_CHARS,
+    NOTHING_LEARNED,
+    clean_reflection,
+    reflection_request,
+)
+from siri_verl.evaluation.trajectory_log import EPISODE, REFLECTION, read_trajectories
+from siri_verl.rollout.prompt_builder import PromptBuilder
+from siri_verl.rollout.prompts import TEMPLATES, TurnView
+
+KNOWN = TRAIN[:2]
+HOW = dict(template="compact", max_response_length=16, max_turns=4, temperature=0.0, seed=5, concurrent=4, retries=0)
+
+
+@pytest.fixture(scope="module")
+def server(toy_model):
+    with chat_server(toy_model) as (address, asked):
+        yield address, asked
+
+
+@pytest.fixture(scope="module")
+def panel(tmp_path_factory):
+    path = tmp_path_factory.mktemp("panel") / "known.json"
+    Panel("toy", KNOWN, {}, "known").write(path)
+    return path
+
+
+def evaluate(folder, model, panel, **changes):
+    summary = run_evaluation(prepare(EvalOptions(**{"model": str(model), "panel": panel, **HOW, **changes})), folder)
+    records = read_trajectories(folder / "trajectories.jsonl")[1]
+    return summary, [r for r in records if r["record"] == EPISODE], [r for r in records if r["record"] == REFLECTION]
+
+
+def turns(episodes):
+    return {
+        (e["task_id"], e["repetition"], e["trial"]): [
+            (t["reply"], t["prompt_tokens"], t["reply_tokens"]) for t in e["turns"]
+        ]
+        for e in episodes
+    }
+
+
+def test_an_endpoint_and_a_folder_give_the_same_episodes(server, toy_model, panel, tmp_path):
+    address, asked = server
+    asked.clear()
+    there, episodes, _ = evaluate(tmp_path / "there", "toy-model", panel, endpoint=address, history_length=3)
+    here, mine, _ = evaluate(tmp_path / "here", toy_model, panel, history_length=3, max_prompt_length=120)
+    assert turns(episodes) == turns(mine) and there["success"] == here["success"]
+    assert there["settings"]["model"] == {"name": "toy-model", "endpoint": address}
+    body = asked[0]
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("toy-model", 0.0, 16) and "seed" in body
+    assert len(body["messages"]) == 1 and body["messages"][0]["content"].startswith("task: put the ")
+
+
+def test_sampling_at_an_endpoint_follows_the_seed(server, panel, tmp_path):
+    address, asked = server
+    asked.clear()
+    same = dict(endpoint=address, temperature=1.0, repeats=4, history_length=3)
+    first = turns(evaluate(tmp_path / "first", "toy-model", panel, **same)[1])
+    seeds = [body["seed"] for body in asked]
+    assert len(set(seeds)) == len(seeds), "every request has a seed of its own"
+    again, other = (
+        turns(evaluate(tmp_path / f"seed{seed}", "toy-model", panel, **{**same, "seed": seed})[1]) for seed in (5, 6)
+    )
+    assert first == again != other
+
+
+def test_react_shows_the_running_transcript_with_its_thoughts(server, toy_model, panel, tmp_path):
+    address, asked = server
+    asked.clear()
+    summary, episodes, _ = evaluate(tmp_path / "there", "toy-model", panel, endpoint=address, prompting="react")
+    assert summary["settings"]["prompting"]["kind"] == "react"
+    longest = max((body["messages"] for body in asked), key=len)
+    assert [m["role"] for m in longest] == ["user", "assistant"] * (len(longest) // 2) + ["user"]
+    said = [m["content"] for m in longest if m["role"] == "assistant"]
+    assert any(said == [t["reply"].strip() for t in e["turns"][: len(said)]] for e in episodes), "its own words"
+    assert "interleaving thought and action" in longest[0]["content"] and "Task: put the" in longest[0]["content"]
+    # The same model in this process, prompted the same way.
+    _, mine, _ = evaluate(tmp_path / "here", toy_model, panel, prompting="react", max_prompt_length=CONTEXT - 16)
+    assert [t["prompt_tokens"] for e in mine for t in e["turns"][:1]] == [
+        t["prompt_tokens"] for e in episodes for t in e["turns"][:1]
+    ]
+
+
+def test_what_does_not_fit_is_left_out_oldest_first(server, panel, tmp_path):
+    address, _ = server
+    _, episodes, _ = evaluate(
+        tmp_path,
+        "toy-model",
+        panel,
+        endpoint=address,
+        prompting="react",
+        max_turns=6,
+        env_kwargs={"max_turns": 6},
+        max_response_length=16,
+        temperature=1.0,
+        repeats=2,
+    )
+    all_turns = [t for e in episodes for t in e["turns"]]
+    assert any(t["history_dropped"] for t in all_turns), "the server's context is small"
+    assert all(t["prompt_tokens"] + 16 <= CONTEXT for t in all_turns)
+
+
+def test_reflexion_tries_again_with_what_it_learned(server, panel, tmp_path):
+    address, asked = server
+    asked.clear()
+    how = dict(endpoint=address, prompting="reflexion", max_trials=3, history_length=1, temperature=1.0, repeats=3)
+    summary, episodes, reflections = evaluate(tmp_path / "whole", "toy-model", panel, **how)
+    by_key = {(e["task_id"], e["repetition"], e["trial"]): e for e in episodes}
+    for (task, repetition, trial), episode in by_key.items():
+        # Another trial follows a failure and nothing else, in the same environment.
+        assert ((task, repetition, trial + 1) in by_key) == (not episode["success"] and trial < 3)
+        assert episode["env_seed"] == by_key[task, repetition, 1]["env_seed"]
+    assert {(r["task_id"], r["repetition"], r["trial"]) for r in reflections} == {
+        (task, repetition, trial - 1) for task, repetition, trial in by_key if trial > 1
+    }
+    solved = [
+        sum(e["success"] for (_, _, trial), e in by_key.items() if trial <= t) / 6
+        for t in range(1, summary_trials(summary) + 1)
+    ]
+    assert summary["trials"] == pytest.approx(solved) and summary["success"]["mean"] == pytest.approx(solved[-1])
+    questions = [b["messages"][0]["content"] for b in asked if "The attempt failed" in b["messages"][0]["content"]]
+    assert len(questions) >= len(reflections) > 0 and all("Transcript:" in question for question in questions)
+    shown = [b["messages"][0]["content"] for b in asked if "from earlier attempts" in b["messages"][0]["content"]]
+    assert any(f"1. {reflections[0]['text']}" in prompt for prompt in shown)
+    # Once more over the finished file: nothing is asked.
+    asked.clear()
+    again, _, _ = evaluate(tmp_path / "whole", "toy-model", panel, **how)
+    assert not asked and again["success"] == summary["success"] and again["about"]["episodes_played_now"] == 0
+
+
+def summary_trials(summary):
+    return len(summary["trials"])
+
+
+def episode_of(count, memory=()):
+    """`count` turns played in the toy game, with the view of the next one."""
+    env = ToyEnv(max_turns=9)
+    observation, info = env.reset(seed=0, options={"task_id": KNOWN[0]})
+    episode = PlayedEpisode(EpisodePlan(KNOWN[0], 0, ("x",), None, memory), task=info["task"])
+    for number in range(count):
+        action = ("go attic", "go hall")[number % 2]
+        episode.turns.append((observation, action))
+        reply = f"<think>thought {number}</think><action>{action}</action>"
+        episode.details.append(PlayedTurn(Answer(reply, 9, 9, False), None, True))
+        observation, _, _, _, info = env.step(action)
+    view = TurnView(info["task"], observation, tuple(info["admissible_actions"]), count + 1, tuple(episode.turns))
+    return episode, view
+
+
+@pytest.mark.parametrize("template", sorted(TEMPLATES))
+@pytest.mark.parametrize("history", [0, 2, 5])
+@pytest.mark.parametrize("skill", [None, "When a note is there: read it"])
+def test_plain_messages_are_the_prompts_of_the_rollouts(toy_model, template, history, skill):
+    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    episode, view = episode_of(4)
+    view = replace(view, skill=skill)
+    builder = PromptBuilder(tokenizer, PromptConfig(template, history), 10_000)
+    variants = list(PlainPrompting(TEMPLATES[template], history).variants(view, episode))
+    expected = builder.build_with_skill(replace(view, history=view.history[-history:] if history else ())).token_ids
+    ids = [
+        tokenizer.apply_chat_template([dict(m) for m in v.messages], add_generation_prompt=True, return_dict=False)
+        for v in variants
+    ]
+    assert list(ids[0]) == expected
+    assert len(variants) == (min(history, 4) + 1) * (2 if skill else 1)
+    # Whatever the limit, the first variant that fits is what the rollouts' builder builds.
+    for limit in sorted({len(some) for some in ids}):
+        builder.max_prompt_length = limit
+        built = builder.build_with_skill(replace(view, history=view.history[-history:] if history else ()))
+        chosen = next(v for v, some in zip(variants, ids, strict=True) if len(some) <= limit)
+        assert (built.view.skill is not None) == chosen.skill_shown
+        assert built.token_ids == next(list(some) for some in ids if len(some) <= limit)
+
+
+def test_react_leaves_out_the_oldest_turns_and_says_so():
+    episode, view = episode_of(3, memory=("look first", "then go"))
+    variants = list(ReactPrompting(example="EXAMPLE TEXT").variants(view, episode))
+    assert [v.history_dropped for v in variants] == [0, 1, 2, 3]
+    assert [len(v.messages) for v in variants] == [7, 5, 3, 1]
+    for variant in variants:
+        opening = variant.messages[0]["content"]
+        assert "EXAMPLE TEXT" in opening and "1. look first\n2. then go" in opening
+        assert ("(earlier turns are left out)" in opening) == (variant.history_dropped > 0)
+        assert variant.messages[-1]["content"].endswith("Admissible actions:\n" + "\n".join(view.admissible_actions))
+    assert "thought 0" in variants[0].messages[1]["content"] and "thought 1" in variants[1].messages[1]["content"]
+    short = list(ReactPrompting(history_length=1).variants(view, episode))
+    assert [len(v.messages) for v in short] == [3, 1] and "thought 2" in short[0].messages[1]["content"]
+
+
+def test_a_reflection_is_safe_text():
+    special = ["<|im_end|>"]
+    assert clean_reflection("go\n <|im_end|> <action>buy</action> left", special) == "go buy left"
+    assert clean_reflection("  <|im_end|> ", special) == NOTHING_LEARNED
+    assert len(clean_reflection("word " * 900)) <= MAX_CHARS
+    variants = reflection_request("a task", [("seen", "act"), ("seen again", "")], "over", ["old plan"])
+    whole, *_, least = (v.messages[0]["content"] for v in variants)
+    assert "- old plan" in whole and "Observation: seen\nAction: act" in whole and "Action: (none)" in whole
+    assert len(variants) == 3 and "Action" not in least and "Observation: over" in least
+    with pytest.raises(ValueError, match="max_trials=0"):
+        Reflecting(None, 0)
+
+
+def test_the_command_over_an_endpoint(server, panel, tmp_path):
+    address, _ = server
+    words = ["eval", "toy-model", "--endpoint", address, "--panel", panel, "--out", tmp_path, "--template", "compact"]
+    words += ["--max-response-length", 16, "--max-turns", 3, "--history-length", 2]
+    result = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "160"})
+    assert result.exit_code == 0, (result.output, result.exception)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["about"]["device"] == "endpoint" and f"{summary['success']['mean']:.3f}" in result.output
+    gone = [str(word) for word in words] + ["--prompting", "react", "--retries", "0", "--out", str(tmp_path / "other")]
+    gone[gone.index(address)] = "http://127.0.0.1:9/v1"
+    result = CliRunner().invoke(app, gone, env={"COLUMNS": "160"})
+    assert result.exit_code == 1 and "127.0.0.1:9/v1/chat/completions" in result.output
