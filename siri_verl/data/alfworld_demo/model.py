@@ -45,7 +45,7 @@ _GAME_WORDS = (
     "describe when",
     "-> | : ; , . ? ! [ ] = - ( ) '",
 )
-SIZE = ModelSize(hidden=128, intermediate=256, layers=3, heads=4)
+SIZE = ModelSize()
 MAX_NUMBER = 60
 
 

@@ -41,12 +41,12 @@ MAX_LENGTH = 400
 class WarmStart:
     """How much is learned, and how."""
 
-    act: int = 1600
+    act: int = 900
     """Episodes; each gives a row per turn, before thinning."""
-    follow: int = 1600
-    describe: int = 1500
+    follow: int = 1100
+    describe: int = 900
     """Trajectories; each gives one row."""
-    games: int = 300
+    games: int = 120
     """Throw-away games the episodes are played in: small rooms, tasks of the warm-start panel alone."""
     batch_size: int = 32
     learning_rate: float = 2.5e-3

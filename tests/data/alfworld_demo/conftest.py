@@ -17,7 +17,7 @@ import pytest
 
 from siri_verl.data.alfworld_demo.generator import write_games
 
-pytest.importorskip("alfworld")
+pytest.importorskip("alfworld", reason="needs the alfworld extra: pip install -e '.[alfworld]'")
 
 
 @pytest.fixture(scope="session")
