@@ -36,6 +36,8 @@ RUNS = {
     "webshop on GPUs with Megatron": ["+siri=[webshop,gpu_megatron]", STORE],
     "webshop on a CPU": ["+siri=[webshop,cpu,cpu_small]", STORE],
     "toy on a CPU": ["+siri=[base,cpu,cpu_small]"],
+    "toy on a cluster of CPU nodes": ["+siri=[base,cpu,cpu_small,cpu_cluster]"],
+    "toy on vLLM on a CPU": ["+siri=[base,cpu,cpu_small,vllm_cpu]"],
 }
 
 

