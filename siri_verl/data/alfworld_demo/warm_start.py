@@ -21,10 +21,13 @@ that reinforcement learning starts from.
 
 from __future__ import annotations
 
+import math
+import random
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from siri_verl.core.seeding import derive_seed
 from siri_verl.data.alfworld_demo.demo import DEMO
 from siri_verl.data.alfworld_demo.generator import write_games
 from siri_verl.data.alfworld_demo.model import make_model
@@ -35,6 +38,8 @@ from siri_verl.data.warm_start.sft import SftSettings, parse_arguments, run_sft
 
 MAX_LENGTH = 400
 """Tokens of the longest row; a longer one is an error, never cut."""
+GAMES_AT_A_TIME = 48
+"""Fewer than the environment keeps translated: playing one again then costs next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,20 @@ def write_rows(path: Path, settings: WarmStart) -> int:
     """Write the parquet file that verl's SFT dataset reads; returns the number of rows."""
     import pandas
 
+    wanted = {"act": settings.act, "follow": settings.follow, "describe": settings.describe}
     with tempfile.TemporaryDirectory(prefix="siri_demo_games_") as folder:
         games = Path(folder) / "games"
         write_games(games, {TRAIN: (WARM_START, settings.games)}, seed=settings.seed, rooms="small")
         env = demo_env(games)
-        episodes = {"act": settings.act, "follow": settings.follow, "describe": settings.describe}
-        rows = make_rows(DEMO, env, env.task_ids(), episodes, seed=settings.seed)
+        tasks = env.task_ids()
+        parts = math.ceil(len(tasks) / GAMES_AT_A_TIME)
+        rows = []
+        for part in range(parts):
+            share = {kind: n // parts + (part < n % parts) for kind, n in wanted.items()}
+            seed = derive_seed(settings.seed, "warm-start rows", part)
+            rows += make_rows(DEMO, env, tasks[part::parts], share, seed=seed)
         env.close()
+    random.Random(settings.seed).shuffle(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     pandas.DataFrame([row.record() for row in rows]).to_parquet(path)
     return len(rows)
