@@ -43,8 +43,8 @@ LISTS = {ANCHOR: "anchors", TURN_REWARD: "turn_rewards", VALID: "valids"}
 """Field of a row that is a turn -> field of a row that holds a trajectory, a list with one entry per turn."""
 
 OUTCOME = "outcome"
-"""As a turn's reward: what the reward function gives the trajectory, on its last turn; 0 on earlier ones. `turn_rewards`
-may be this word instead of a list."""
+"""As a turn's reward: what the reward function gives the trajectory, on its last turn; 0 on earlier ones.
+`turn_rewards` may be this word instead of a list."""
 
 # Further fields of siri_verl's own loop; absent ones take the default.
 OPTIONAL: dict[str, object] = {

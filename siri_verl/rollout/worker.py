@@ -22,6 +22,7 @@ does.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import ray
@@ -63,13 +64,17 @@ class SiriAgentLoopWorker(_PlainWorker):
             **kwargs,
         )
 
+    @cached_property
+    def _success_reward(self) -> float:
+        return siri_config(self.config).reward.success_reward
+
     async def _agent_loop_postprocess(self, output: Any, validate: bool, **kwargs: Any) -> None:
         """Complete the rows of loops that are not siri_verl's own, then store them as verl does."""
         outputs = output if isinstance(output, list) else [output]
         if outputs:
             # The reward function sees the trajectory as the loop returned it, before it is cut into turns.
             await self._compute_score(outputs, kwargs=kwargs)
-            outputs = complete_rows(outputs, kwargs, self.tokenizer, siri_config(self.config).reward.success_reward)
+            outputs = complete_rows(outputs, kwargs, self.tokenizer, self._success_reward)
         await super()._agent_loop_postprocess(outputs, validate, **kwargs)
 
 

@@ -13,9 +13,11 @@
 # limitations under the License.
 """The example of the one flag: what its command composes to, and what its loop returns."""
 
+import re
+
 import pytest
 import torch
-from example_runs import config_of, dry_run, example, play
+from example_runs import EXAMPLES, config_of, dry_run, example, play
 
 from siri_verl.training.step_table import StepTable
 
@@ -70,3 +72,11 @@ def test_the_small_models_tokenizer_writes_any_text(corridor):
     assert tokenizer.decode(ids) == text and max(ids) < len(tokenizer)
     assert len(tokenizer.encode("\n")) == 1, "verl's builder of Qwen's conversations asks for it"
     assert torch.tensor(ids).dtype == torch.int64
+
+
+def test_the_readme_lists_every_example_and_its_command():
+    text = (EXAMPLES / "README.md").read_text()
+    folders = {path.parent.name for path in EXAMPLES.glob("*/run.sh")}
+    assert set(re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)) == folders
+    for folder in folders:
+        assert f"bash examples/{folder}/run.sh" in text and dry_run(folder)
