@@ -31,6 +31,7 @@ from siri_verl.core.segments import runs
 from siri_verl.rollout import turn_fields
 from siri_verl.rollout.action_span import action_span
 from siri_verl.rollout.prompts import ACTION
+from siri_verl.training.step_table import EXCLUDED_STATUSES
 from siri_verl.training.turn_table import split_fields
 
 TOOL_CALL = re.compile(r"<tool_call>.*?</tool_call>", re.DOTALL)
@@ -128,6 +129,9 @@ def complete_rows(
         fields.setdefault("score", float(success))
         if row is not rows[-1]:
             fields["transcript"] = None
+        if fields.get("status") in EXCLUDED_STATUSES:
+            # None of its tokens enters a loss.
+            row.response_mask = [0] * len(row.response_ids)
     valid = sum(bool(row.extra_fields[turn_fields.VALID]) for row in rows) / len(rows)
     shown = {"acc": float(success), "success": float(success), "score": float(last["score"])}
     shown |= {"turns": float(len(rows)), "valid_share": valid}

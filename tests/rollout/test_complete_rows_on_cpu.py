@@ -126,6 +126,12 @@ def test_a_trajectory_is_cut_where_its_mask_changes():
     assert second.extra_fields["success"] is True and "anchors" not in second.extra_fields
 
 
+def test_an_episode_that_lost_its_environment_trains_nothing():
+    lost, fine = trajectory(status="environment_lost"), trajectory(status="terminated")
+    assert [row.response_mask for row in complete([lost], SHOWN)] == [[0, 0], [0]]
+    assert [row.response_mask for row in complete([fine], SHOWN)] == [[1, 1], [1]]
+
+
 def test_a_trajectory_that_cannot_be_cut_is_refused():
     with pytest.raises(TurnCountError, match="'valids' has 1 entries, but the response mask has 2 runs"):
         one_row_per_turn(trajectory(valids=[True]))
