@@ -32,7 +32,7 @@ DATA=(
 ACTOR=(
     actor_rollout_ref.model.path="$INPUTS/model"
     actor_rollout_ref.actor.ppo_mini_batch_size=8
-    actor_rollout_ref.actor.optim.lr=1e-3
+    actor_rollout_ref.actor.optim.lr=3e-4
 )
 ROLLOUT=(
     actor_rollout_ref.rollout.n=8
@@ -45,9 +45,9 @@ TRAINER=(
     trainer.v1.trainer_mode=sync
     trainer.experiment_name="one_flag_$ESTIMATOR"
     trainer.default_local_dir="$RUN_DIR"
-    trainer.total_training_steps=6
+    trainer.total_training_steps=8
     trainer.total_epochs=1000
-    trainer.test_freq=3
+    trainer.test_freq=4
     trainer.save_freq=-1
 )
 
