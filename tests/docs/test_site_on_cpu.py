@@ -1,0 +1,227 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The documentation against the code: links, commands, settings, groups, quoted messages, numbers, examples."""
+
+import ast
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from siri_verl.cli import app
+from siri_verl.config import GigpoConfig, SiriConfig
+from siri_verl.planning.architecture import KNOWN
+from siri_verl.planning.compose import compose_run
+from siri_verl.planning.memory import GIB, host, phases
+from siri_verl.planning.plan import TOO_BIG_ABOVE, plan_run
+from siri_verl.reference import CONF, field_texts, reference
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("recipes/**/*.md"), *ROOT.glob("examples/**/*.md")])
+CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+
+
+def named(path):
+    return str(path.relative_to(ROOT))
+
+
+def nav_files(entries):
+    for entry in entries:
+        for value in entry.values():
+            yield from nav_files(value) if isinstance(value, list) else [value]
+
+
+def test_the_navigation_has_every_page_once():
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    listed, there = list(nav_files(site["nav"])), {path.name for path in DOCS.glob("*.md")}
+    assert len(set(listed)) == len(listed)
+    assert set(listed) == there, (
+        f"mkdocs.yml, nav: add {sorted(there - set(listed))}, drop {sorted(set(listed) - there)}"
+    )
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="pip install -e '.[docs]'")
+def test_the_site_builds_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "site" / "index.html").is_file() and (tmp_path / "site" / "configuration.html").is_file()
+
+
+def headings(text):
+    """Anchors as GitHub and mkdocs make them of headings."""
+    found = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", title.replace("`", "")).strip().lower()) for title in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", CODE.sub("", text)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{named(page)} links to {target}, which does not exist"
+        if anchor and file.suffix == ".md":
+            known = headings(file.read_text(encoding="utf-8"))
+            assert anchor in known, f"{named(page)} links to {target}; headings there: {sorted(known)}"
+
+
+# ---- what is quoted from the code ------------------------------------------------------------------------------------
+
+
+@cache
+def strings():
+    """Every piece of text in the source, white space made single."""
+    found = []
+    for path in ROOT.glob("siri_verl/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(" ".join(node.value.split()))
+    return found
+
+
+def quoted_messages():
+    return re.findall(
+        r"^```text\n(.*?)^```", (DOCS / "troubleshooting.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+
+
+@pytest.mark.parametrize("message", quoted_messages(), ids=lambda message: message[:30])
+def test_every_quoted_message_is_one_of_the_codes(message):
+    pieces = [" ".join(piece.split()).strip(" :;") for piece in message.split("…")]
+    pieces = [piece for piece in pieces if len(piece) > 4]
+    assert pieces, message
+    for piece in pieces:
+        assert any(piece in text for text in strings()), f"docs/troubleshooting.md quotes {piece!r}, which no code says"
+
+
+def test_the_configuration_reference_is_not_stale():
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    assert text == reference(), "docs/configuration.md is stale: run `siri-verl docs`"
+
+
+def every_block(name, schema):
+    yield name, schema
+    for field in fields(schema):
+        value = getattr(schema(), field.name)
+        if is_dataclass(value):
+            yield from every_block(f"{name}.{field.name}", type(value))
+
+
+BLOCKS = dict([*every_block("siri", SiriConfig), *every_block("algorithm.gigpo", GigpoConfig)])
+
+
+def test_every_setting_says_what_it_means_and_is_in_the_reference():
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    for name, schema in BLOCKS.items():
+        assert f"## `{name}`" in text
+        for field in fields(schema):
+            if f"{name}.{field.name}" not in BLOCKS:
+                assert field_texts(schema)[field.name][1], f"{name}.{field.name} has no string under it"
+                assert f"| `{field.name}` |" in text
+
+
+def settings_named_in(text):
+    """Full names in a block of ours, or with a value behind them."""
+    for name, sign in re.findall(r"(?<![\w./-])((?:siri|algorithm\.gigpo)(?:\.[a-z_]+)+)(=?)(?![\w*(/])", text):
+        block = name.rpartition(".")[0]
+        if sign or (block in BLOCKS and block != "siri"):
+            yield name, block
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_settings_named_in_the_text_exist(page):
+    for name, block in settings_named_in(page.read_text(encoding="utf-8")):
+        if not block.startswith("siri.environment.kwargs"):
+            known = {field.name for field in fields(BLOCKS[block])} if block in BLOCKS else set()
+            assert name.rpartition(".")[2] in known, f"{named(page)}: there is no setting {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_groups_named_in_the_text_exist(page):
+    known = {path.stem for path in CONF.glob("*.yaml")}
+    for listed in re.findall(r"\+siri=\[?([\w.,]+)", page.read_text(encoding="utf-8")):
+        for name in listed.rstrip(".").split(","):
+            assert name in known or name in ("...", "") or name.isupper(), f"{named(page)}: there is no group {name!r}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_commands_in_the_text_exist(page):
+    text = page.read_text(encoding="utf-8")
+    lines = re.findall(r"(?:^|`)siri-verl ([^`\n]*)", text, re.MULTILINE)
+    for line in lines:
+        line = line.split(" #")[0].split(" |")[0].strip().rstrip(":.;,")
+        try:
+            words = shlex.split(line.split("\\|")[0])
+        except ValueError:
+            continue  # a command that goes on in the next line
+        group = get_command(app)
+        while words and hasattr(group, "commands"):
+            name = words.pop(0)
+            if name.startswith("-") or name.isupper() or "|" in name:
+                break
+            assert name in group.commands, f"{named(page)}: siri-verl has no command {line!r}"
+            group = group.commands[name]
+        options = {option for parameter in group.params for option in parameter.opts}
+        for word in words:
+            if word.startswith("--"):
+                assert word.split("=")[0] in options, f"{named(page)}: {line!r}: no option {word}"
+
+
+# ---- numbers and examples --------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_memory_is_the_plans():
+    made = {name: plan_run(compose_run([f"+siri=[webshop,{name},qwen_7b,gpus_8]"])) for name in ("gpu", "gpu_megatron")}
+    servers = made["gpu"].host["environment servers"]
+
+    def cells(engine, arch, gpus, **values):
+        sizes = {"gpus": gpus, "gpus_per_node": gpus, "shard": gpus}
+        if engine == "gpu_megatron":
+            sizes["tensor"] = min(2, gpus)
+        setup = replace(made[engine].setup, **sizes, **values)
+        sums = {name: sum(parts.values()) for name, parts in phases(arch, setup, 80 * GIB).items()}
+        if max(sums.values()) > TOO_BIG_ABOVE * 80 * GIB:
+            return "no", ""
+        return f"{sums['update'] / GIB:.0f}", f"{(sum(host(arch, setup).values()) + servers) / GIB:.0f}"
+
+    offload = {"offload_policy": True, "offload_weights": False, "offload_optimizer": False}
+    rows = re.findall(r"^\| ([\d.]+b) \| (\d) \| (.*) \|$", (DOCS / "gpus.md").read_text("utf-8"), re.MULTILINE)
+    assert len(rows) == 12
+    for model, count, rest in rows:
+        said, gpus = [cell.strip() for cell in rest.split("|")], int(count)
+        arch = KNOWN[f"Qwen/Qwen2.5-{model.upper()}-Instruct"]
+        offloads = said[0].endswith(" (offload)")
+        full = cells("gpu", arch, gpus, **(offload if offloads else {}))
+        assert (said[0].removesuffix(" (offload)"), said[1]) == full != ("no", ""), (model, gpus)
+        assert (said[2], said[3]) == cells("gpu", arch, gpus, lora_rank=64) != ("no", ""), (model, gpus)
+        assert (said[4], said[5]) == cells("gpu_megatron", arch, gpus), (model, gpus)
+
+
+def test_the_environment_in_the_text_is_the_examples():
+    text = (DOCS / "environments.md").read_text(encoding="utf-8")
+    shown = re.search(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+    file = (ROOT / "examples" / "own_environment" / "guess_number.py").read_text(encoding="utf-8")
+    assert shown == file.split("limitations under the License.\n", 1)[1], "copy the example into docs/environments.md"
