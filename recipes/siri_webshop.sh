@@ -10,21 +10,10 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/setup.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/lib/gpu.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib/siri.sh"
 
-PRESET=${PRESET:-auto}
-SEED=${SEED:-1}
-EXPERIMENT=${EXPERIMENT:-siri_webshop}
-DATA_DIR=${DATA_DIR:-$REPO_ROOT/data}
-RUN_DIR=${RUN_DIR:-$REPO_ROOT/runs/$EXPERIMENT}
+begin_run siri_webshop
 WEBSHOP_STORE=${WEBSHOP_STORE:-}
-PRESET_OVERRIDES=()
-PRESET_REASON="PRESET=$PRESET"
-PAIRS=${PAIRS:-64} # pairs per skill in the re-test; 0 leaves it out
-
-if [[ "$PRESET" == auto ]]; then
-    if has_gpu; then PRESET=gpu; else PRESET=cpu PRESET_REASON="no GPU was found"; fi
-    echo "preset: $PRESET (found by looking for GPUs; PRESET=cpu or PRESET=gpu decides otherwise)"
-fi
 
 case "$PRESET" in
 cpu)
@@ -37,11 +26,7 @@ cpu)
         echo "making the demo shop in $SHOP"
         siri-verl data webshop-demo --out "$SHOP"
     fi
-    MODEL_PATH=${MODEL_PATH:-$DATA_DIR/webshop_demo_model/model}
-    if missing "$MODEL_PATH/config.json"; then
-        echo "warm-starting a small model with verl's SFT trainer (acting, following a skill, describing a procedure)"
-        "$PYTHON_BIN" -m siri_verl.data.webshop_demo.warm_start --out "$(dirname "$MODEL_PATH")"
-    fi
+    small_model webshop_demo "$DATA_DIR/webshop_demo_model"
     if [[ -z "$WEBSHOP_STORE" ]]; then
         GROUPS_+=(webshop_demo)
         RETEST_SPLIT=${RETEST_SPLIT:-demo/test}
@@ -69,10 +54,6 @@ gpu)
     VAL_SIZE=${VAL_SIZE:-128}
     DEVICE=cuda
     ;;
-*)
-    echo "PRESET=$PRESET: use cpu, gpu or auto" >&2
-    exit 1
-    ;;
 esac
 RETEST_SPLIT=${RETEST_SPLIT:-$SPLIT/validation}
 
@@ -94,31 +75,5 @@ DATA=(
     data.val_files="$VAL_FILE"
     siri.environment.kwargs.store="$STORE"
 )
-POLICY=(
-    actor_rollout_ref.model.path="$MODEL_PATH"
-)
-TRAINER=(
-    siri.seed="$SEED"
-    trainer.experiment_name="$EXPERIMENT"
-    trainer.default_local_dir="$RUN_DIR"
-)
-
 echo "preset $PRESET, model $MODEL_PATH, store $STORE, split $SPLIT, run folder $RUN_DIR"
-SIRI_GROUPS=$(IFS=,; echo "${GROUPS_[*]}")
-OVERRIDES=("+siri=[$SIRI_GROUPS]" "${DATA[@]}" "${POLICY[@]}" "${TRAINER[@]}" "${PRESET_OVERRIDES[@]}" "$@")
-if [[ "$PRESET" == gpu ]]; then
-    show_plan "${OVERRIDES[@]}"
-fi
-train "$PYTHON_BIN" -m verl.trainer.main_ppo "${OVERRIDES[@]}"
-
-siri-verl curve "$RUN_DIR"
-siri-verl story "$RUN_DIR"
-if ((PAIRS > 0)); then
-    panel "$RETEST_SPLIT" "$RUN_DIR/retest.parquet"
-    retest=(siri-verl skills retest "$RUN_DIR" --panel "$RUN_DIR/retest.parquet" --pairs "$PAIRS" --ever-active --device "$DEVICE")
-    "${retest[@]}"
-    # The trained policy may have taken its skills up and gain nothing from them any more; the one it began as has not.
-    if [[ -d "$MODEL_PATH" ]]; then
-        "${retest[@]}" --model "$MODEL_PATH" --out "$RUN_DIR/retest_start.json"
-    fi
-fi
+train_and_tell "$@"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Sets up a virtual environment and runs the quality gates and the everyday tests.
+# Sets up a virtual environment and runs the quality gates and the everyday tests. Needs g++ and make, for ALFWorld.
 #   bash recipes/test.sh                    everything that runs within half an hour on two cores
 #   bash recipes/test.sh -m slow            the long ones
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/setup.sh"
-install dev
+install dev,alfworld
 
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 "$PYTHON_BIN" -m ruff check .

@@ -28,6 +28,7 @@ from siri_verl.training.preflight import check_algorithm
 from siri_verl.training.preflight_skills import check_skills
 
 STORE = "siri.environment.kwargs.store=/a/store"
+GAMES = "siri.environment.kwargs.data=/some/games"
 # What a run of the bare `base` group must name itself: rollout engine and micro-batches.
 OWN = ["actor_rollout_ref.rollout.name=vllm", "actor_rollout_ref.actor.use_dynamic_bsz=True"]
 RUNS = {
@@ -35,6 +36,9 @@ RUNS = {
     "webshop on GPUs": ["+siri=[webshop,gpu]", STORE],
     "webshop on GPUs with Megatron": ["+siri=[webshop,gpu_megatron]", STORE],
     "webshop on a CPU": ["+siri=[webshop,cpu,cpu_small]", STORE],
+    "alfworld on GPUs": ["+siri=[alfworld,gpu]", GAMES],
+    "alfworld on GPUs with Megatron": ["+siri=[alfworld,gpu_megatron]", GAMES],
+    "alfworld on a CPU": ["+siri=[alfworld,cpu,cpu_small,alfworld_demo]", GAMES],
     "toy on a CPU": ["+siri=[base,cpu,cpu_small]"],
     "toy on a cluster of CPU nodes": ["+siri=[base,cpu,cpu_small,cpu_cluster]"],
     "toy on vLLM on a CPU": ["+siri=[base,cpu,cpu_small,vllm_cpu]"],
@@ -107,6 +111,34 @@ def test_published_webshop_settings():
     gigpo = gigpo_config(config.algorithm)
     assert (gigpo.gamma, gigpo.step_weight, gigpo.invalid_penalty, gigpo.norm) == (0.95, 1.0, 0.1, "mean")
     assert (gigpo.episode_stats, gigpo.similarity) == ("per_step", None)
+
+
+def test_published_alfworld_settings():
+    """The same table, column ALFWorld; what it shares with WebShop is compared with that."""
+    config, webshop = composed(*RUNS["alfworld on GPUs"]), composed(*RUNS["webshop on GPUs"])
+    actor, rollout, settings = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout, siri_config(config)
+    assert settings.rollout.max_turns == settings.environment.kwargs["max_turns"] == 50
+    assert (config.data.max_prompt_length, config.data.max_response_length) == (2048, 512)
+    assert actor.ppo_mini_batch_size * rollout.n == 256
+    assert gigpo_config(config.algorithm).norm == "mean_std"
+    assert settings.task_type.kind == "alfworld"
+    same = ("optim", "clip_ratio", "entropy_coeff", "use_kl_loss", "kl_loss_coef", "kl_loss_type")
+    assert all(actor[name] == webshop.actor_rollout_ref.actor[name] for name in same)
+    assert config.data.train_batch_size == webshop.data.train_batch_size
+    assert rollout.val_kwargs == webshop.actor_rollout_ref.rollout.val_kwargs
+    assert (rollout.n, rollout.temperature) == (8, 1.0) and config.trainer.total_training_steps == 150
+    for block in ("reward", "update", "phases", "internalization", "mining", "utility"):
+        assert config.siri[block] == webshop.siri[block], block
+
+
+def test_the_generated_games_are_played_as_their_small_model_learned_them():
+    from siri_verl.data.alfworld_demo import settings as demo
+
+    config = composed(*RUNS["alfworld on a CPU"])
+    settings = siri_config(config)
+    assert settings.rollout.max_turns == settings.environment.kwargs["max_turns"] == demo.MAX_TURNS <= 12
+    assert (settings.prompt.template, settings.prompt.history_length) == (demo.TEMPLATE, demo.HISTORY_LENGTH)
+    assert (config.data.train_batch_size, config.actor_rollout_ref.rollout.n) == (4, 4)
 
 
 def test_gpu_presets_run_vllm_on_the_engine_they_name():

@@ -15,6 +15,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def siri():
 
 def test_every_script_is_listed_here_and_in_the_readmes():
     scripts = {str(path.relative_to(RECIPES)) for path in [*RECIPES.glob("*.sh"), *RECIPES.glob("ablations/*.sh")]}
-    assert scripts == {*CHANGES, "test.sh", "vllm_cpu.sh"}
+    assert scripts == {*CHANGES, "siri_alfworld.sh", "test.sh", "vllm_cpu.sh"}
     for readme, folder in (("README.md", ""), ("ablations/README.md", "ablations/")):
         named = set(re.findall(r"^\| `(\w+\.sh)`", (RECIPES / readme).read_text(), re.MULTILINE))
         assert named == {Path(name).name for name in scripts if str(Path(name).parent) == (folder.rstrip("/") or ".")}
@@ -128,6 +129,35 @@ def test_a_recipe_composes_passes_the_checks_and_changes_its_flag_alone(script, 
     mine = settings_of(config, name)
     changed = {key: value for key, value in mine.items() if siri[preset].get(key) != value}
     assert changed == CHANGES[script] and mine.keys() == siri[preset].keys()
+
+
+@pytest.mark.parametrize(
+    "preset, groups", [("cpu", "alfworld,cpu,cpu_small,alfworld_demo"), ("gpu", "alfworld,gpu,qwen_7b,gpus_8")]
+)
+def test_the_alfworld_recipe_composes_and_validates_on_seen_and_unseen_rooms(preset, groups):
+    words = overrides("siri_alfworld.sh", "siri.seed=9", preset=preset, ALFWORLD_GAMES="/some/games")
+    assert words[0] == f"+siri=[{groups}]" and words[-1] == "siri.seed=9"
+    config = composed(words)
+    validate_config(config, need_reference_policy(config), need_critic(config))
+    settings = siri_config(config)
+    check_algorithm(config)
+    check_skills(config, settings)
+    assert settings.environment.name == "alfworld" and settings.environment.kwargs["data"] == "/some/games"
+    assert [Path(name).stem for name in config.data.val_files] == ["valid_seen", "valid_unseen"]
+    assert Path(config.data.train_files).stem == "train" and settings.seed == 9
+    assert config.trainer.default_local_dir.endswith("runs/siri_alfworld")
+
+
+def test_the_alfworld_extra_says_that_it_needs_a_compiler(tmp_path):
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("bash", "cat", "cksum", "cut", "dirname", "python3"):
+        (tools / name).symlink_to(shutil.which(name))
+    environment = {"PATH": str(tools), "VENV": str(tmp_path / "venv"), "PYTHON": "python3", "PRESET": "cpu"}
+    command = [shutil.which("bash"), str(RECIPES / "siri_alfworld.sh")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode != 0
+    assert "g++ is missing: the extra 'alfworld' compiles its planner with g++, make and cmake" in done.stderr
 
 
 def test_arguments_come_last_and_knobs_reach_the_run():

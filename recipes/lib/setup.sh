@@ -40,6 +40,17 @@ train() {
     { set +x; } 2>/dev/null
 }
 
+# need_compiler: ALFWorld's planner is compiled when it is installed, in about two minutes.
+need_compiler() {
+    local tool
+    for tool in g++ make; do
+        if ! command -v "$tool" >/dev/null 2>&1; then
+            echo "$tool is missing: the extra 'alfworld' compiles its planner with g++, make and cmake (pip fetches cmake)" >&2
+            return 1
+        fi
+    done
+}
+
 # install EXTRAS: makes the virtual environment once per set of extras and version of setup.py.
 install() {
     local extras=$1 stamp python
@@ -49,9 +60,12 @@ install() {
     fi
     stamp="$VENV/.siri_verl_$(cat setup.py constraints-cpu.txt | cksum | cut -d' ' -f1)_${extras//,/_}"
     if [[ ! -f "$stamp" ]]; then
+        [[ ",$extras," != *,alfworld,* ]] || need_compiler
         python=$(find_python)
         echo "installing siri_verl${extras:+[$extras]} with $python into $VENV"
         [[ -x "$VENV/bin/python" ]] || "$python" -m venv "$VENV"
+        # Packages that build themselves call plain `python`.
+        export PATH="$VENV/bin:$PATH"
         local constraints=()
         if ! has_gpu; then
             constraints=(-c constraints-cpu.txt)

@@ -1,0 +1,70 @@
+# Sourced by the SIRI recipes after setup.sh and gpu.sh: what they do alike, whatever the environment.
+# Knobs: PRESET=auto|cpu|gpu, SEED, EXPERIMENT, DATA_DIR, RUN_DIR, PAIRS (pairs per skill in the re-test; 0 leaves it out).
+# A recipe sets GROUPS_, DATA, MODEL_PATH, PRESET_OVERRIDES, DEVICE, RETEST_SPLIT, and defines
+#   panel SPLIT FILE [OPTIONS]     which writes the tasks of a split.
+
+# begin_run NAME: the knobs, and which preset it is.
+begin_run() {
+    PRESET=${PRESET:-auto}
+    SEED=${SEED:-1}
+    EXPERIMENT=${EXPERIMENT:-$1}
+    DATA_DIR=${DATA_DIR:-$REPO_ROOT/data}
+    RUN_DIR=${RUN_DIR:-$REPO_ROOT/runs/$EXPERIMENT}
+    PAIRS=${PAIRS:-64}
+    PRESET_OVERRIDES=()
+    PRESET_REASON="PRESET=$PRESET"
+    if [[ "$PRESET" == auto ]]; then
+        if has_gpu; then PRESET=gpu; else PRESET=cpu PRESET_REASON="no GPU was found"; fi
+        echo "preset: $PRESET (found by looking for GPUs; PRESET=cpu or PRESET=gpu decides otherwise)"
+    fi
+    if [[ "$PRESET" != cpu && "$PRESET" != gpu ]]; then
+        echo "PRESET=$PRESET: use cpu, gpu or auto" >&2
+        exit 1
+    fi
+}
+
+# small_model MODULE DIR: a small model in DIR/model, warm-started by `siri_verl.data.MODULE`, unless MODEL_PATH is given.
+small_model() {
+    MODEL_PATH=${MODEL_PATH:-$2/model}
+    if missing "$MODEL_PATH/config.json"; then
+        echo "warm-starting a small model with verl's SFT trainer (acting, following a skill, describing a procedure)"
+        "$PYTHON_BIN" -m "siri_verl.data.$1.warm_start" --out "$(dirname "$MODEL_PATH")"
+    fi
+}
+
+# train_and_tell OVERRIDES...: trains, then draws the curve, tells the story, tests the skills again, and puts
+# all of it on one page.
+train_and_tell() {
+    local groups overrides retest
+    groups=$(
+        IFS=,
+        echo "${GROUPS_[*]}"
+    )
+    overrides=(
+        "+siri=[$groups]"
+        "${DATA[@]}"
+        actor_rollout_ref.model.path="$MODEL_PATH"
+        siri.seed="$SEED"
+        trainer.experiment_name="$EXPERIMENT"
+        trainer.default_local_dir="$RUN_DIR"
+        "${PRESET_OVERRIDES[@]}"
+        "$@"
+    )
+    if [[ "$PRESET" == gpu ]]; then
+        show_plan "${overrides[@]}"
+    fi
+    train "$PYTHON_BIN" -m verl.trainer.main_ppo "${overrides[@]}"
+
+    siri-verl curve "$RUN_DIR"
+    siri-verl story "$RUN_DIR"
+    if ((PAIRS > 0)); then
+        panel "$RETEST_SPLIT" "$RUN_DIR/retest.parquet"
+        retest=(siri-verl skills retest "$RUN_DIR" --panel "$RUN_DIR/retest.parquet" --pairs "$PAIRS" --ever-active --device "$DEVICE")
+        "${retest[@]}"
+        # The trained policy may have taken its skills up and gain nothing from them any more; the one it began as has not.
+        if [[ -d "$MODEL_PATH" ]]; then
+            "${retest[@]}" --model "$MODEL_PATH" --out "$RUN_DIR/retest_start.json"
+        fi
+    fi
+    siri-verl report "$RUN_DIR"
+}

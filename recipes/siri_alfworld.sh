@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# SIRI on ALFWorld through unmodified verl. Sets itself up, picks the CPU or the GPU preset, trains, validates by task type
+# in seen and unseen rooms, and ends with the learning curve, the story of the skill bank and its skills tested again.
+#
+#   bash recipes/siri_alfworld.sh                                  everything by itself
+#   bash recipes/siri_alfworld.sh trainer.total_training_steps=5   any override of verl or siri_verl comes last
+#   MODEL=3b GPUS=4 ENGINE=fsdp2 ROLLOUT=vllm bash recipes/siri_alfworld.sh   on GPUs; knobs: recipes/README.md
+#   ALFWORLD_GAMES=DIR bash recipes/siri_alfworld.sh               games made by `siri-verl data alfworld[-demo]`
+#   DRY_RUN=1 bash recipes/siri_alfworld.sh                        print the training command
+#
+# The CPU preset is small on purpose: generated games in small rooms, at most 12 turns, 4 tasks x 4 sessions an iteration.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib/setup.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib/gpu.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib/siri.sh"
+
+begin_run siri_alfworld
+VAL_OPTIONS=()
+
+case "$PRESET" in
+cpu)
+    no_gpu_knobs
+    install alfworld
+    export OMP_NUM_THREADS=1
+    GROUPS_=(alfworld cpu cpu_small alfworld_demo)
+    GAMES=${ALFWORLD_GAMES:-$DATA_DIR/alfworld_demo}
+    if [[ -z "${ALFWORLD_GAMES:-}" ]] && missing "$GAMES"; then
+        echo "making games in $GAMES"
+        siri-verl data alfworld-demo --rooms small --out "$GAMES"
+    fi
+    small_model alfworld_demo "$DATA_DIR/alfworld_demo_model"
+    DEVICE=cpu
+    ;;
+gpu)
+    gpu_groups
+    install "$GPU_EXTRA,alfworld"
+    need_megatron
+    GROUPS_=(alfworld "${SIZE_GROUPS[@]}")
+    PRESET_OVERRIDES=("${GPU_OVERRIDES[@]}")
+    GAMES=${ALFWORLD_GAMES:-$DATA_DIR/alfworld}
+    if [[ -z "${ALFWORLD_GAMES:-}" ]] && missing "$GAMES/.tw-pddl.unpacked"; then
+        echo "downloading ALFWorld's official games to $GAMES"
+        siri-verl data alfworld --download --out "$GAMES"
+    fi
+    DEVICE=cuda
+    ;;
+esac
+RETEST_SPLIT=${RETEST_SPLIT:-valid_seen}
+
+panel() {
+    siri-verl data panel alfworld --set "data=\"$GAMES\"" --split "$1" --out "$2" "${@:3}"
+}
+
+# Every game of both validation splits, or VAL_SIZE drawn from each.
+if [[ -n "${VAL_SIZE:-}" ]]; then
+    VAL_OPTIONS=(--size "$VAL_SIZE")
+fi
+if [[ "${DRY_RUN:-0}" != 1 ]]; then
+    mkdir -p "$RUN_DIR"
+    panel train "$RUN_DIR/train.parquet"
+    panel valid_seen "$RUN_DIR/valid_seen.parquet" "${VAL_OPTIONS[@]}"
+    panel valid_unseen "$RUN_DIR/valid_unseen.parquet" "${VAL_OPTIONS[@]}"
+fi
+
+DATA=(
+    data.train_files="$RUN_DIR/train.parquet"
+    data.val_files="[$RUN_DIR/valid_seen.parquet,$RUN_DIR/valid_unseen.parquet]"
+    siri.environment.kwargs.data="$GAMES"
+)
+
+echo "preset $PRESET, model $MODEL_PATH, games $GAMES, run folder $RUN_DIR"
+train_and_tell "$@"
