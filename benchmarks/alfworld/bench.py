@@ -18,7 +18,7 @@
     python benchmarks/alfworld/bench.py memory --games DIR
 
 Stock and fast play the same commands in the same games, in processes of their own that alternate, so that what else
-the machine does hits both. Seconds are CPU seconds of the playing process. Every observation and list of commands enters
+the machine does hits both. Seconds are CPU seconds of the playing process. Every text and list of commands enters
 a hash, which must be equal. Exits non-zero when a limit is missed: 15 times the steps per second, 10 times faster
 repeated resets, identical traces, 64 environments in one process under 400 MiB. The last line is the result as JSON.
 """
