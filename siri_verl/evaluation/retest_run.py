@@ -94,6 +94,11 @@ def retest_run(
     config = load_config(run, options.overrides)
     settings, rollout = siri_config(config), config.actor_rollout_ref.rollout
     environment = settings.environment
+    if settings.tasks == "dataset":
+        raise RetestError(
+            f"{run}: siri.tasks='dataset': its tasks are played by an agent loop of its own, which runs in the trainer "
+            "alone; the evidence of the run itself is what `siri-verl skills show` prints"
+        )
     bank_path = options.bank or run / BANK_FILE
     bank = load_bank(bank_path, settings.bank)
     skills = choose_skills(bank, options.skill_ids, options.ever_active)

@@ -82,6 +82,8 @@ def test_what_does_not_fit_together_is_refused(run):
     assert "no such panel file" in retest(run, "--panel", run / "none.json", code=1)
     assert "no such folder" in retest(run, "--panel", panel, "--model", run / "none", code=1)
     assert "expected key.path=value" in retest(run, "--panel", panel, "--set", "oops", code=1)
+    own_loop = retest(run, "--panel", panel, "--set", "siri.tasks=dataset", code=1)
+    assert "played by an agent loop of its own, which runs in the trainer alone" in own_loop
 
 
 def test_a_bank_without_active_skills_needs_no_model(run, tmp_path):
