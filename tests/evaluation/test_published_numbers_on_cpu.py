@@ -1,0 +1,78 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""docs/published_numbers.md: our recipes' settings are what the recipes set, and nothing claims to have been run."""
+
+import os
+import re
+import subprocess
+from math import prod
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+from typer.main import get_command
+
+from siri_verl.cli import app
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "published_numbers.md").read_text(encoding="utf-8")
+
+
+def rows_of(title):
+    part = TEXT.split(f"## {title}\n")[1].split("\n## ")[0]
+    lines = [line for line in part.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def configs():
+    """Name of the environment -> all settings of its recipe on eight GPUs."""
+    found = {}
+    for name in ("alfworld", "webshop"):
+        knobs = {"DRY_RUN": "1", "PRESET": "gpu", "MODEL": "7b", "GPUS": "8"}
+        script = ROOT / "recipes" / f"siri_{name}.sh"
+        done = subprocess.run(
+            ["bash", str(script)], capture_output=True, text=True, env={**os.environ, **knobs}, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        words = done.stdout.splitlines()
+        with initialize_config_module("verl.trainer.config", version_base=None):
+            found[name] = compose("ppo_trainer", overrides=words[words.index("verl.trainer.main_ppo") + 1 :])
+    return found
+
+
+def test_our_settings_are_the_recipes(configs):
+    rows = rows_of("Settings")
+    assert len(rows) > 20
+    for setting, _, alfworld, _, webshop, flags in rows:
+        names = re.findall(r"`([\w.]+)`", flags)
+        for environment, told in (("alfworld", alfworld), ("webshop", webshop)):
+            values = [OmegaConf.select(configs[environment], name) for name in names]
+            assert None not in values, (setting, names)
+            value = values[0] if len(values) == 1 else prod(values)
+            assert str(value) == told, (environment, setting)
+
+
+def test_what_was_not_run_says_so():
+    rows = rows_of("What is reported")
+    assert len(rows) == 9 and all(row[-1] == "not run" for row in rows)
+
+
+def test_commands_exist():
+    commands = get_command(app).commands
+    for line in re.findall(r"siri-verl ([a-z]+)([^\n]*)", TEXT.split("```bash")[1]):
+        options = {option for parameter in commands[line[0]].params for option in parameter.opts}
+        own = line[1].split("&&")[0]
+        assert set(re.findall(r"(?<![\w-])--[a-z-]+", own)) <= options | {"--out"}, line
