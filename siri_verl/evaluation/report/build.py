@@ -36,6 +36,7 @@ from siri_verl.evaluation.report.statistics import (
     Difference,
     Estimate,
     common_budget,
+    final_score,
     final_success,
     method_area,
     over_runs,
@@ -82,7 +83,9 @@ class MethodRow:
         success: at the last validation.
         start: mean success at the first.
         area: under the curve over the steps that all runs cover.
-        env_steps: of its runs, from the smallest to the largest.
+        score: native score at the last validation.
+        env_steps: mean over its runs.
+        env_steps_ends: the smallest and the largest, where they differ.
         bank: mean counts over its runs; None where no run mined.
     """
 
@@ -91,7 +94,9 @@ class MethodRow:
     success: Estimate | None
     start: float | None
     area: Estimate | None
-    env_steps: tuple[int, int] | None
+    score: Estimate | None
+    env_steps: float | None
+    env_steps_ends: tuple[int, int] | None
     bank: dict[str, float] | None
 
 
@@ -218,7 +223,9 @@ def _row(method: Method, number: int, budget: tuple[float, float] | None) -> Met
         success=final_success(method),
         start=over_runs([curve[0].success for curve in curves]).mean if curves else None,
         area=method_area(method, budget),
-        env_steps=(min(totals), max(totals)) if totals else None,
+        score=final_score(method),
+        env_steps=round(sum(totals) / len(totals)) if totals else None,
+        env_steps_ends=(min(totals), max(totals)) if len(set(totals)) > 1 else None,
         bank={name: sum(bank[name] for bank in banks) / len(banks) for name in banks[0]} if any_mined else None,
     )
 

@@ -125,6 +125,13 @@ def final_success(method: Method) -> Estimate | None:
     return over_runs([p.success for p in last], (0.0, 1.0))
 
 
+def final_score(method: Method) -> Estimate | None:
+    """Native score at each run's last validation."""
+    series = [run.story.series("siri/val/score", "validation") for run in method.runs]
+    last = [float(scores.values[-1]) for scores in series if len(scores)]
+    return over_runs(last) if last else None
+
+
 def common_budget(methods: Sequence[Method]) -> tuple[float, float] | None:
     """The environment steps that every run's curve covers (from, to); None where there is no such stretch."""
     curves = [run.curve for method in methods for run in method.runs if len(run.curve) > 1]
