@@ -24,6 +24,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from siri_verl.evaluation.adapters import fold_adapters
+
 TRACKER = "latest_checkpointed_iteration.txt"
 """verl's note of a run's newest checkpoint."""
 PREFILL_TOKENS, PREFIX_CACHE_BYTES = 2048, 256 << 20
@@ -88,7 +90,7 @@ def _has_weights(folder: Path) -> bool:
 @contextmanager
 def model_folder(source: ModelSource) -> Iterator[Path]:
     """The Hugging Face folder of a model. Shards are merged by verl's own merger, in bfloat16, into a folder that is
-    gone afterwards.
+    gone afterwards; adapters are folded in.
 
     Raises:
         RuntimeError: verl's merger failed; the message ends with what it said.
@@ -104,6 +106,7 @@ def model_folder(source: ModelSource) -> Iterator[Path]:
             raise RuntimeError(
                 f"{' '.join(command)} ended with {done.returncode}: {(done.stdout + done.stderr)[-2000:]}"
             )
+        fold_adapters(Path(target))
         yield Path(target)
 
 
