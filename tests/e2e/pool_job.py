@@ -53,25 +53,29 @@ class Client:
 
 def mappings(folder: Path) -> list[dict]:
     """What each process of this machine has mapped of a folder's files (proc(5): smaps)."""
-    found = []
+    found, prefix = [], f" {folder}/"
     for process in Path("/proc").iterdir():
         try:
-            lines = (process / "smaps").read_text().splitlines() if process.name.isdigit() else []
-            parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1]) if lines else 0
-        except OSError:  # it has ended
+            # smaps costs the kernel a walk over the process's memory: only where there is something to see
+            if not process.name.isdigit() or prefix not in (process / "maps").read_text():
+                continue
+            lines = (process / "smaps").read_text().splitlines()
+            parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:  # it has ended, or is another user's
             continue
         for number, line in enumerate(lines):
-            if line.endswith(tuple(str(path) for path in folder.rglob("*") if path.is_file())):
-                _, flags, _, _, inode, path = line.split(maxsplit=5)
-                sizes = {}
-                for detail in lines[number + 1 :]:
-                    if not detail.endswith("kB"):
-                        break
-                    name, size = detail.removesuffix("kB").split(":")
-                    sizes[name] = int(size)
-                found.append(
-                    {"pid": int(process.name), "parent": parent, "path": path, "inode": inode, "flags": flags, **sizes}
-                )
+            if prefix not in line:
+                continue
+            _, flags, _, _, inode, path = line.split(maxsplit=5)
+            sizes = {}
+            for detail in lines[number + 1 :]:
+                if not detail.endswith("kB"):
+                    break
+                name, size = detail.removesuffix("kB").split(":")
+                sizes[name] = int(size)
+            found.append(
+                {"pid": int(process.name), "parent": parent, "path": path, "inode": inode, "flags": flags, **sizes}
+            )
     return found
 
 

@@ -39,7 +39,9 @@ def nodes():
 def test_a_run_spreads_over_both_nodes(nodes, tmp_path):
     inputs = write_inputs(tmp_path)
     train(inputs, tmp_path / "run", groups="base,cpu,cpu_small,cpu_cluster", **nodes)
-    for found in check_run(tmp_path / "run").values():
+    metrics = check_run(tmp_path / "run")
+    assert metrics[2]["siri/paired_groups"] == 4, "both arms on both nodes"
+    for found in metrics.values():
         assert found["siri/rollout/nodes"] == found["siri/rollout/servers"] == 2
         assert found["siri/rollout/node_share_min"] == 0.5, "two of four groups on each node"
         assert found["siri/rollout/server_share_min"] > 0.2
