@@ -19,6 +19,7 @@ import importlib.util
 import itertools
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -239,3 +240,52 @@ def test_every_key_of_every_preset_is_a_key_of_verl():
             is_field = where in BLOCKS and field in BLOCKS[where].__dataclass_fields__
             if not key.startswith(OPEN) and not is_field:
                 assert key in known, f"{path.name}: verl has no setting {key}; look for its new name in verl's config"
+
+
+NVIDIA_SMI = """#!/usr/bin/env bash
+case "$1" in
+-L) for ((i = 0; i < FOUND; i++)); do echo "GPU $i: NVIDIA H100 80GB HBM3 (UUID: GPU-$i)"; done ;;
+*) for ((i = 0; i < FOUND; i++)); do echo 81559; done ;;
+esac
+"""
+
+
+def shell(script, tmp_path, **variables):
+    """A script after the recipes' library, on a machine whose nvidia-smi finds $FOUND GPUs."""
+    (tmp_path / "nvidia-smi").write_text(NVIDIA_SMI)
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    library = RECIPE.parent / "lib"
+    before = f'set -euo pipefail; source "{library}/setup.sh"; source "{library}/gpu.sh"; '
+    path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "SKIP_INSTALL": "1", **variables}
+    command = ["bash", "-c", before + script]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def test_gpus_and_their_memory_are_found(tmp_path):
+    show = 'gpu_groups; echo "${SIZE_GROUPS[*]} $GPU_GIB $GPU_EXTRA"'
+    assert shell(show, tmp_path, FOUND="4").stdout.strip() == "gpu qwen_7b gpus_4 79.6 gpu"
+    assert shell(show, tmp_path, FOUND="4", GPUS="2", MODEL="1.5b").stdout.strip() == "gpu qwen_1.5b gpus_2 79.6 gpu"
+    six = shell(show, tmp_path, FOUND="6")
+    assert six.returncode == 1 and "GPUS=6: there are settings for 1, 2, 4 and 8" in six.stderr
+
+
+def test_the_plan_is_printed_first_and_what_does_not_fit_is_not_started(tmp_path):
+    start = 'RUN_DIR="$PWD_/run"; show_plan "+siri=[webshop,gpu,qwen_1.5b,gpus_2]" trainer.nnodes=1; echo started'
+    fits = shell(start, tmp_path, FOUND="2", GPU_GIB="80", PWD_=str(tmp_path))
+    assert fits.returncode == 0, fits.stdout + fits.stderr
+    assert "fits 80 GiB per GPU" in fits.stdout and fits.stdout.strip().endswith("started")
+    assert (tmp_path / "run" / "plan.json").is_file()
+    small = shell(start, tmp_path, FOUND="2", GPU_GIB="16", PWD_=str(tmp_path))
+    assert small.returncode == 1 and "does not fit 16 GiB per GPU" in small.stdout and "started" not in small.stdout
+    assert "PLAN=0 starts it nevertheless" in small.stderr
+    assert shell(start, tmp_path, FOUND="2", GPU_GIB="16", PLAN="0", PWD_=str(tmp_path)).stdout.strip() == "started"
+
+
+def test_megatron_that_is_not_installed_is_said_before_anything_starts(tmp_path):
+    if importlib.util.find_spec("megatron") is not None:
+        pytest.skip("it is installed here")
+    done = shell(
+        "gpu_groups; need_megatron; echo started", tmp_path, FOUND="8", ENGINE="megatron", PYTHON_BIN=sys.executable
+    )
+    assert done.returncode == 1 and "megatron-core and Megatron-Bridge are not installed in" in done.stderr

@@ -32,7 +32,7 @@ gpu_groups() {
     ROLLOUT=${ROLLOUT:-vllm}
     LORA=${LORA:-0}
     NNODES=${NNODES:-1}
-    GPU_GIB=${GPU_GIB:-$(has_gpu && nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits | head -n 1 | awk '{printf "%.1f", $1 / 1024}' || echo 80)}
+    GPU_GIB=${GPU_GIB:-$(has_gpu && nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits | awk 'NR == 1 {printf "%.1f", $1 / 1024}' || echo 80)}
     GPU_OVERRIDES=()
 
     case "$MODEL" in

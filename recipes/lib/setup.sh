@@ -21,7 +21,8 @@ find_python() {
 }
 
 has_gpu() {
-    command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU
+    # grep reads to the end: -q would close the pipe, and pipefail would take that for a failure.
+    command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep GPU >/dev/null
 }
 
 # missing FILE: whether it has to be made first; never in a dry run.
