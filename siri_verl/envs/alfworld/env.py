@@ -67,7 +67,6 @@ class ALFWorldEnv(TextEnv):
             raise UnknownSplitError(
                 f"split: {split!r} is unknown; {self._folder.root} has {', '.join(self._folder.splits)}"
             )
-        self._fast = fast
         if fast:
             fast_textworld()
         self._split, self._anchor, self._max_turns = split, anchor, max_turns
@@ -120,13 +119,7 @@ class ALFWorldEnv(TextEnv):
         return self._observation, info["score"], terminated, truncated, info
 
     def close(self) -> None:
-        """Give the planner's library back for the next environment."""
-        player, self._player, self._state, self._game = self._player, None, None, None
-        if player is not None and self._fast:
-            from siri_verl.envs.alfworld.planner_library import give_back_library
-
-            library, player.unwrapped.downward_lib = player.unwrapped.downward_lib, None
-            give_back_library(library)
+        self._player = self._state = self._game = None
 
     def _info(self, admissible: bool) -> dict[str, Any]:
         assert self._game is not None

@@ -25,13 +25,11 @@ from textworld.envs.pddl.logic import GameLogic, PddlState
 from textworld.logic import Action, Placeholder, Variable
 from textworld.utils import check_flag
 
+from siri_verl.envs.alfworld.planner import Place, planning
 from siri_verl.envs.alfworld.translation import Memo, Translation
 
 translations = Memo(lambda domain, problem: Translation(domain, problem, check_flag("TW_PDDL_DEBUG")), size=64)
 """(domain, problem) -> Translation."""
-
-EPISODES_PER_LOAD = 64
-"""The library remembers every state it has seen; loading the task again makes it forget."""
 
 
 class FastState(PddlState):
@@ -39,12 +37,12 @@ class FastState(PddlState):
     first asked."""
 
     def __init__(self, downward_lib: Any, pddl_problem: str, logic: GameLogic):
-        # Not PddlState's own: it translates.
-        self._logic, self.downward_lib, self.pddl_problem = logic, downward_lib, pddl_problem
+        # Not PddlState's own, which translates; nor is there a need for a library of one's own.
+        self._logic, self.pddl_problem = logic, pddl_problem
         self.translation: Translation = translations(logic.domain, pddl_problem)
+        self._place = Place(self.translation)
         self.task, self.name2type = self.translation.task, self.translation.name2type
         self._actions = {action.name: action for action in self.task.actions}
-        self._operators: dict[int, Operator] = {}
         for kind in self.task.types:
             try:
                 self._logic.types.add(textworld.logic.Type(kind.name, kind.supertype_names))
@@ -74,45 +72,36 @@ class FastState(PddlState):
         by_type = defaultdict(set, {kind: set(found) for kind, found in self._vars_by_type.items()})
         return facts, dict(self._vars_by_name), by_type, Counter(self._var_counts)
 
-    def _library(self) -> Any:
-        """The planner's library at this state."""
-        library = self.downward_lib
-        if getattr(library, "siri_owner", None) is not self:
-            library.siri_owner = self
-            episodes = getattr(library, "siri_episodes", 0)
-            if getattr(library, "siri_loaded", None) is self.translation and episodes < EPISODES_PER_LOAD:
-                library.siri_episodes = episodes + 1
-                library.set_state_id(library.siri_start)
-            else:
-                library.load_sas(self.translation.sas)
-                library.siri_loaded, library.siri_start = self.translation, library.get_state_id()
-                library.siri_episodes = 1
-        return library
+    @property
+    def downward_lib(self) -> Any:
+        """The planner's library at this state; for other threads too, so hold `planning` until the answer is read."""
+        return self._place.library()
 
     def _atoms_of_library(self) -> list[Any]:
-        library = self._library()
-        atoms = (Atom * library.get_state_size())()
-        library.get_state(atoms)
+        with planning:
+            library = self._place.library()
+            atoms = (Atom * library.get_state_size())()
+            library.get_state(atoms)
         return [self.translation.fact(atom._name) for atom in atoms]
 
     def applicable_operators(self) -> list[int]:
         """Ids of the operators that can be applied, one for each name, in the library's order."""
-        library, known = self._library(), self.translation.operators
-        operators = (Operator * library.get_applicable_operators_count())()
-        library.get_applicable_operators(operators)
-        self._operators, chosen = {}, {}
+        with planning:
+            library = self._place.library()
+            operators = (Operator * library.get_applicable_operators_count())()
+            library.get_applicable_operators(operators)
+        known, chosen = self.translation.operators, {}
         for operator in operators:
             number = operator.id
-            self._operators[number] = operator
             if number not in known:
                 action, *arguments = operator.name.split()
-                known[number] = (operator.name, action, arguments)
+                known[number] = (operator.name, action, arguments, operator.nb_effect_atoms)
             chosen.setdefault(known[number][0], number)
         return list(chosen.values())
 
     def action_of(self, number: int) -> Action:
         """An operator as textworld's action."""
-        _, name, arguments = self.translation.operators[number]
+        _, name, arguments, _ = self.translation.operators[number]
         action = Action(name=name, preconditions=[], postconditions=[])
         action.id = number
         action.mapping = {
@@ -127,9 +116,9 @@ class FastState(PddlState):
         return [self.action_of(number) for number in self.applicable_operators()]
 
     def apply(self, action: Action) -> list[Any]:
-        operator = self._operators[action.id]
-        effects = (Atom * operator.nb_effect_atoms)()
-        self._library().apply_operator(operator.id, effects)
+        effects = (Atom * self.translation.operators[action.id][3])()
+        with planning:
+            self._place.apply(action.id, effects)
         changes = [self.translation.fact(effect._name) for effect in effects]
         for change in changes:
             self.remove_fact(change.negate())
@@ -137,8 +126,10 @@ class FastState(PddlState):
         return changes
 
     def check_goal(self) -> bool:
-        return self._library().check_goal()
+        with planning:
+            return self._place.library().check_goal()
 
     def replan(self, infos: Mapping[str, Any]) -> list[str]:
-        self._library().load_sas_replan(self.translation.sas_replan)
-        return super().replan(infos)
+        with planning:
+            self._place.library().load_sas_replan(self.translation.sas_replan)
+            return super().replan(infos)

@@ -11,12 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The planner's shared library, one instance for each environment, without its disk use.
+"""The planner's shared library in several instances, without their disk use.
 
-The library keeps its task in global variables, so every environment needs an instance of its own, and the loader tells
-instances apart by file. Stock textworld copies 33 MB to a temporary folder and deletes the copy while it is mapped: the
-space stays taken until the process ends. Here an instance is an anonymous file in memory that holds the loadable part
-alone (1.1 MB), and instances of closed environments are used again.
+The library keeps its task in global variables, so every game needs an instance of its own, and the loader tells
+instances apart by file. Stock textworld copies 33 MB to a temporary folder for each environment and deletes the copy
+while it is mapped: the space stays taken until the process ends. Here an instance is an anonymous file in memory that
+holds the loadable part alone (1.1 MB), and instances that are no longer needed are used again.
 """
 
 from __future__ import annotations
@@ -124,7 +124,6 @@ def take_library(path: str | None = None) -> CDLL:
 def give_back_library(library: CDLL) -> None:
     """Take an instance back for the next `take_library`, its task forgotten. The caller must not use it any more."""
     library.cleanup()
-    library.siri_owner = library.siri_loaded = None
     with _lock:
         if all(library is not idle for idle in _idle):
             _idle.append(library)

@@ -19,7 +19,7 @@
 Nothing on disk is changed. What an agent reads (observations, admissible commands, wins) is what stock textworld gives,
 and `tests/envs/alfworld/test_traces_on_cpu.py` compares it. What is replaced: the parsing of templates and deriving of
 texts (`templates`, `grammar`), the translation of PDDL (`translation`), the initial state (`fast_state`), the gathering
-of commands (`commands`), the copies of the planner's library (`planner_library`).
+of commands (`commands`), the copies of the planner's library (`planner`, `planner_library`).
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _replacements() -> list[tuple[Any, str, Any]]:
     from textworld.envs.pddl import logic as pddl_logic
 
     from siri_verl.envs.alfworld import commands, fast_state, grammar, templates, translation
-    from siri_verl.envs.alfworld.planner_library import take_library
+    from siri_verl.envs.alfworld.planner import LazyLibrary
 
     stock_gather = PddlEnv._gather_infos
 
@@ -115,6 +115,6 @@ def _replacements() -> list[tuple[Any, str, Any]]:
         (pddl_logic, "GameLogic", grammar.game_logic),
         (pddl_logic, "PddlState", fast_state.FastState),
         (fast_downward, "pddl2sas", translation.pddl2sas),
-        (fast_downward, "load_lib", take_library),
+        (fast_downward, "load_lib", LazyLibrary),
         (PddlEnv, "_gather_infos", gather_infos),
     ]

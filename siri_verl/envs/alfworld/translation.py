@@ -62,7 +62,8 @@ class Translation:
         name2type: object -> type.
         init: facts stated by the problem, as textworld's propositions.
         changing: names of predicates that some action or axiom changes.
-        operators: operator id -> (name, action name, arguments), filled as operators are met.
+        sas_size: bytes of the task in the library's format.
+        operators: operator id -> (name, action name, arguments, number of effects), filled as operators are met.
         facts: atom as the library names it -> proposition, filled as atoms are met.
         start: the initial state's tables, once a state has read them.
         commands: ways of naming the game's entities -> commands by operator id (`commands.py`).
@@ -71,13 +72,13 @@ class Translation:
     def __init__(self, domain: str, problem: str, verbose: bool = False):
         self._source = (domain, problem)
         self.task, sas = pddl2sas(domain, problem, verbose=verbose)
-        self._sas = zlib.compress(sas.encode("utf-8"), 1)
+        self._sas, self.sas_size = zlib.compress(sas.encode("utf-8"), 1), len(sas)
         self._sas_replan: bytes | None = None
         self.name2type: dict[str, str] = {thing.name: thing.type_name for thing in self.task.objects}
         self.init = [fact for fact in map(self._stated, self.task.init) if fact is not None]
         self.changing = {effect.literal.predicate for action in self.task.actions for effect in action.effects}
         self.changing |= {axiom.name for axiom in self.task.axioms}
-        self.operators: dict[int, tuple[str, str, list[str]]] = {}
+        self.operators: dict[int, tuple[str, str, list[str], int]] = {}
         self.facts: dict[bytes, Proposition] = {}
         self.start: Any = None
         self.commands: dict[Any, dict[int, Any]] = {}

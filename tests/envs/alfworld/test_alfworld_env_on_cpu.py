@@ -162,19 +162,18 @@ def test_environments_of_one_process_share_nothing_but_knowledge(make):
     assert second.step("look")[0].startswith("You are in the middle of a room.")
 
 
-def test_a_closed_environments_library_serves_the_next(make):
-    from siri_verl.envs.alfworld.planner_library import _idle
+def test_environments_of_one_game_share_one_library(make):
+    from siri_verl.envs.alfworld import planner
 
-    env = make()
-    env.reset(options={"task_id": env.task_ids()[0]})
-    library = env._player.unwrapped.downward_lib
-    env.close()
-    env.close()
-    assert sum(library is idle for idle in _idle) == 1
-    again = make()
-    again.reset(options={"task_id": again.task_ids()[5]})
-    assert again._player.unwrapped.downward_lib is library
-    env.reset(options={"task_id": env.task_ids()[0]})  # closed, not broken
+    planner.unload_all()
+    envs = [make() for _ in range(3)]
+    for env in envs:
+        env.reset(options={"task_id": envs[0].task_ids()[2]})
+    assert len(planner._loaded) == 1
+    envs[0].close()
+    envs[0].close()
+    assert envs[1].step("inventory")[0] == "You are not carrying anything."
+    envs[0].reset(options={"task_id": envs[0].task_ids()[0]})  # closed, not broken
 
 
 @pytest.mark.parametrize(

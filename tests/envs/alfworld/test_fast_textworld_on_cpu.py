@@ -132,18 +132,63 @@ def test_many_environments_of_one_game_do_not_touch_each_other(small_games, fast
     assert envs[0].reset().feedback == states[0].feedback
 
 
-def test_episodes_without_number_on_one_library(small_games, fast):
-    from siri_verl.envs.alfworld.fast_state import EPISODES_PER_LOAD
+def test_episodes_without_number_on_one_library(small_games, fast, monkeypatch):
+    from siri_verl.envs.alfworld import planner
 
-    env = loaded(content_of(small_games))
+    monkeypatch.setattr(planner, "STATES_PER_LOAD", 5)
+    env, loads = loaded(content_of(small_games)), []
+    monkeypatch.setattr(planner, "Loaded", counting(planner.Loaded, loads))
     seen = set()
-    for _ in range(2 * EPISODES_PER_LOAD + 3):
-        state = env.reset()
-        go = next(c for c in state["admissible_commands"] if c.startswith("go to"))
-        after, _, _ = env.step(go)
-        seen.add((state.feedback, tuple(state["admissible_commands"]), after.feedback))
-    assert len(seen) == 1
-    assert env.downward_lib.siri_episodes < EPISODES_PER_LOAD
+    for _ in range(8):
+        told = [env.reset()]
+        for _ in range(2):
+            go = next(c for c in told[-1]["admissible_commands"] if c.startswith("go to"))
+            told.append(env.step(go)[0])
+        seen.add(tuple((state.feedback, tuple(state["admissible_commands"])) for state in told))
+    assert len(seen) == 1, "loading anew within an episode changes nothing"
+    assert 3 <= len(loads) <= 16, "what the library remembers is bounded"
+
+
+def counting(loaded_class, loads):
+    """The class, noting every use."""
+
+    def make(*arguments):
+        loads.append(arguments)
+        return loaded_class(*arguments)
+
+    return make
+
+
+def test_games_beyond_the_budget_share_libraries_and_keep_their_states(small_games, fast, monkeypatch):
+    from siri_verl.envs.alfworld import planner
+
+    contents = [content_of(small_games, number) for number in range(6)]
+    alone = [walk(loaded(content), 6) for content in contents]
+    planner.unload_all()
+    monkeypatch.setattr(planner, "BUDGET", 2 * planner._cost(loaded(contents[0])._pddl_state.translation))
+    envs = [loaded(content) for content in contents]
+    states, together = [env.reset() for env in envs], [[] for _ in envs]
+    for turn in range(6):  # in a circle, as sessions do
+        for number, env in enumerate(envs):
+            together[number].append((states[number].feedback, states[number]["admissible_commands"]))
+            states[number], _, _ = env.step(choice(states[number], turn))
+            assert len(planner._loaded) <= 3 < len(envs)
+    assert together == alone
+    plans = [env._pddl_state.replan(env._entity_infos) for env in envs]
+    assert all(plans), "a plan starts where the environment is"
+
+
+def choice(state, turn):
+    commands = [c for c in state["admissible_commands"] if c != "help"]
+    return commands[7 * turn % len(commands)]
+
+
+def walk(env, steps):
+    state, told = env.reset(), []
+    for turn in range(steps):
+        told.append((state.feedback, state["admissible_commands"]))
+        state, _, _ = env.step(choice(state, turn))
+    return told
 
 
 def test_a_forgotten_translation_is_made_anew(small_games, fast, monkeypatch):
