@@ -48,6 +48,7 @@ def check_run(config: DictConfig, settings: SiriConfig) -> None:
     """
     plugin.require()
     check_algorithm(config)
+    check_request_seeds(config, settings)
     if settings.tasks == "dataset":
         tasks = dataset_tasks(config)
         check_enough_tasks(config, len(tasks.train))
@@ -77,6 +78,15 @@ def check_algorithm(config: DictConfig) -> None:
         raise ConfigError(
             f"algorithm.use_kl_in_reward=True: {name} takes its rewards from the environment's turns, so a KL term in "
             "token rewards would be lost; use algorithm.use_kl_in_reward=False actor_rollout_ref.actor.use_kl_loss=True"
+        )
+
+
+def check_request_seeds(config: DictConfig, settings: SiriConfig) -> None:
+    """The rollout engine takes a seed with each request."""
+    if settings.rollout.request_seeds and config.actor_rollout_ref.rollout.name == "sglang":
+        raise ConfigError(
+            "siri.rollout.request_seeds=True: SGLang takes no parameter `seed` with a request; set it to False, as the "
+            "group `sglang` does"
         )
 
 

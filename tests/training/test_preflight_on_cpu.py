@@ -238,3 +238,13 @@ def test_unsupported_verl_is_refused_loudly_and_registers_nothing(tmp_path):
     assert result.returncode == 0 and result.stdout.strip().endswith("False"), result.stderr
     for part in ("verl 0.10.0 is installed", "supports verl>=0.9.1,<0.10", "pip install 'verl>=0.9.1,<0.10'"):
         assert part in result.stdout + result.stderr
+
+
+def test_sglang_takes_no_seed_with_a_request(check):
+    refuses(
+        check,
+        "actor_rollout_ref.rollout.name=sglang",
+        field="siri.rollout.request_seeds",
+        value="True",
+        fix="set it to False",
+    )
