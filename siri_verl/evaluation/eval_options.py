@@ -100,6 +100,8 @@ class EvalOptions:
             raise EvaluationError(f"repeats={self.repeats}: use at least 1")
         if self.max_trials < 1:
             raise EvaluationError(f"max_trials={self.max_trials}: use at least 1")
+        if self.concurrent is not None and self.concurrent < 1:
+            raise EvaluationError(f"concurrent={self.concurrent}: use at least 1")
         if not 0 < self.level < 1:
             raise EvaluationError(f"level={self.level}: use a share in (0, 1), for example 0.95")
         if self.example is not None and self.prompting == PLAIN:

@@ -200,7 +200,9 @@ def run_evaluation(
 
 
 def _concurrent(options: EvalOptions) -> int:
-    return options.concurrent or (256 if options.endpoint is None else 32)
+    if options.concurrent is not None:
+        return options.concurrent
+    return 256 if options.endpoint is None else 32
 
 
 def _skills(prepared: Prepared) -> dict[str, Skill]:

@@ -219,6 +219,7 @@ def test_what_does_not_fit_is_named(run, toy_model, panel, bank, tmp_path):
     assert "no such folder" in cli(tmp_path / "none", "--panel", panel, code=1)
     assert "no such panel file" in cli(toy_model, "--panel", tmp_path / "none.json", code=1)
     assert "prompting='poetry'" in cli(toy_model, "--panel", panel, "--prompting", "poetry", code=1)
+    assert "concurrent=0" in cli(toy_model, "--panel", panel, "--concurrent", 0, code=1)
     assert "repeats=0" in cli(toy_model, "--panel", panel, "-n", 0, code=1)
     assert "split: 'dev' is unknown" in cli(toy_model, "--env", "toy", "--split", "dev", code=1)
     assert "siri.prompt.template='short'" in cli(toy_model, "--panel", panel, "--template", "short", code=1)

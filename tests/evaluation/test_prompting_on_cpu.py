@@ -162,6 +162,15 @@ def test_reflexion_tries_again_with_what_it_learned(server, panel, tmp_path):
     assert not asked and again["success"] == summary["success"] and again["about"]["episodes_played_now"] == 0
 
 
+def test_reflexion_in_this_process(toy_model, panel, tmp_path):
+    how = dict(prompting="reflexion", max_trials=2, max_turns=2, history_length=0, max_prompt_length=CONTEXT - 16)
+    summary, episodes, reflections = evaluate(tmp_path, toy_model, panel, **how)
+    # Nobody puts a thing away within two turns.
+    assert summary["trials"] == [0.0, 0.0] and len(episodes) == 4 and len(reflections) == 2
+    assert all("<" not in r["text"] and r["text"] for r in reflections), "no tags, no control tokens"
+    assert all(r["reply_tokens"] <= 16 for r in reflections)
+
+
 def summary_trials(summary):
     return len(summary["trials"])
 
