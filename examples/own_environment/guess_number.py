@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A text environment of one's own: guess a number from 1 to 16 within four turns, told higher or lower each time."""
+"""A text environment of one's own: guess how many there are, from 1 to 16, within four turns of higher or lower."""
 
 from __future__ import annotations
 
@@ -19,23 +19,27 @@ import gymnasium
 
 from siri_verl.envs.base import EpisodeOverError, TextEnv, UnknownTaskError
 
+THINGS = ("cats", "boats", "apples", "books")
 NUMBERS = [str(n) for n in range(1, 17)]
 
 
 class GuessNumber(TextEnv):
-    """Task "guess-7" hides 7."""
+    """Task "7-cats" hides seven cats."""
 
     number = None
 
     def task_ids(self):
-        return [f"guess-{n}" for n in NUMBERS]
+        return [f"{n}-{thing}" for thing in THINGS for n in NUMBERS]
 
     def reset(self, *, seed=None, options=None):
         super(TextEnv, self).reset(seed=seed)
         self.task_id = self._choose_task(options)
         if self.task_id not in self.task_ids():
-            raise UnknownTaskError(f"task_id {self.task_id!r}: use one of guess-1 to guess-16")
-        self.number, self.low, self.high, self.turns = int(self.task_id.split("-")[1]), 1, 16, 0
+            raise UnknownTaskError(
+                f"task_id {self.task_id!r}: use a number from 1 to 16 and one of {', '.join(THINGS)}"
+            )
+        number, self.thing = self.task_id.split("-")
+        self.number, self.low, self.high, self.turns = int(number), 1, 16, 0
         return self.answer()
 
     def step(self, action):
@@ -57,9 +61,9 @@ class GuessNumber(TextEnv):
         return [n for n in NUMBERS if self.low <= int(n) <= self.high]
 
     def answer(self, known=True, solved=False):
-        text = "that is it" if solved else f"it lies from {self.low} to {self.high}"
+        text = "that is right" if solved else f"from {self.low} to {self.high}"
         return text, {
-            "task": "guess the number",
+            "task": f"how many {self.thing} are there",
             "task_id": self.task_id,
             "admissible_actions": [] if solved else self.open_guesses(),
             "anchor": text,

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # An environment of one's own: checked, then trained on with GiGPO for a few steps. On a CPU, by itself.
 #   bash examples/own_environment/run.sh
-#   bash examples/own_environment/run.sh trainer.total_training_steps=20      any override comes last
+#   bash examples/own_environment/run.sh trainer.total_training_steps=40      any override comes last
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../../recipes/lib/setup.sh"
 HERE="$REPO_ROOT/examples/own_environment"
@@ -35,12 +35,12 @@ train "$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[base,cpu,cpu_small]" \
     data.max_prompt_length=64 \
     data.max_response_length=24 \
     actor_rollout_ref.model.path="$INPUTS/model" \
-    actor_rollout_ref.actor.optim.lr=1e-3 \
-    actor_rollout_ref.rollout.val_kwargs.n=16 \
+    actor_rollout_ref.actor.optim.lr=5e-4 \
+    actor_rollout_ref.rollout.val_kwargs.n=8 \
     actor_rollout_ref.rollout.val_kwargs.do_sample=true \
     actor_rollout_ref.rollout.val_kwargs.temperature=1.0 \
-    trainer.total_training_steps=8 \
-    trainer.test_freq=4 \
+    trainer.total_training_steps=12 \
+    trainer.test_freq=6 \
     trainer.save_freq=-1 \
     trainer.default_local_dir="$RUN_DIR" \
     "$@"

@@ -42,13 +42,13 @@ def env(prepare):
 
 def test_the_checker_finds_nothing(env):
     report = check_text_env(env, episodes=8)
-    assert report.warnings == () and report.tasks == 16
+    assert report.warnings == () and report.tasks == 64
 
 
 def test_the_best_player_wins_in_four_turns_unless_it_is_unlucky(env):
     won = 0
     for number in range(1, 17):
-        observation, info = env.reset(options={"task_id": f"guess-{number}"})
+        observation, info = env.reset(options={"task_id": f"{number}-cats"})
         done = False
         while not done:
             open_guesses = info["admissible_actions"]
@@ -58,8 +58,8 @@ def test_the_best_player_wins_in_four_turns_unless_it_is_unlucky(env):
     assert won == 15  # four guesses tell 15 numbers apart
     with pytest.raises(EpisodeOverError):
         env.step("1")
-    with pytest.raises(UnknownTaskError, match="guess-17"):
-        env.reset(options={"task_id": "guess-17"})
+    with pytest.raises(UnknownTaskError, match="17-cats"):
+        env.reset(options={"task_id": "17-cats"})
 
 
 def test_panel_files_become_what_verl_reads(tmp_path, env):
@@ -93,7 +93,7 @@ def test_its_command_composes_and_a_run_would_start(tmp_path, env, prepare):
 
 def test_the_lessons_are_the_prompts_the_loop_writes(env, prepare):
     messages = {message["content"] for (message,), _ in prepare.lessons()}
-    observation, info = env.reset(options={"task_id": "guess-5"})
+    observation, info = env.reset(options={"task_id": "5-books"})
     first = TurnView(info["task"], observation, tuple(info["admissible_actions"]), turn=1)
     assert render_prompt(first, COMPACT) in messages
     for _, reply in prepare.lessons():

@@ -30,6 +30,8 @@ class PostRoomLoop(ToolAgentLoop):
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
         """Play one delivery."""
         siri, plain = SiriSession.from_run(self.config, kwargs), kwargs["raw_prompt"]
+        # so that a run on the light server repeats
+        sampling_params = {**sampling_params, "seed": siri.request_seed(0)}
         output = await super().run(sampling_params, **{**kwargs, "raw_prompt": siri.messages(plain)})
         rewards = output.extra_fields["tool_rewards"]
         output.reward_score = sum(rewards)
