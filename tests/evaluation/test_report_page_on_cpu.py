@@ -27,7 +27,8 @@ from siri_verl.cli import app
 from siri_verl.core.trajectory import append_trajectories
 from siri_verl.evaluation.report import ReportOptions, write_report
 from siri_verl.evaluation.report.browser import collect
-from siri_verl.evaluation.report.runs import read_run
+from siri_verl.evaluation.report.notes import notes
+from siri_verl.evaluation.report.runs import read_run, read_runs
 from siri_verl.evaluation.trajectory_log import TrajectoryLog
 from siri_verl.training.metrics_log import MetricsLog
 
@@ -182,6 +183,14 @@ def test_what_is_missing_from_one_of_several_runs_is_said(runs, tmp_path):
     text = page_of([runs[4], bare], tmp_path / "out", details=["grpo_1"]).text
     assert "bare: no config.yaml, so each stands alone" in text
     assert "Without trajectories on disk: bare." in text
+
+
+def test_what_cannot_be_compared_is_said(tmp_path):
+    runs = [make_run(tmp_path / f"r{seed}", seed=seed, steps=2, trajectories=False) for seed in (1, 2)]
+    config = (runs[1] / "config.yaml").read_text()
+    (runs[1] / "config.yaml").write_text(config.replace("name: webshop", "name: alfworld"))
+    (found,) = notes(read_runs(runs))
+    assert found.startswith("Environments differ (alfworld, webshop)")
 
 
 def test_an_unfinished_run_and_a_control_with_skills_in_validation_are_named(tmp_path):

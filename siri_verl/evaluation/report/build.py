@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 from siri_verl.core.files import write_text_atomically
 from siri_verl.core.phases import WARM_UP
@@ -26,6 +26,7 @@ from siri_verl.evaluation.report.browser import Browser, collect
 from siri_verl.evaluation.report.curve_pictures import curve_pictures, kind_pictures
 from siri_verl.evaluation.report.evaluations import EvaluationRow, read_evaluations
 from siri_verl.evaluation.report.methods import Method, differences, group_runs
+from siri_verl.evaluation.report.notes import notes
 from siri_verl.evaluation.report.page import render
 from siri_verl.evaluation.report.pictures import Album, Picture, look_of
 from siri_verl.evaluation.report.prompts import ArmPrompts, read_prompts
@@ -195,13 +196,11 @@ def make_report(folders: Sequence[Path], out: Path, options: ReportOptions, tell
         parts=parts,
         left_out=[run.name for run in runs if run not in detailed],
         browser=browser,
-        notes=_notes(runs),
+        notes=notes(runs),
     )
 
 
 def _detailed(methods: Sequence[Method], wanted: Sequence[str] | None) -> list[Run]:
-    from fnmatch import fnmatch
-
     runs = [run for method in methods for run in method.runs]
     if wanted is None:
         return runs if len(runs) <= MOST_DETAILED else [method.runs[0] for method in methods]
@@ -244,30 +243,3 @@ def _part(run: Run, method: str, album: Album) -> RunPart:
         prompts=prompts,
         all_prompts=count,
     )
-
-
-def _notes(runs: Sequence[Run]) -> list[str]:
-    """What a reader must know before comparing."""
-    notes = []
-    bare = [run.name for run in runs if not run.config]
-    if bare and len(runs) > 1:
-        notes.append(f"{_names(bare)}: no config.yaml, so each stands alone and its settings are not compared.")
-    shown = [run.name for run in runs if run.shows_skills_in_validation]
-    if shown:
-        notes.append(f"{_names(shown)}: validation shows skills (siri.control.skills_in_prompt), not the plain prompt.")
-    blind = [run.name for run in runs if not run.curve]
-    if blind:
-        notes.append(f"{_names(blind)}: no validation with success, so no learning curve.")
-    expected = {run.name: int(run.config.get("trainer.total_training_steps") or 0) for run in runs}
-    short = [f"{run.name} ({run.steps} of {expected[run.name]})" for run in runs if run.steps < expected[run.name]]
-    if short:
-        notes.append(f"Not finished: {_names(short)}. Curves and areas cover what there is.")
-    episodes = {point.episodes for run in runs for point in run.curve}
-    if len(episodes) > 1:
-        notes.append(f"Validations differ in size: {min(episodes)} to {max(episodes)} episodes.")
-    return notes
-
-
-def _names(names: Sequence[Any]) -> str:
-    shown = ", ".join(map(str, names[:6]))
-    return shown + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -74,7 +74,7 @@ def _interval_words(methods: Sequence[Method]) -> str:
     bands = [band for method in methods if (band := success_band(method, "step")) is not None]
     several = [band for band in bands if band.method == OVER_SEEDS]
     if not several:
-        return "Band: 95 % Wilson interval of the one run's validation; it says nothing about other seeds."
+        return "Band: 95 % Wilson interval of a run's own validation; it says nothing about other seeds."
     thin = "thin lines are single runs"
     if len(several) == len(bands):
         return f"Line: mean over seeds; band: 95 % t interval over seeds; {thin}."
@@ -113,7 +113,9 @@ def _draw(methods: Sequence[Method], axis_name: str) -> Figure:
         seen = {span.phase for run in runs for span in run.story.spans}
         handles += [Patch(color=colors[phase]) for phase in PHASES if phase in seen]
         labels += [phase.replace("_", "-") for phase in PHASES if phase in seen]
-    figure.legend(handles, labels, loc="outside lower center", ncols=4 if max(map(len, labels)) < 16 else 2)
+    longest = max(map(len, labels))
+    columns = 4 if longest < 16 else 2 if longest < 30 else 1
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return figure
 
 

@@ -165,15 +165,15 @@ def _shared(group: Sequence[Run]) -> dict[str, Any]:
 
 
 def _told_apart(names: list[str], settings: list[dict[str, Any]], members: Sequence[Sequence[Run]]) -> list[str]:
-    """Names of methods that share one get what they differ in."""
+    """Methods that share a name get the setting or two in which they differ; where there are more, a run's name."""
     result = list(names)
     for name in {name for name in names if names.count(name) > 1}:
         same = [i for i, other in enumerate(names) if other == name]
         keys = sorted({key for i in same for key in settings[i]})
         telling = [key for key in keys if len({_text(settings[i].get(key, MISSING)) for i in same}) > 1]
         for i in same:
-            values = [f"{key.rsplit('.', 1)[-1]}={_text(settings[i].get(key, MISSING))}" for key in telling[:2]]
-            result[i] = f"{name} ({', '.join(values)}{', ...' * (len(telling) > 2)})" if values else name
+            values = [f"{key.rsplit('.', 1)[-1]}={_text(settings[i].get(key, MISSING))}" for key in telling]
+            result[i] = f"{name} ({', '.join(values)})" if 0 < len(values) <= 2 else name
     clash = {name for name in result if result.count(name) > 1}
     return [f"{name} [{group[0].name}]" if name in clash else name for name, group in zip(result, members, strict=True)]
 
