@@ -28,7 +28,7 @@ from typing import Any
 from siri_verl.envs.alfworld.planner_library import give_back_library, take_library
 from siri_verl.envs.alfworld.translation import Translation
 
-BUDGET = 200_000_000
+BUDGET = 100_000_000
 """Bytes that the instances of a process may take, as `_cost` estimates them; one is always allowed."""
 STATES_PER_LOAD = 20_000
 """The library remembers every state it has seen; loading the task again makes it forget."""
