@@ -82,4 +82,5 @@ DEMO = Demo(
     observed=_observed,
     template=TEMPLATES[TEMPLATE],
     history_length=HISTORY_LENGTH,
+    idle=IDLE,
 )

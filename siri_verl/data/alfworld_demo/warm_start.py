@@ -46,15 +46,15 @@ GAMES_AT_A_TIME = 48
 class WarmStart:
     """How much is learned, and how."""
 
-    act: int = 900
+    act: int = 1500
     """Episodes; each gives a row per turn, before thinning."""
-    follow: int = 1100
-    describe: int = 900
+    follow: int = 1800
+    describe: int = 3000
     """Trajectories; each gives one row."""
-    games: int = 120
+    games: int = 192
     """Throw-away games the episodes are played in: small rooms, tasks of the warm-start panel alone."""
-    batch_size: int = 32
-    learning_rate: float = 2.5e-3
+    batch_size: int = 16
+    learning_rate: float = 2e-3
     epochs: int = 1
     threads: int = 1
     seed: int = 0

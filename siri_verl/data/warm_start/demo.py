@@ -38,6 +38,7 @@ class Demo:
         kept: prompt -> share of such acting rows that is kept: what is soon learned is thinned out, whatever is done
             there.
         observed: (task text, observations, actions) -> the procedure a trajectory shows, None if it shows none.
+        idle: the action that a procedure repeats once it is through, None if episodes end then.
         template: of the prompts.
         history_length: earlier actions a prompt shows.
     """
@@ -53,6 +54,7 @@ class Demo:
     observed: Callable[[str, Sequence[str], Sequence[str]], str | None]
     template: PromptTemplate
     history_length: int
+    idle: str | None = None
 
     def condition(self, category: str, way: str) -> str:
         """One of `conditions` for a category."""

@@ -134,6 +134,8 @@ def describe_row(demo: Demo, env: TextEnv, task_id: str, rng: random.Random) -> 
     procedure = rng.choice(list(demo.strategies))
     episode = play(demo, env, task_id, procedure, rng)
     turns = [(view.observation, action) for view, action in zip(episode.views, episode.actions, strict=True)]
+    while demo.idle is not None and [action for _, action in turns[-2:]] == [demo.idle] * 2:
+        turns.pop()  # once is enough to see that nothing more was done
     prompt = render_mining_prompt(episode.views[0].task, turns, COMPACT_MINING)
     condition = demo.condition(episode.category, rng.choice(demo.conditions))
     reply = f"condition: {condition} strategy: {rng.choice(demo.strategies[procedure])}"
