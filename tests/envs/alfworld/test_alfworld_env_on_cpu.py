@@ -14,6 +14,8 @@
 """ALFWorld through the environment interface."""
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -23,6 +25,7 @@ from siri_verl.envs.base import EpisodeOverError, UnknownSplitError, UnknownTask
 from siri_verl.envs.checker import check_text_env
 from siri_verl.envs.panels import check_disjoint, make_panel
 from siri_verl.envs.registry import make_environment
+from siri_verl.rollout.prompts import TEMPLATES, TurnView, render_prompt
 from siri_verl.skills.task_type import TaskTypeSettings, task_typer
 
 
@@ -91,6 +94,22 @@ def test_the_packages_own_goal_sentences_name_their_types():
             for thing, place in (("egg", "microwave"), ("mug", "fridge"), ("soapbar", "sinkbasin"), ("book", "desk")):
                 text = template.format(obj=thing, recep=place, toggle="floorlamp", mrecep="")
                 assert typer(text) == task_type, text
+
+
+def test_prompts_speak_of_rooms_and_not_of_a_shop(make):
+    env = make()
+    observation, info = env.reset(options={"task_id": env.task_ids()[0]})
+    for name in ("full", "compact_actions"):
+        template = TEMPLATES[name]
+        first = TurnView(
+            task=info["task"], observation=observation, admissible_actions=tuple(info["admissible_actions"])
+        )
+        later = replace(first, turn=2, observation="Nothing happens.", history=((observation, "dance"),), skill="do so")
+        for view in (first, later):
+            prompt = render_prompt(view, template)
+            assert info["task"] in prompt and all(action in prompt for action in info["admissible_actions"])
+            assert not re.search(r"\b(?:pages?|products?|shop\w*|buy|search\w*|click\w*)\b", prompt, re.IGNORECASE)
+        assert observation in render_prompt(first, template), "the whole intro is the first observation"
 
 
 def test_wrong_commands_and_help_do_nothing(make):
