@@ -70,8 +70,8 @@ def group_runs(
     """
     for name, pattern in labels:
         if not any(_matches(run, pattern) for run in runs):
-            names = ", ".join(run.name for run in runs)
-            raise ValueError(f"--label {name}={pattern}: matches none of the runs {names}; use a name or a pattern")
+            known = ", ".join(run.name for run in runs)
+            raise ValueError(f"--label {name}={pattern}: matches none of the runs {known}; use a name or a pattern")
     for key in group_by:
         if not any(key in run.config for run in runs):
             raise ValueError(f"--group-by {key}: no run has this setting; use a dotted name of config.yaml")

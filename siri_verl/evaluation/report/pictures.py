@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -34,7 +35,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """Methods are told apart by colour and by marker."""
 SIZE = (4.9, 3.3)
 SMALL = (3.6, 2.5)
-_STYLE = {
+_STYLE: dict[str, Any] = {
     "font.size": 9,
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",

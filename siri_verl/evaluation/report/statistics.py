@@ -105,8 +105,8 @@ def success_band(method: Method, axis: str) -> Band | None:
     x = np.array([np.mean([getattr(p, axis) for c in curves for p in c if p.step == step]) for step in shared])
     values = np.array([read_off(curve, axis, x) for curve in curves])
     estimates = [over_runs(column, (0.0, 1.0)) for column in values.T]
-    ends = np.array([(e.mean, e.low, e.high) for e in estimates], dtype=float).T
-    return Band(x, *ends, n=len(curves), method=OVER_SEEDS)
+    mean, low, high = np.array([(e.mean, e.low, e.high) for e in estimates], dtype=float).T
+    return Band(x, mean, low, high, len(curves), OVER_SEEDS)
 
 
 def read_off(curve: Sequence[CurvePoint], axis: str, x: np.ndarray) -> np.ndarray:
