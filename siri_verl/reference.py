@@ -94,8 +94,8 @@ def blocks(name: str, schema: type) -> Iterator[Block]:
             rows.append(Setting(field.name, kind.replace("None", "null"), in_yaml(value), text))
     source = schema.__module__.replace(".", "/") + ".py"
     yield Block(name, " ".join((schema.__doc__ or "").split()), source, rows)
-    for full_name, kind in inside:
-        yield from blocks(full_name, kind)
+    for full_name, inner in inside:
+        yield from blocks(full_name, inner)
 
 
 def cell(text: str) -> str:

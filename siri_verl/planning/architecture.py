@@ -88,21 +88,19 @@ class Architecture:
 
 
 def _qwen2_5(
-    size: str, hidden: int, intermediate: int, layers: int, heads: int, kv_heads: int, **other
+    size: str, hidden: int, intermediate: int, layers: int, heads: int, kv_heads: int, vocab: int, tied: bool
 ) -> Architecture:
     name = f"Qwen/Qwen2.5-{size}-Instruct"
-    sizes = dict(hidden=hidden, intermediate=intermediate, layers=layers, heads=heads, kv_heads=kv_heads, head_dim=128)
-    vocab, tied = other.get("vocab", 151936), other.get("tied", True)
-    source = f"config.json of {name}"
-    return Architecture(name, vocab=vocab, **sizes, tied=tied, qkv_bias=True, source=source)
+    sizes = (vocab, hidden, intermediate, layers, heads, kv_heads, 128)
+    return Architecture(name, *sizes, tied=tied, qkv_bias=True, source=f"config.json of {name}")
 
 
 KNOWN: dict[str, Architecture] = {
     found.name: found
     for found in (
-        _qwen2_5("1.5B", 1536, 8960, 28, 12, 2),
-        _qwen2_5("3B", 2048, 11008, 36, 16, 2),
-        _qwen2_5("7B", 3584, 18944, 28, 28, 4, vocab=152064, tied=False),
+        _qwen2_5("1.5B", 1536, 8960, 28, 12, 2, 151936, tied=True),
+        _qwen2_5("3B", 2048, 11008, 36, 16, 2, 151936, tied=True),
+        _qwen2_5("7B", 3584, 18944, 28, 28, 4, 152064, tied=False),
     )
 }
 """Models whose sizes are known without their files."""

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -36,7 +37,7 @@ def settings_of(config: DictConfig) -> SiriConfig | None:
     kwargs = config.siri.get("environment", {}).get("kwargs") or {}
     missing = [key for key in kwargs if OmegaConf.is_missing(kwargs, key)]
     if missing:
-        config = OmegaConf.create(OmegaConf.to_container(config, resolve=False))
+        config = copy.deepcopy(config)
         config.siri.environment.kwargs.update(dict.fromkeys(missing, ""))
     return siri_config(config)
 
