@@ -36,7 +36,16 @@ PACKAGES = (
     "hydra-core",
     "gymnasium",
 )
-OPTIONAL_PACKAGES = ("vllm", "flash-attn", "alfworld", "textworld")
+OPTIONAL_PACKAGES = (
+    "vllm",
+    "sglang",
+    "flash-attn",
+    "megatron-core",
+    "megatron-bridge",
+    "peft",
+    "alfworld",
+    "textworld",
+)
 
 
 @dataclass(frozen=True)

@@ -81,25 +81,25 @@ def name(knobs):
     return "-".join(knobs.values())
 
 
-def dry_run(knobs, *arguments):
+def dry_run(knobs, *arguments, recipe=RECIPE):
     clean = {key: value for key, value in os.environ.items() if key not in (*FACTORS, "RAY_ADDRESS", "MODEL_PATH")}
     address = {"RAY_ADDRESS": "10.0.0.1:6379"} if knobs.get("NNODES", "1") != "1" else {}
     environment = {**clean, "DRY_RUN": "1", "PRESET": "gpu", **address, **knobs}
-    command = ["bash", str(RECIPE), *arguments]
+    command = ["bash", str(recipe), *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
 
 
-def composed(knobs):
+def composed(knobs, recipe=RECIPE):
     """The configuration the recipe would start verl with."""
-    done = dry_run(knobs)
+    done = dry_run(knobs, recipe=recipe)
     assert done.returncode == 0, done.stderr
     words = done.stdout.splitlines()
     return compose_run(words[words.index("verl.trainer.main_ppo") + 1 :])
 
 
-def check(knobs):
+def check(knobs, recipe=RECIPE):
     """verl's checks and dataclasses, ours, the plan, and that the knobs arrived."""
-    config = composed(knobs)
+    config = composed(knobs, recipe)
     parts, trainer = config.actor_rollout_ref, config.trainer
     accepted = copy.deepcopy(config)
     if importlib.util.find_spec("vllm") is None:
@@ -131,6 +131,11 @@ def check(knobs):
 @pytest.mark.parametrize("knobs", covering(), ids=name)
 def test_offered_combinations_compose_pass_verls_checks_and_fit(knobs):
     check(knobs)
+
+
+@pytest.mark.parametrize("values", ["1.5b 1 fsdp2 vllm 64 1", "7b 4 megatron sglang 0 1", "7b 2 fsdp2 sglang 0 1"])
+def test_alfworld_takes_the_same_knobs(values):
+    check(dict(zip(FACTORS, values.split(), strict=True)), RECIPE.with_name("siri_alfworld.sh"))
 
 
 @pytest.mark.slow
