@@ -109,8 +109,10 @@ def vllm_on_cpu() -> None:
 
 
 def configuration_resolvers() -> None:
-    """``${siri_conf:FILE}``: the path of a file in siri_verl/conf, wherever it is installed. ``${siri_at_most:A,B}``: the
-    smaller of two numbers."""
+    """``${siri_conf:FILE}``: the path of a file in siri_verl/conf, wherever it is installed.
+
+    ``${siri_at_most:A,B}``: the smaller of two numbers.
+    """
     from pathlib import Path
 
     from omegaconf import OmegaConf
