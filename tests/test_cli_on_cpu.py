@@ -122,7 +122,7 @@ def test_check_env_says_what_is_missing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["check-env", "shop"], "neither a known name (toy, webshop"),
+        (["check-env", "shop"], "neither a known name (alfworld, toy, webshop"),
         (["check-env", "webshop"], "siri-verl data webshop"),
         (["check-env", "toy", "--set", "max_turns=1"], "max_turns: got 1"),
         (["check-env", "toy", "--set", "colour=1"], "colour"),
