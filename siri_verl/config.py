@@ -28,6 +28,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from siri_verl.settings import (
     ArmsConfig,
+    BudgetConfig,
     ConfigError,
     ControlConfig,
     EnvironmentConfig,
@@ -43,6 +44,7 @@ from siri_verl.settings import (
 
 __all__ = [
     "ArmsConfig",
+    "BudgetConfig",
     "ConfigError",
     "ControlConfig",
     "EnvironmentConfig",

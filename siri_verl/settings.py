@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from siri_verl.core.gate import InternalizationSettings
-from siri_verl.core.phases import PhaseSettings
+from siri_verl.core.phases import PHASES, PhaseSettings
 from siri_verl.core.utility import UtilitySettings
 from siri_verl.skills.bank import BankSettings
 from siri_verl.skills.mining import MiningSettings
@@ -170,6 +170,29 @@ class UpdateConfig:
 
 
 @dataclass
+class BudgetConfig:
+    """When a run ends before trainer.total_training_steps, with the checkpoint and the validation of a last step."""
+
+    env_steps: int | None = None
+    """The run ends with the first step at or past this many environment steps; those of both arms count, and those of
+    the run it was resumed from."""
+    last_phase: str | None = None
+    """The run ends when this phase does; resumed without it, it goes on with the next phase."""
+
+    def __post_init__(self):
+        steps = self.env_steps
+        require(steps is None or steps >= 1, "siri.budget.env_steps", steps, "use null or at least 1")
+        if self.last_phase is not None:
+            one_of("siri.budget.last_phase", self.last_phase, PHASES)
+
+    def spent(self, env_steps: int, phase: str) -> bool:
+        """Whether a run with this many environment steps behind it, now in this phase, is over."""
+        if self.env_steps is not None and env_steps >= self.env_steps:
+            return True
+        return self.last_phase is not None and PHASES.index(phase) > PHASES.index(self.last_phase)
+
+
+@dataclass
 class ArmsConfig:
     """How a group is dealt to its plain and its skill arm while skills are mined and tested."""
 
@@ -232,6 +255,7 @@ class SiriConfig:
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     reward: RewardConfig = field(default_factory=RewardConfig)
     update: UpdateConfig = field(default_factory=UpdateConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
     initial_bank: str | None = None
     """A bank file to start from (written by an earlier run or by hand); null starts with an empty bank."""
     phases: PhaseSettings = field(default_factory=PhaseSettings)

@@ -167,6 +167,7 @@ class SiriTrainer(PPOTrainerSync):
         self.rows = len(batch)
         self.env_steps += self.rows
         metrics["siri/env_steps_total"] = self.env_steps
+        metrics["siri/generated_tokens"] = sum(int(tag["response_len"]) for tag in batch.tags)
         read = partial(self._read_episodes, list(batch.keys), list(batch.tags), batch.partition_id)
         batch = super()._balance_batch(batch, metrics, **kwargs)
         if self.skills.machine.internalizes:
@@ -287,6 +288,17 @@ class SiriTrainer(PPOTrainerSync):
             print(f"step {move.step}: phase {move.before} -> {move.after}: {move.reason}", flush=True)
         metrics.update(self.step_metrics)
         self.files.write_bank(dump_bank(self.skills.bank))
+        if self.settings.budget.spent(self.env_steps, self.skills.machine.phase):
+            self._end_here()
+
+    def _end_here(self) -> None:
+        """Make this step the last. verl's loop names its last step before playing it, so its bound is moved to the
+        step that is running, and checkpoint and validation are asked for by frequency."""
+        trainer = self.config.trainer
+        self.total_training_steps = self.global_steps
+        for name in ("save_freq", "test_freq"):
+            if trainer[name] > 0:
+                trainer[name] = max(1, self.global_steps)
 
     # ---- metrics -------------------------------------------------------------------------------------------------
 
@@ -319,3 +331,5 @@ class SiriTrainer(PPOTrainerSync):
             state = checkpoint.load_state(folder)
             self.env_steps = int(state["env_steps"])
             self.skills.load(folder, state["skills"])
+            if self.settings.budget.spent(self.env_steps, self.skills.machine.phase):
+                self._end_here()

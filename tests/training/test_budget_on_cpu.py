@@ -1,0 +1,104 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""siri.budget: verl's own training loop ends where the budget is spent, with a checkpoint and a validation."""
+
+import pytest
+from omegaconf import OmegaConf
+from verl.trainer.ppo.v1 import trainer_base
+
+from siri_verl.config import ConfigError, siri_config
+from siri_verl.core.phases import PHASES
+from siri_verl.training.trainer import SiriTrainer
+
+
+class Batch:
+    keys, partition_id = [], "train"
+
+
+class Loop(SiriTrainer):
+    """The trainer's loop and its way to end, without models: a step plays 40 turns and may end a phase."""
+
+    def __init__(self, phases, save_freq, test_freq, start=0, **budget):
+        trainer = {"val_before_train": False, "total_epochs": 1000, "save_freq": save_freq, "test_freq": test_freq}
+        names = {"project_name": "p", "experiment_name": "e", "logger": []}
+        blocks = {"trainer": {**trainer, **names}, "global_profiler": {"steps": None}}
+        self.config = OmegaConf.create(blocks)
+        OmegaConf.set_struct(self.config, True)
+        self.settings = siri_config(OmegaConf.create({"siri": {"budget": budget}}))
+        self.total_training_steps, self.steps_per_epoch, self.global_steps = 20, 5, start
+        self.env_steps, self.saved, self.validated, self.phases = 40 * start, [], [], phases
+
+    def step(self, metrics, timing_raw):
+        self.env_steps += 40
+        if self.settings.budget.spent(self.env_steps, PHASES[self.phases[self.global_steps - 1]]):
+            self._end_here()
+        return Batch()
+
+    def _save_checkpoint(self):
+        self.saved.append(self.global_steps)
+
+    def _validate(self, *args, **kwargs):
+        self.validated.append(self.global_steps)
+        return {"siri/val/success": 0.5}
+
+    def nothing(self, *args, **kwargs):
+        return {}
+
+    on_step_begin = on_step_end = on_validate_begin = on_validate_end = on_train_begin = on_train_end = nothing
+    _start_profiling = _stop_profiling = _compute_metrics = _consume_sync_metrics = nothing
+    _reissue_inflight_prompts = _shutdown_dump_executor = nothing
+
+
+@pytest.fixture
+def play(monkeypatch):
+    monkeypatch.setattr(trainer_base.tq, "kv_clear", lambda **kwargs: None)
+    monkeypatch.setattr(trainer_base.SkipManager, "init", lambda config: None)
+    monkeypatch.setattr(trainer_base.SkipManager, "set_step", lambda step: None)
+
+    def run(phases=(0,) * 20, save_freq=7, test_freq=5, start=0, **budget):
+        loop = Loop(phases, save_freq, test_freq, start, **budget)
+        loop.fit(None)
+        return loop.env_steps, loop.saved, loop.validated
+
+    return run
+
+
+def test_without_a_budget_verls_own_bound_holds(play):
+    assert play() == (800, [7, 14, 20], [5, 10, 15, 20])
+
+
+@pytest.mark.parametrize("budget, steps", [(1, 1), (400, 10), (401, 11), (440, 11)])
+def test_the_first_step_at_or_past_the_budget_is_the_last(play, budget, steps):
+    env_steps, saved, validated = play(env_steps=budget)
+    assert env_steps == 40 * steps and env_steps - 40 < budget <= env_steps
+    assert saved == sorted({*range(7, steps, 7), steps}) and validated == sorted({*range(5, steps, 5), steps})
+
+
+def test_a_phases_end_is_the_runs(play):
+    # the phase is looked at after the step that may have ended it
+    assert play(phases=[0, 0, 0, 1, *[1] * 16], last_phase="warm_up") == (160, [4], [4])
+    assert play(phases=[0, 0, 0, 1, *[1] * 16], last_phase="mining") == (800, [7, 14, 20], [5, 10, 15, 20])
+
+
+def test_frequencies_that_are_off_stay_off(play):
+    assert play(save_freq=-1, test_freq=-1, env_steps=100) == (120, [], [])
+
+
+def test_values_out_of_range_are_named():
+    for block, text in (
+        ({"env_steps": 0}, "siri.budget.env_steps=0: use null or at least 1"),
+        ({"last_phase": "phase 0"}, "siri.budget.last_phase='phase 0': use one of warm_up, mining, internalization"),
+    ):
+        with pytest.raises(ConfigError, match=text.replace(".", r"\.")):
+            siri_config(OmegaConf.create({"siri": {"budget": block}}))
