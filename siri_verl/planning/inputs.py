@@ -24,8 +24,9 @@ from siri_verl.config import ConfigError, SiriConfig, siri_config
 from siri_verl.planning.memory import FULL, HALF, Setup
 from siri_verl.planning.tokens import Batch
 
-SERVER_MIB = {"webshop": 54, "toy": 1}
-"""An environment process with 64 sessions, beyond what Python and Ray take (benchmarks/webshop/README.md)."""
+SERVER_MIB = {"webshop": 54, "alfworld": 280, "toy": 1}
+"""An environment process with 64 sessions, beyond what Python and Ray take (benchmarks/webshop and benchmarks/alfworld;
+ALFWorld: 64 different games in full-size rooms)."""
 PROCESS_MIB = 90
 """An environment process before its first session."""
 
