@@ -1,0 +1,189 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Finished runs on disk: results.json, one row per run, and curves.json, the way there. README.md has both schemas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from siri_verl.core.files import write_text_atomically
+from siri_verl.core.phases import INTERNALIZATION, MINING, PHASES
+from siri_verl.evaluation.curve import read_curve
+from siri_verl.training.metrics_log import METRICS_FILE, read_metrics
+
+RESULT: dict[str, type] = {
+    "environment": str,
+    "method": str,
+    "seed": int,
+    "env_steps": int,
+    "tasks": int,
+    "success": float,
+    "score": float,
+    "generated_tokens": int,
+    "mining_tokens": int,
+    "gradient_rows": int,
+    "wall_seconds": float,
+}
+CURVE: dict[str, type] = {"environment": str, "method": str, "seed": int, "points": list, "facts": dict}
+POINT: dict[str, type] = {"step": int, "env_steps": int, "success": float, "low": float, "high": float, "episodes": int}
+FACTS: dict[str, type] = {
+    "settings": str,
+    "overrides": list,
+    "commit": str,
+    "machine": dict,
+    "warm_start": str,
+    "self_imitation_tokens": int,
+    "mining_steps": int,
+}
+
+Key = tuple[str, str, int]
+"""(environment, method, seed)."""
+
+
+class ResultsError(ValueError):
+    """A results file that is damaged or of other settings. The message names the file, the row and the fix."""
+
+
+class Results:
+    """The two files of a folder.
+
+    A row and its curve are two writes; the curve goes first, and only a run with both is finished.
+    """
+
+    def __init__(self, folder: Path):
+        self.rows_file, self.curves_file = folder / "results.json", folder / "curves.json"
+        self.rows = {key(row): row for row in _read(self.rows_file, RESULT)}
+        self.curves = {key(curve): curve for curve in _read(self.curves_file, CURVE)}
+        for name, curve in self.curves.items():
+            _check(self.curves_file, f"facts of {name}", curve["facts"], FACTS)
+            for point in curve["points"]:
+                _check(self.curves_file, f"a point of {name}", point, POINT)
+        if lost := sorted(set(self.rows) - set(self.curves)):
+            raise ResultsError(f"{self.rows_file}: {lost[0]} has no curve in {self.curves_file.name}; delete its row")
+
+    @property
+    def finished(self) -> set[Key]:
+        """Runs that need not be run."""
+        return set(self.rows)
+
+    def check_settings(self, environment: str, fingerprint: str) -> None:
+        """Raise ResultsError if finished runs of the environment were made under other settings."""
+        for name in sorted(self.finished):
+            theirs = self.curves[name]["facts"]["settings"]
+            if name[0] == environment and theirs != fingerprint:
+                raise ResultsError(
+                    f"{self.curves_file}: {name} was run under settings {theirs}, present ones are {fingerprint}; "
+                    "restore settings.py, or delete the rows of both files and run all again"
+                )
+
+    def facts(self, name: Key) -> dict[str, Any] | None:
+        """What is known about a finished run beside its numbers."""
+        return self.curves[name]["facts"] if name in self.rows else None
+
+    def add(self, row: Mapping[str, Any], curve: Mapping[str, Any]) -> None:
+        """Enter a finished run, at once and for good."""
+        _check(self.rows_file, "new row", row, RESULT)
+        _check(self.curves_file, "new curve", curve, CURVE)
+        _check(self.curves_file, "new curve's facts", curve["facts"], FACTS)
+        if key(row) != key(curve) or key(row) in self.rows:
+            raise ResultsError(f"{self.rows_file}: {key(row)} is there already, or its curve is of {key(curve)}")
+        self.curves[key(curve)] = dict(curve)
+        _write(self.curves_file, self.curves)
+        self.rows[key(row)] = dict(row)
+        _write(self.rows_file, self.rows)
+
+
+def key(entry: Mapping[str, Any]) -> Key:
+    """Which run an entry is of."""
+    return entry["environment"], entry["method"], entry["seed"]
+
+
+def training_numbers(run: Path) -> dict[str, int | float]:
+    """What a run's training cost, phase 0 included (a fork carries its metrics on).
+
+    Returns:
+        env_steps: training `env.step`s of both arms; generated_tokens: of training episodes; mining_tokens: generated
+        while mining, beside them; gradient_rows: turns and internalization rows that were learned from; wall_seconds:
+        of the iterations, without start-up, validation and the final evaluation.
+
+    Raises:
+        ResultsError: an iteration lacks one of them.
+    """
+    steps = [record for record in read_metrics(run / METRICS_FILE) if record["kind"] == "train"]
+    totals = {"env_steps": 0, "generated_tokens": 0, "mining_tokens": 0, "gradient_rows": 0, "wall_seconds": 0.0}
+    for record in steps:
+        metrics = record["metrics"]
+        try:
+            totals["env_steps"] = int(metrics["siri/env_steps_total"])
+            totals["generated_tokens"] += int(metrics["siri/generated_tokens"])
+            totals["mining_tokens"] += int(metrics.get("siri/mining/generated_tokens", 0))
+            totals["gradient_rows"] += int(metrics["siri/rows"] + metrics["siri/internalization/rows_added"])
+            totals["wall_seconds"] += float(metrics["timing_s/step"])
+        except KeyError as error:
+            raise ResultsError(f"{run / METRICS_FILE}: step {record['step']} has no {error}") from error
+    return totals | {"wall_seconds": round(float(totals["wall_seconds"]), 1)}
+
+
+def control_numbers(run: Path) -> dict[str, int]:
+    """What the self-imitation control takes from a run: gated tokens per step of internalization, steps of mining."""
+    phases = {MINING: 0, INTERNALIZATION: 0}
+    tokens = 0.0
+    for record in read_metrics(run / METRICS_FILE):
+        if record["kind"] == "train":
+            phase = PHASES[int(record["metrics"]["siri/phase"])]
+            phases[phase] = phases.get(phase, 0) + 1
+            tokens += record["metrics"].get("siri/internalization/tokens_gated") or 0.0
+    per_step = round(tokens / phases[INTERNALIZATION]) if phases[INTERNALIZATION] else 0
+    return {"self_imitation_tokens": per_step, "mining_steps": phases[MINING]}
+
+
+def curve_points(run: Path) -> list[dict[str, Any]]:
+    """The validations of a run."""
+    return [{name: getattr(point, name) for name in POINT} for point in read_curve(run)]
+
+
+def _read(path: Path, schema: Mapping[str, type]) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ResultsError(f"{path}: not JSON ({error}); restore the committed file") from error
+    if not isinstance(entries, list):
+        raise ResultsError(f"{path}: holds {type(entries).__name__}, expected a list; restore the committed file")
+    for number, entry in enumerate(entries):
+        _check(path, f"entry {number}", entry, schema)
+    if len({key(entry) for entry in entries}) < len(entries):
+        raise ResultsError(f"{path}: a run stands in it twice; delete one")
+    return entries
+
+
+def _check(path: Path, where: str, entry: Any, schema: Mapping[str, type]) -> None:
+    """Raise ResultsError unless the entry has exactly the schema's fields, of its types."""
+    if not isinstance(entry, Mapping) or set(entry) != set(schema):
+        found = sorted(set(entry) ^ set(schema)) if isinstance(entry, Mapping) else entry
+        raise ResultsError(f"{path}, {where}: fields must be {', '.join(schema)}; missing or unknown: {found}")
+    for name, kind in schema.items():
+        kinds = (int, float) if kind is float else (kind,)
+        if not isinstance(entry[name], kinds) or isinstance(entry[name], bool):
+            raise ResultsError(f"{path}, {where}: {name}={entry[name]!r}, expected {kind.__name__}")
+
+
+def _write(path: Path, entries: Mapping[Key, Mapping[str, Any]]) -> None:
+    """One entry per line, so that runs of several machines merge."""
+    ordered: Sequence[str] = [json.dumps(entries[name], ensure_ascii=False) for name in sorted(entries)]
+    write_text_atomically(path, "[\n" + ",\n".join(ordered) + "\n]\n")

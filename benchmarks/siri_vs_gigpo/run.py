@@ -1,0 +1,337 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Runs what is missing of the comparison and enters every finished run at once.
+
+    python benchmarks/siri_vs_gigpo/run.py --seeds final --commit          what the table is made of
+    python benchmarks/siri_vs_gigpo/run.py --seeds dev --trial lr_1e-4 --override actor_rollout_ref.actor.optim.lr=1e-4
+    python benchmarks/siri_vs_gigpo/run.py --seeds final --dry-run         what would be run
+
+Stopped and started again, it goes on; so does another machine, from the committed results. README.md has the protocol.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+REPO = HERE.parents[1]
+sys.path.insert(0, str(REPO))
+
+from benchmarks.siri_vs_gigpo import plan, results  # noqa: E402
+from benchmarks.siri_vs_gigpo.settings import (  # noqa: E402
+    DEV_SEEDS,
+    ENVIRONMENTS,
+    FINAL_SEEDS,
+    METHODS,
+    PHASE_0,
+    TRAINED,
+    Environment,
+)
+from siri_verl.training import run_record  # noqa: E402
+
+SETTINGS_FILE = HERE / "settings.py"
+MODEL_LIMIT = 5 << 20
+"""Bytes of a warm-started model that may be committed."""
+
+
+class BenchmarkError(RuntimeError):
+    """The comparison cannot go on. The message says why and what to do."""
+
+
+@dataclass
+class Comparison:
+    """One environment's comparison, on development or final seeds.
+
+    Attributes:
+        name: of the environment.
+        final: seeds, test split and results file.
+        trial: development trials each have their own results.
+        extra: overrides of the trial.
+        work: folder of everything that is not committed.
+        commit: make a git commit per finished run.
+    """
+
+    name: str
+    final: bool
+    trial: str
+    extra: tuple[str, ...]
+    work: Path
+    commit: bool = False
+    home: Path = HERE
+
+    def __post_init__(self) -> None:
+        if self.name not in ENVIRONMENTS:
+            raise BenchmarkError(f"--environment {self.name}: settings.py has {', '.join(ENVIRONMENTS)}")
+        if self.final and (self.extra or self.trial != "base"):
+            raise BenchmarkError("--trial and --override: for development seeds; final runs take settings.py as it is")
+        if self.extra and self.trial == "base":
+            raise BenchmarkError("--override: name the trial as well, --trial NAME, so that its results stay apart")
+        self.environment: Environment = ENVIRONMENTS[self.name]
+        self.seeds = FINAL_SEEDS if self.final else DEV_SEEDS
+        self.folder = self.home if self.final else self.home / "development" / self.trial
+        part = "final" if self.final else f"dev_{self.trial}"
+        self.places = plan.Places(self.work / self.name / part)
+        self.fingerprint = self.environment.fingerprint(self.extra)
+        self.results = results.Results(self.folder)
+        self.results.check_settings(self.name, self.fingerprint)
+
+    # ---- what is to be done --------------------------------------------------------------------------------------
+
+    def jobs(self, methods: Sequence[str]) -> list[plan.Job]:
+        """What is missing, in order."""
+        wanted = plan.missing(self.name, methods, self.seeds, self.final, self.results.finished)
+        trained = [PHASE_0, *(name for name, method in METHODS.items() if method.start != TRAINED)]
+        there = [(seed, name) for seed in self.seeds for name in trained if self._complete(seed, name)]
+        return plan.with_needs(wanted, self.results.finished, self.name, there)
+
+    def _complete(self, seed: int, name: str) -> bool:
+        return plan.complete(self.places.run(seed, name), None if name == PHASE_0 else self.environment.budget)
+
+    def words(self, job: plan.Job, kwargs: dict[str, Any], model: Path, *, planned: bool = False) -> list[str]:
+        """What the job's training is started with; `planned` shows a control's numbers as 1 where they are not known
+        yet."""
+        control = None
+        if job.method != PHASE_0 and METHODS[job.method].of:
+            compared = METHODS[job.method].of
+            run = self.places.run(job.seed, compared)
+            control = self.results.facts((self.name, compared, job.seed))
+            if control is None and self._complete(job.seed, compared):
+                control = results.control_numbers(run)
+            if control is None and planned:
+                control = {"self_imitation_tokens": 1, "mining_steps": 1}
+        return plan.training_words(
+            self.environment, self.places, kwargs, model, job.seed, job.method, control, self.extra
+        )
+
+    # ---- doing it ------------------------------------------------------------------------------------------------
+
+    def run(self, job: plan.Job, kwargs: dict[str, Any], model: Path) -> None:
+        """Train if need be, measure, enter."""
+        method = METHODS.get(job.method)
+        trains = method is None or method.start != TRAINED
+        name = job.method if trains else METHODS[job.method].of
+        folder = self.places.run(job.seed, name)
+        if trains and not self._complete(job.seed, job.method):
+            words = self.words(job, kwargs, model)
+            if method is not None and method.start == plan.PHASE_0:
+                plan.fork(self.places.run(job.seed, PHASE_0), folder, plain=method.plain)
+            train(words, folder, self.places.work)
+            if not self._complete(job.seed, job.method):
+                raise BenchmarkError(f"{folder}: the run ended before its budget was spent; see {folder / 'log.txt'}")
+        if method is None or not job.record:
+            return
+        summary = self.evaluate(folder, with_skills=not trains)
+        row = {
+            **{"environment": self.name, "method": job.method, "seed": job.seed},
+            **{"tasks": summary["tasks"], "success": summary["success"]["mean"], "score": summary["score"]["mean"]},
+            **results.training_numbers(folder),
+        }
+        facts = {
+            "settings": self.fingerprint,
+            "overrides": [*self.extra, *(self.words(job, kwargs, model) if trains else [])],
+            "commit": run_record.source_commit(REPO) or "",
+            "machine": run_record.machine(),
+            "warm_start": weights_hash(model),
+            **results.control_numbers(folder),
+        }
+        # What the machine is called says nothing about the run.
+        facts["overrides"] = [word for word in facts["overrides"] if str(self.work) not in word]
+        points = results.curve_points(folder)
+        curve = {name: row[name] for name in ("environment", "method", "seed")} | {"points": points, "facts": facts}
+        self.results.add({name: row[name] for name in results.RESULT}, curve)
+        if self.commit:
+            seed = f"{'seed' if self.final else 'development seed'} {job.seed}"
+            commit(
+                [self.results.rows_file, self.results.curves_file, self.home / "warm_start"],
+                f"siri_vs_gigpo: {job.method} on {self.name}, {seed}",
+            )
+
+    def evaluate(self, run: Path, *, with_skills: bool) -> dict[str, Any]:
+        """`siri-verl eval` of a run's last checkpoint, on the plain prompt or with the best active skills in it."""
+        from siri_verl.core.decision import ACTIVE
+        from siri_verl.evaluation.eval_options import EvalOptions
+        from siri_verl.evaluation.eval_run import prepare, run_evaluation
+        from siri_verl.skills.bank_file import BANK_FILE, load_bank
+
+        split = self.environment.test if self.final else self.environment.development
+        bank = plan.newest_checkpoint(run) / BANK_FILE if with_skills else None
+        if bank and not any(skill.status == ACTIVE for skill in load_bank(bank).skills.values()):
+            print(f"{bank}: no active skill; the prompt with skills is the plain one", flush=True)
+            bank = None
+        options = EvalOptions(
+            model=str(run),
+            environment=self.name,
+            split=split,
+            size=self.environment.test_tasks,
+            repeats=self.environment.repeats,
+            bank=bank,
+        )
+        name = split.replace("/", "-") + ("_skills" if with_skills else "")
+        return run_evaluation(prepare(options), run / "eval" / name)
+
+    def prepare(self) -> tuple[dict[str, Any], Path]:
+        """The shop, the warm-started model and the panels. Returns (settings of the environment, the model)."""
+        from siri_verl.envs.panels import make_panel, write_dataset
+
+        kwargs, model = prepare_webshop(self.work / "data", self.home / "warm_start" / self.name)
+        for split, file, size in (
+            (self.environment.train, self.places.train, None),
+            (self.environment.development, self.places.validation, self.environment.validation_tasks),
+        ):
+            panel = make_panel(self.name, kwargs, split, size)
+            write_dataset(panel, file)
+            panel.write(file.with_suffix(".json"))
+        return kwargs, model
+
+
+def prepare_webshop(data: Path, shipped: Path) -> tuple[dict[str, Any], Path]:
+    """The demo shop, made here, and the warm-started model: the committed one, or one made now to be committed."""
+    from siri_verl.data.webshop_demo.generator import PANELS, generate
+
+    shop = data / "webshop_demo"
+    if not (shop / PANELS).exists():
+        generate(shop, overwrite=True)
+    if not (shipped / "config.json").exists():
+        made = data / "webshop_demo_model"
+        if not (made / "model" / "config.json").exists():
+            command = [sys.executable, "-m", "siri_verl.data.webshop_demo.warm_start", "--out", str(made)]
+            subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        size = sum(file.stat().st_size for file in (made / "model").rglob("*") if file.is_file())
+        if size > MODEL_LIMIT:
+            raise BenchmarkError(f"{made / 'model'}: {size} bytes, more than the {MODEL_LIMIT} that may be committed")
+        part = shipped.with_name(f".{shipped.name}")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(made / "model", part)
+        part.rename(shipped)
+    return {"store": str(shop / "store")}, shipped
+
+
+def train(words: Sequence[str], folder: Path, where: Path) -> None:
+    """One training run in a process, and a Ray cluster, of its own: nothing of one run reaches the next.
+
+    Raises:
+        BenchmarkError: it failed; the end of its log is in the message.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "log.txt"
+    with log.open("ab") as file:
+        command = [sys.executable, "-m", "verl.trainer.main_ppo", *words]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, cwd=where, env=environment)
+    if done.returncode:
+        end = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+        raise BenchmarkError(f"{folder.name}: training failed ({done.returncode}); the end of {log}:\n{end}")
+
+
+def weights_hash(model: Path) -> str:
+    """The first half of the SHA-256 of a model's weights."""
+    return hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()[:32]
+
+
+def check_committed(file: Path) -> None:
+    """Raise BenchmarkError unless the file is as in the last commit."""
+    command = ["git", "status", "--porcelain", "--", str(file)]
+    done = subprocess.run(command, cwd=file.parent, capture_output=True, text=True)
+    if done.returncode or done.stdout.strip():
+        state = (done.stdout or done.stderr).strip()
+        raise BenchmarkError(f"{file} ({state}): commit it first; final seeds are run under committed settings")
+
+
+def commit(paths: Sequence[Path], subject: str) -> None:
+    """A git commit of these paths alone; tried again while another process holds the index.
+
+    Raises:
+        BenchmarkError: git refused.
+    """
+    names = [str(path) for path in paths if path.exists()]
+    for attempt in range(10):
+        done = None
+        for command in (["add", "--", *names], ["commit", "-q", "-m", subject, "--", *names]):
+            done = subprocess.run(["git", *command], cwd=paths[0].parent, capture_output=True, text=True)
+            if done.returncode:
+                break
+        assert done is not None
+        if not done.returncode:
+            return
+        if "index.lock" not in done.stderr:
+            break
+        time.sleep(1 + attempt)
+    raise BenchmarkError(f"git could not commit {', '.join(names)}: {(done.stderr or done.stdout).strip()}")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", choices=("dev", "final"), required=True)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), help=f"some of {', '.join(METHODS)}")
+    parser.add_argument("--environment", default="webshop")
+    parser.add_argument("--work", type=Path, default=REPO / "runs" / "siri_vs_gigpo", help="shop, checkpoints, logs")
+    parser.add_argument("--trial", default="base", help="development: name of a set of overrides")
+    parser.add_argument("--override", nargs="+", default=[], help="development: settings of every run of the trial")
+    parser.add_argument("--commit", action="store_true", help="a git commit per finished run")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be run")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the number of runs that failed."""
+    given = parse(arguments)
+    final = given.seeds == "final"
+    comparison = Comparison(
+        given.environment, final, given.trial, tuple(given.override), given.work.resolve(), given.commit
+    )
+    jobs = comparison.jobs(given.methods)
+    if given.dry_run:
+        kwargs, model = {"store": str(given.work.resolve() / "data" / "webshop_demo" / "store")}, HERE / "warm_start"
+        for job in jobs:
+            print(f"# seed {job.seed}: {job.method}{'' if job.record else ' (needed)'}")
+            if job.method == PHASE_0 or METHODS[job.method].start != TRAINED:
+                print(shlex.join(comparison.words(job, kwargs, model / given.environment, planned=True)))
+        return 0
+    if final:
+        check_committed(SETTINGS_FILE)
+    if not jobs:
+        print("nothing is missing")
+        return 0
+    kwargs, model = comparison.prepare()
+    failed: list[str] = []
+    for number, job in enumerate(jobs, 1):
+        started = time.monotonic()
+        print(f"[{number}/{len(jobs)}] {job.method}, seed {job.seed}", flush=True)
+        try:
+            comparison.run(job, kwargs, model)
+        except Exception as error:  # whatever one run's libraries raise must not keep the others from running
+            failed.append(f"{job.method}, seed {job.seed}: {type(error).__name__}: {error}")
+            print(failed[-1], file=sys.stderr, flush=True)
+        print(f"    {time.monotonic() - started:.0f} s", flush=True)
+    print("\n".join(["failed:", *failed]) if failed else "all done")
+    return len(failed)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(min(main(), 1))
+    except (BenchmarkError, results.ResultsError, ValueError) as problem:
+        sys.exit(str(problem))

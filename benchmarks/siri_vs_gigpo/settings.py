@@ -1,0 +1,131 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The settings of the comparison, in one place and committed before the final seeds are run.
+
+A final run is refused while this file differs from the commit. Everything is tuned on DEV_SEEDS and development tasks,
+for GiGPO with as many trials as for SIRI.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+FINAL_SEEDS = (101, 102, 103, 104, 105)
+"""In this order; a method with three seeds takes the first three."""
+DEV_SEEDS = (1, 2, 3)
+
+PHASE_0, WARM_START, TRAINED = "phase_0", "warm_start", "trained"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table.
+
+    Attributes:
+        overrides: on top of the environment's settings, in Hydra's words.
+        seeds: how many of FINAL_SEEDS it is run with.
+        start: `phase_0` forks the seed's common first phase; `warm_start` begins with the warm-started model;
+            `trained` trains nothing and evaluates what `of` became.
+        of: the method whose run of the same seed this one needs.
+    """
+
+    overrides: tuple[str, ...] = ()
+    seeds: int = 5
+    start: str = PHASE_0
+    of: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether the run stays in its first phase."""
+        return "siri.phases.fixed=warm_up" in self.overrides
+
+
+METHODS = {
+    "gigpo": Method(("siri.phases.fixed=warm_up",)),
+    "siri": Method(),
+    "siri_random_skills": Method(("siri.mining.random_skills=true",)),
+    # Its two numbers are those of the siri run of the same seed.
+    "gigpo_self_imitation": Method(
+        (
+            "siri.internalization.source=self_imitation",
+            "siri.control.self_imitation_tokens={tokens}",
+            "siri.phases.mining_max_steps={mining_steps}",
+        ),
+        of="siri",
+    ),
+    # From the warm-started model, not from phase 0: its first iterations would be GiGPO's otherwise. Its environment
+    # steps are counted from there, like everyone's.
+    "grpo": Method(("siri.phases.fixed=warm_up", "algorithm.adv_estimator=grpo"), seeds=3, start=WARM_START),
+    "siri_no_internalization": Method(("siri.phases.skip=[internalization]",), seeds=3),
+    "siri_no_gate": Method(("siri.internalization.gate=false",), seeds=3),
+    # The policy that siri trained, with the best active skills of its bank in the prompt.
+    "siri_skills_in_prompt": Method(seeds=3, start=TRAINED, of="siri"),
+}
+HEADLINE = ("gigpo", "siri", "siri_random_skills", "gigpo_self_imitation")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What is compared on.
+
+    Attributes:
+        groups: configuration groups of every run.
+        overrides: settings of every run.
+        budget: environment steps; a run ends with the first iteration at or past it, and is evaluated as it is then.
+        train, development, test: splits. Runs validate on a part of `development`; `test` is for final seeds alone.
+        validation_tasks: how many tasks the curves are made of.
+        test_tasks: how many tasks a finished run is measured on (None: the whole split).
+        repeats: episodes per task.
+    """
+
+    groups: tuple[str, ...]
+    overrides: tuple[str, ...]
+    budget: int
+    train: str
+    development: str
+    test: str
+    validation_tasks: int
+    test_tasks: int | None
+    repeats: int
+
+    def fingerprint(self, extra: Sequence[str] = ()) -> str:
+        """A hash of everything that decides a run's numbers; rows of one file share it."""
+        methods = {name: asdict(method) | {"seeds": None} for name, method in METHODS.items()}
+        content = json.dumps([asdict(self), methods, list(extra)], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+ENVIRONMENTS = {
+    "webshop": Environment(
+        groups=("webshop", "cpu", "cpu_small", "webshop_demo"),
+        overrides=(
+            # The checkpoint that counts is the last one, at the budget; earlier ones are for going on after a stop.
+            "trainer.total_training_steps=100000",
+            "trainer.test_freq=10",
+            "trainer.save_freq=20",
+            # A run without a useful skill is a result.
+            "siri.phases.allow_empty=true",
+        ),
+        budget=20_000,
+        train="demo/train",
+        development="demo/validation",
+        test="demo/test",
+        validation_tasks=192,
+        test_tasks=None,
+        repeats=2,
+    )
+}

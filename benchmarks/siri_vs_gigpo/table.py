@@ -1,0 +1,252 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The table and the curves of the comparison, from the results files alone.
+
+    python benchmarks/siri_vs_gigpo/table.py                      prints, and writes table.md and curves_<environment>.png
+    python benchmarks/siri_vs_gigpo/table.py --folder benchmarks/siri_vs_gigpo/development/base
+
+Differences are paired over seeds: Student's t, and a percentile bootstrap beside it, which is narrow with few seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from scipy.integrate import trapezoid
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from benchmarks.siri_vs_gigpo.results import Key, Results  # noqa: E402
+from benchmarks.siri_vs_gigpo.settings import METHODS  # noqa: E402
+from siri_verl.core.files import write_text_atomically  # noqa: E402
+
+LEVEL, RESAMPLES = 0.95, 10_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds with its 95 % intervals; None where one seed alone gives none."""
+
+    n: int
+    mean: float
+    t: tuple[float, float] | None
+    bootstrap: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What the comparison was to show, stated beforehand: a difference of success, and when it counts as shown."""
+
+    method: str
+    against: str
+    text: str
+    least_mean: float | None = None
+    low_above: float | None = None
+    high_below: float | None = None
+
+    def met(self, found: Interval) -> bool:
+        """By the t interval."""
+        if found.t is None:
+            return False
+        return (
+            (self.least_mean is None or found.mean >= self.least_mean)
+            and (self.low_above is None or found.t[0] > self.low_above)
+            and (self.high_below is None or found.t[1] < self.high_below)
+        )
+
+
+AIMS = (
+    Aim("siri", "gigpo", "at least +5 points, interval above 0", least_mean=0.05, low_above=0.0),
+    Aim("siri_random_skills", "gigpo", "upper end under +5 points", high_below=0.05),
+    Aim("siri_skills_in_prompt", "siri", "upper end under +3 points", high_below=0.03),
+)
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """The mean of one value per seed.
+
+    Args:
+        values: at least one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    given = np.asarray(values, dtype=float)
+    if not given.size:
+        raise ValueError("interval: no seed has a value")
+    n, mean = given.size, float(given.mean())
+    if n < 2:
+        return Interval(n, mean, None, None)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * given.std(ddof=1) / np.sqrt(n))
+    drawn = np.random.default_rng(0).choice(given, size=(RESAMPLES, n)).mean(axis=1)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(n, mean, (mean - half, mean + half), (float(low), float(high)))
+
+
+def paired(values: Mapping[Key, float], environment: str, method: str, against: str) -> Interval | None:
+    """The method minus the other one, over the seeds that both have; None without one."""
+    seeds = sorted(s for e, m, s in values if (e, m) == (environment, method) and (e, against, s) in values)
+    if not seeds:
+        return None
+    return interval([values[environment, method, s] - values[environment, against, s] for s in seeds])
+
+
+def area(points: Sequence[Mapping[str, Any]], until: float) -> float:
+    """Mean validation success over environment steps 0 to `until`: trapezoids between validations, level outside.
+
+    Args:
+        points: of curves.json, at least one.
+        until: environment steps, > 0.
+    """
+    x = np.array([p["env_steps"] for p in points], dtype=float)
+    y = np.array([p["success"] for p in points], dtype=float)
+    order = np.argsort(x, kind="stable")
+    x, y = x[order], y[order]
+    inside = x[(x > 0) & (x < until)]
+    at = np.concatenate([[0.0], inside, [until]])
+    return float(trapezoid(np.interp(at, x, y), at) / until)
+
+
+def areas(found: Results, environment: str) -> dict[Key, float]:
+    """The area under each finished run's curve, all up to the environment steps that the shortest reached."""
+    curves = {name: found.curves[name]["points"] for name in found.rows if name[0] == environment}
+    # This row's policy is siri's; it has no curve of its own.
+    curves = {name: points for name, points in curves.items() if METHODS[name[1]].start != "trained"}
+    if not curves:
+        return {}
+    until = min(max(p["env_steps"] for p in points) for points in curves.values())
+    return {name: area(points, until) for name, points in curves.items()}
+
+
+def show(value: Interval | None, bootstrap: bool = False) -> str:
+    """`+.05 (.01 to .09)`, differences with their sign."""
+    if value is None:
+        return ""
+    ends = value.bootstrap if bootstrap else value.t
+    return f"{value.mean:+.3f}" + (f" ({ends[0]:+.3f} to {ends[1]:+.3f})" if ends else " (one seed)")
+
+
+def table(found: Results, environment: str) -> str:
+    """Everything as Markdown."""
+    rows = {name: row for name, row in found.rows.items() if name[0] == environment}
+    success = {name: float(row["success"]) for name, row in rows.items()}
+    score = {name: float(row["score"]) for name, row in rows.items()}
+    under = areas(found, environment)
+    present = [method for method in METHODS if any(m == method for _, m, _ in rows)]
+
+    def mean(values: Mapping[Key, float], method: str) -> Interval | None:
+        mine = [value for (_, m, _), value in sorted(values.items()) if m == method]
+        return interval(mine) if mine else None
+
+    def plain(value: Interval | None) -> str:
+        if value is None:
+            return ""
+        return f"{value.mean:.3f}" + (f" ({value.t[0]:.3f} to {value.t[1]:.3f})" if value.t else "")
+
+    lines = [
+        f"## {environment}",
+        "",
+        "Mean over seeds (95 %, Student's t); differences to gigpo are paired over the seeds both have.",
+        "",
+        "| method | seeds | success | score | area under curve | success - gigpo, t | bootstrap | area - gigpo, t |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for method in present:
+        minus = paired(success, environment, method, "gigpo") if method != "gigpo" else None
+        minus_area = paired(under, environment, method, "gigpo") if method != "gigpo" else None
+        cells = [
+            f"`{method}`",
+            str(sum(m == method for _, m, _ in rows)),
+            *(plain(mean(values, method)) for values in (success, score, under)),
+            *(show(minus), show(minus, bootstrap=True), show(minus_area)),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    costs = ("env_steps", "generated_tokens", "mining_tokens", "gradient_rows", "wall_seconds")
+    lines += [
+        "",
+        "Cost of a run, mean over seeds:",
+        "",
+        f"| method | {' | '.join(costs)} |",
+        "|---|---|---|---|---|---|",
+    ]
+    for method in present:
+        mine = [row for (_, m, _), row in rows.items() if m == method]
+        numbers = [f"{np.mean([row[cost] for row in mine]):,.0f}" for cost in costs]
+        lines.append(f"| `{method}` | {' | '.join(numbers)} |")
+    lines += [
+        "",
+        "What was to be shown:",
+        "",
+        "| difference of success | aim | found | seeds | |",
+        "|---|---|---|---|---|",
+    ]
+    for aim in AIMS:
+        difference = paired(success, environment, aim.method, aim.against)
+        verdict = "not run" if difference is None else "met" if aim.met(difference) else "missed"
+        seeds = difference.n if difference else 0
+        lines.append(f"| {aim.method} - {aim.against} | {aim.text} | {show(difference)} | {seeds} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(found: Results, environment: str, target: Path) -> None:
+    """Validation success over environment steps: each run thin, each method's mean over its seeds thick."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
+    for method in METHODS:
+        curves = [found.curves[name]["points"] for name in sorted(found.rows) if name[:2] == (environment, method)]
+        if not curves or METHODS[method].start == "trained":
+            continue
+        runs = [np.array([(p["env_steps"], p["success"]) for p in points], dtype=float) for points in curves]
+        at = np.linspace(max(run[0, 0] for run in runs), min(run[-1, 0] for run in runs), 60)
+        mean = np.mean([np.interp(at, run[:, 0], run[:, 1]) for run in runs], axis=0)
+        (line,) = axis.plot(at, mean, linewidth=2.2, label=f"{method} ({len(runs)})")
+        for run in runs:
+            axis.plot(run[:, 0], run[:, 1], color=line.get_color(), linewidth=0.6, alpha=0.5)
+    axis.set(xlabel="environment steps", ylabel="validation success, plain prompt", ylim=(0, 1), title=environment)
+    axis.grid(alpha=0.3)
+    axis.legend(title="mean over seeds (how many)", fontsize="small")
+    figure.savefig(target, dpi=130)
+    plt.close(figure)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=HERE, help="where results.json and curves.json lie")
+    folder = parser.parse_args(arguments).folder
+    found = Results(folder)
+    environments = sorted({name[0] for name in found.rows})
+    if not environments:
+        sys.exit(f"{found.rows_file}: no finished run; run.py makes them")
+    text = "\n".join(table(found, environment) for environment in environments)
+    print(text)
+    write_text_atomically(folder / "table.md", text)
+    for environment in environments:
+        draw(found, environment, folder / f"curves_{environment}.png")
+
+
+if __name__ == "__main__":
+    main()
