@@ -13,7 +13,7 @@
 # limitations under the License.
 """The table and the curves of the comparison, from the results files alone.
 
-    python benchmarks/siri_vs_gigpo/table.py                      prints, and writes table.md and curves_<environment>.png
+    python benchmarks/siri_vs_gigpo/table.py          prints, and writes table.md and curves_<environment>.png
     python benchmarks/siri_vs_gigpo/table.py --folder benchmarks/siri_vs_gigpo/development/base
 
 Differences are paired over seeds: Student's t, and a percentile bootstrap beside it, which is narrow with few seeds.
