@@ -148,16 +148,16 @@ class Comparison:
             **{"tasks": summary["tasks"], "success": summary["success"]["mean"], "score": summary["score"]["mean"]},
             **results.training_numbers(folder),
         }
+        given = self.words(job, kwargs, model) if trains else list(self.extra)
         facts = {
             "settings": self.fingerprint,
-            "overrides": [*self.extra, *(self.words(job, kwargs, model) if trains else [])],
+            # Paths say nothing about the run.
+            "overrides": [word for word in given if str(self.work) not in word and str(model) not in word],
             "commit": run_record.source_commit(REPO) or "",
             "machine": run_record.machine(),
             "warm_start": weights_hash(model),
             **results.control_numbers(folder),
         }
-        # What the machine is called says nothing about the run.
-        facts["overrides"] = [word for word in facts["overrides"] if str(self.work) not in word]
         points = results.curve_points(folder)
         curve = {name: row[name] for name in ("environment", "method", "seed")} | {"points": points, "facts": facts}
         self.results.add({name: row[name] for name in results.RESULT}, curve)
