@@ -46,12 +46,12 @@ GAMES_AT_A_TIME = 48
 class WarmStart:
     """How much is learned, and how."""
 
-    act: int = 1500
+    act: int = 1000
     """Episodes; each gives a row per turn, before thinning."""
-    follow: int = 1800
-    describe: int = 3000
+    follow: int = 1200
+    describe: int = 2000
     """Trajectories; each gives one row."""
-    games: int = 192
+    games: int = 144
     """Throw-away games the episodes are played in: small rooms, tasks of the warm-start panel alone."""
     batch_size: int = 16
     learning_rate: float = 2e-3
