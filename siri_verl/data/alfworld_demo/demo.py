@@ -30,14 +30,14 @@ from siri_verl.skills.task_type import OTHER, regex_typer
 from siri_verl.skills.task_type_tables import ALFWORLD
 
 PRIOR: dict[str, float] = {
-    "light": 0.26,
+    "light": 0.24,
+    "pair": 0.20,
     "rinse": 0.18,
-    "pair": 0.15,
     "stash": 0.12,
     "chill": 0.09,
-    "carry": 0.08,
     "warm": 0.06,
     "inspect": 0.06,
+    "carry": 0.05,
 }
 
 IDLE_KEPT = 0.1

@@ -49,7 +49,7 @@ class WarmStart:
     act: int = 1000
     """Episodes; each gives a row per turn, before thinning."""
     follow: int = 1200
-    describe: int = 2000
+    describe: int = 4000
     """Trajectories; each gives one row."""
     games: int = 144
     """Throw-away games the episodes are played in: small rooms, tasks of the warm-start panel alone."""
