@@ -46,10 +46,10 @@ GAMES_AT_A_TIME = 48
 class WarmStart:
     """How much is learned, and how."""
 
-    act: int = 1000
+    act: int = 800
     """Episodes; each gives a row per turn, before thinning."""
-    follow: int = 1200
-    describe: int = 4000
+    follow: int = 2400
+    describe: int = 3600
     """Trajectories; each gives one row."""
     games: int = 144
     """Throw-away games the episodes are played in: small rooms, tasks of the warm-start panel alone."""
