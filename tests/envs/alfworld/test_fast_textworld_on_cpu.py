@@ -61,8 +61,20 @@ def insides():
     ]
 
 
-def test_at_its_end_a_context_leaves_textworld_as_it_was(small_games):
-    assert not speed.is_fast(), "no other test may leave the layer on"
+@pytest.fixture
+def without_layer():
+    """Environments of other tests leave the layer on for the process; here it is off, and then on again as it was."""
+    users = speed._users
+    for _ in range(users):
+        speed.Layer().__exit__()
+    assert not speed.is_fast()
+    yield
+    assert not speed.is_fast(), "the test left the layer on"
+    for _ in range(users):
+        fast_textworld()
+
+
+def test_at_its_end_a_context_leaves_textworld_as_it_was(small_games, without_layer):
     stock = insides()
     with fast_textworld():
         with fast_textworld():
@@ -230,7 +242,7 @@ def test_the_loadable_part_is_small_and_complete():
     assert loadable_part(b"not an ELF file") == b"not an ELF file"
 
 
-def test_another_version_is_named_together_with_the_known_ones(monkeypatch):
+def test_another_version_is_named_together_with_the_known_ones(without_layer, monkeypatch):
     before = insides()
     monkeypatch.setattr(speed, "version", lambda package: "1.8.3")
     message = r"textworld 1\.8\.3 is installed; the speed layer knows 1\.7\.0.*`textworld==1\.7\.0`.*fast=false"
