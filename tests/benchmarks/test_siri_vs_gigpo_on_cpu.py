@@ -15,6 +15,7 @@
 and the table's arithmetic. No training here."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,10 +32,13 @@ from benchmarks.siri_vs_gigpo import plan, results, run, settings, table  # noqa
 from siri_verl.config import siri_config  # noqa: E402
 from siri_verl.core.phases import PHASES, Census, PhaseMachine, PhaseSettings  # noqa: E402
 from siri_verl.evaluation.policy import TRACKER  # noqa: E402
+from siri_verl.skills.bank import SkillBank  # noqa: E402
+from siri_verl.skills.bank_file import BANK_FILE, save_bank  # noqa: E402
 from siri_verl.training.checkpoint import load_state, save_state  # noqa: E402
 from siri_verl.training.metrics_log import METRICS_FILE, MetricsLog  # noqa: E402
 from siri_verl.training.preflight import check_algorithm  # noqa: E402
 from siri_verl.training.preflight_skills import check_skills  # noqa: E402
+from siri_verl.training.run_config import save_config  # noqa: E402
 
 WEBSHOP = settings.ENVIRONMENTS["webshop"]
 CONTROL = {"self_imitation_tokens": 120, "mining_steps": 7}
@@ -341,3 +345,59 @@ def test_table_and_curves_are_written(tmp_path, capsys):
     assert skills.endswith("| missed |")
     assert len(table.areas(results.Results(tmp_path), "webshop")) == 10, "a policy counts once"
     assert (tmp_path / "curves_webshop.png").read_bytes()[:4] == b"\x89PNG"
+
+
+# ---- measuring and entering ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    from siri_verl.data.webshop_demo.generator import MIN_PRODUCTS, generate
+    from siri_verl.data.webshop_demo.model import make_model
+
+    folder = tmp_path_factory.mktemp("shop")
+    generate(folder / "webshop_demo", products=MIN_PRODUCTS)
+    make_model(folder / "model")
+    return folder
+
+
+def test_a_trained_run_is_measured_and_entered_and_nothing_is_trained_twice(shop, tmp_path, monkeypatch):
+    small = {"validation_tasks": 4, "test_tasks": 4, "repeats": 1}
+    monkeypatch.setitem(settings.ENVIRONMENTS, "webshop", settings.Environment(**{**vars(WEBSHOP), **small}))
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "data").symlink_to(shop)
+    shutil.copytree(shop / "model", tmp_path / "home" / "warm_start" / "webshop")
+    here = comparison(tmp_path)
+    kwargs, model = here.prepare()
+    assert model == tmp_path / "home" / "warm_start" / "webshop"
+    # a run folder as training leaves it
+    folder = here.places.run(101, "siri")
+    phase_0(folder, env_steps=WEBSHOP.budget, step=4)
+    checkpoint = plan.newest_checkpoint(folder)
+    shutil.copytree(shop / "model", checkpoint / "actor" / "huggingface")
+    save_bank(SkillBank(), checkpoint / BANK_FILE)
+    words = here.words(plan.Job(101, "siri"), kwargs, model)
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        save_config(compose("ppo_trainer", overrides=words), folder)
+    log = MetricsLog(folder / METRICS_FILE)
+    validation = {"siri/val/success": 0.2, "siri/val/success_low": 0.1, "siri/val/success_high": 0.3}
+    log.write("validation", 0, {**validation, "siri/val/episodes": 4})
+    costs = {"siri/env_steps_total": WEBSHOP.budget, "siri/generated_tokens": 9, "siri/rows": 5, "siri/phase": 2}
+    log.write("train", 4, {**costs, "siri/internalization/rows_added": 0, "timing_s/step": 1.0})
+    jobs = here.jobs(["siri", "siri_skills_in_prompt"])[:2]
+    assert [(job.seed, job.method) for job in jobs] == [(101, "siri"), (101, "siri_skills_in_prompt")]
+    for job in jobs:
+        here.run(job, kwargs, model)
+    rows = comparison(tmp_path).results.rows
+    row = rows["webshop", "siri", 101]
+    assert (row["env_steps"], row["tasks"], row["generated_tokens"]) == (WEBSHOP.budget, 4, 9) and 0 <= row[
+        "score"
+    ] <= 1
+    # without an active skill the prompt is the plain one, and so are the numbers
+    same = rows["webshop", "siri_skills_in_prompt", 101]
+    assert (same["success"], same["score"]) == (row["success"], row["score"])
+    facts = here.results.facts(("webshop", "siri", 101))
+    assert facts["warm_start"] == run.weights_hash(model) and "siri.seed=101" in facts["overrides"]
+    assert not any(str(tmp_path) in word for word in facts["overrides"])
+    summary = json.loads((folder / "eval" / "demo-test" / "summary.json").read_text())
+    assert summary["settings"]["panel"]["split"] == "demo/test" and summary["settings"]["prompting"]["kind"] == "plain"
