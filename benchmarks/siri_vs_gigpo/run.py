@@ -71,6 +71,7 @@ class Comparison:
         extra: overrides of the trial.
         work: folder of everything that is not committed.
         commit: make a git commit per finished run.
+        only: some of the seeds; empty for all.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Comparison:
     work: Path
     commit: bool = False
     home: Path = HERE
+    only: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.name not in ENVIRONMENTS:
@@ -90,6 +92,8 @@ class Comparison:
             raise BenchmarkError("--override: name the trial as well, --trial NAME, so that its results stay apart")
         self.environment: Environment = ENVIRONMENTS[self.name]
         self.seeds = FINAL_SEEDS if self.final else DEV_SEEDS
+        if unknown := sorted(set(self.only) - set(self.seeds)):
+            raise BenchmarkError(f"--only {' '.join(map(str, unknown))}: settings.py has {self.seeds}")
         self.folder = self.home if self.final else self.home / "development" / self.trial
         part = "final" if self.final else f"dev_{self.trial}"
         self.places = plan.Places(self.work / self.name / part)
@@ -102,6 +106,7 @@ class Comparison:
     def jobs(self, methods: Sequence[str]) -> list[plan.Job]:
         """What is missing, in order."""
         wanted = plan.missing(self.name, methods, self.seeds, self.final, self.results.finished)
+        wanted = [job for job in wanted if not self.only or job.seed in self.only]
         trained = [PHASE_0, *(name for name, method in METHODS.items() if method.start != TRAINED)]
         there = [(seed, name) for seed in self.seeds for name in trained if self._complete(seed, name)]
         return plan.with_needs(wanted, self.results.finished, self.name, there)
@@ -286,6 +291,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", choices=("dev", "final"), required=True)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help=f"some of {', '.join(METHODS)}")
+    parser.add_argument("--only", nargs="+", type=int, default=[], help="some of the seeds, for several machines")
     parser.add_argument("--environment", default="webshop")
     parser.add_argument("--work", type=Path, default=REPO / "runs" / "siri_vs_gigpo", help="shop, checkpoints, logs")
     parser.add_argument("--trial", default="base", help="development: name of a set of overrides")
@@ -300,7 +306,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
     final = given.seeds == "final"
     comparison = Comparison(
-        given.environment, final, given.trial, tuple(given.override), given.work.resolve(), given.commit
+        given.environment,
+        final,
+        given.trial,
+        tuple(given.override),
+        given.work.resolve(),
+        given.commit,
+        only=tuple(given.only),
     )
     jobs = comparison.jobs(given.methods)
     if given.dry_run:

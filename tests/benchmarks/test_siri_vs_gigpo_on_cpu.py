@@ -239,6 +239,14 @@ def test_a_damaged_row_is_named(tmp_path, change, text):
         results.Results(tmp_path)
 
 
+def test_some_of_the_seeds_can_be_run_alone_and_an_unknown_one_is_named(tmp_path):
+    place = ("webshop", True, "base", (), tmp_path / "work")
+    alone = run.Comparison(*place, home=tmp_path / "home", only=(102,))
+    assert {job.seed for job in alone.jobs(list(settings.METHODS))} == {102}
+    with pytest.raises(run.BenchmarkError, match=r"--only 7: settings.py has \(101"):
+        run.Comparison(*place, home=tmp_path / "home", only=(7, 102))
+
+
 def test_results_of_other_settings_are_not_mixed(tmp_path):
     found = comparison(tmp_path)
     row, curve = entries("siri", 101)
