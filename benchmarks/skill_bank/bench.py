@@ -1,0 +1,112 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A bank of many skills: seconds to choose one, to take in evidence, to write and to read the file.
+
+python benchmarks/skill_bank/bench.py            # prints the table of README.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from siri_verl.core.pairing import TreatmentEffect
+from siri_verl.skills.bank import BankSettings, SkillBank
+from siri_verl.skills.bank_file import load_bank, save_bank
+from siri_verl.skills.retrieval import RetrievalSettings, Retriever
+from siri_verl.skills.skill import Provenance
+
+WORDS = [f"word{number}" for number in range(400)]
+GROUPS = 10
+"""Evidence per skill that has any."""
+
+
+def make_bank(skills: int, types: int, seed: int = 0) -> SkillBank:
+    """A bank in which a third of the skills has not been tested."""
+    rng = random.Random(seed)
+    bank = SkillBank(BankSettings(max_skills=skills, max_candidates_per_type=skills))
+    while len(bank) < skills:
+        text = " ".join(rng.choices(WORDS, k=12))
+        bank.add("when it fits", text, f"type {len(bank) % types}", Provenance("", "", 0, "made"))
+    for number, name in enumerate(list(bank.skills)):
+        effect = rng.choice((-0.2, 0.0, 0.4))
+        for group in range(GROUPS if number % 3 else 0):
+            delta = max(-1.0, min(1.0, rng.gauss(effect, 0.2)))
+            bank.record(TreatmentEffect("g", name, delta, max(delta, 0), max(-delta, 0), 4, 4, ""), f"t{group}", group)
+    return bank
+
+
+def timed(call: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--skills", type=int, default=10_000)
+    parser.add_argument("--types", type=int, nargs="+", default=[1, 6, 100])
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    rows = []
+    for types in given.types:
+        bank = make_bank(given.skills, types)
+        retriever = Retriever(RetrievalSettings(), seed=0)
+        rng = random.Random(1)
+        living = [name for name, skill in bank.skills.items() if skill.status != "retired"]
+
+        def choose(bank=bank, retriever=retriever, rng=rng, types=types):
+            return retriever.retrieve(bank, f"type {rng.randrange(types)}", step=rng.randrange(10**6), task_id="t")
+
+        def record(bank=bank, living=living, rng=rng):
+            bank.record(TreatmentEffect("g", rng.choice(living), 0.25, 0.5, 0.25, 4, 4, ""), "t", 99)
+
+        changed, evidence = [], []
+        for _ in range(200):
+            evidence.append(timed(record))
+            changed.append(timed(choose))
+        same = [timed(choose) for _ in range(200)]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "bank.jsonl"
+            write, read = (
+                timed(lambda bank=bank, path=path: save_bank(bank, path)),
+                timed(lambda path=path: load_bank(path)),
+            )
+        times = {"after a change": changed, "unchanged": same, "evidence": evidence}
+        row = {"skills": len(bank), "types": types} | {
+            name: statistics.median(values) * 1e3 for name, values in times.items()
+        }
+        rows.append(row | {"worst": max(changed) * 1e3, "write": write, "read": read})
+    heads = ["skills", "types", "choose, after a change (ms)", "worst of 200 (ms)", "choose, unchanged (ms)"]
+    print("| " + " | ".join([*heads, "evidence (ms)", "write (s)", "read (s)"]) + " |")
+    print("|---" * 8 + "|")
+    for r in rows:
+        print(
+            f"| {r['skills']:,} | {r['types']} | {r['after a change']:.3f} | {r['worst']:.3f} | {r['unchanged']:.3f} "
+            f"| {r['evidence']:.3f} | {r['write']:.2f} | {r['read']:.2f} |"
+        )
+    if given.json:
+        print(json.dumps({"python": platform.python_version(), "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
