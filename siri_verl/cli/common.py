@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Annotated, Any, Optional
 
 import typer
@@ -23,6 +24,9 @@ from rich.console import Console
 
 app = typer.Typer(help="SIRI for unmodified verl.", no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console()
+if not console.is_terminal and "COLUMNS" not in os.environ:
+    # A file or a pipe has no width; tables cut to 80 columns would lose their cells.
+    console.width = 180
 
 Settings = Annotated[
     Optional[list[str]], typer.Option("--set", help="A setting of the environment, as key=value; the value is JSON.")
