@@ -108,6 +108,7 @@ def test_published_webshop_settings():
     assert config.trainer.total_training_steps == 150
     assert (settings.reward.kind, settings.reward.success_reward) == ("success", 10.0)
     assert settings.prompt.history_length == 2
+    assert settings.task_type.kind == "webshop"
     gigpo = gigpo_config(config.algorithm)
     assert (gigpo.gamma, gigpo.step_weight, gigpo.invalid_penalty, gigpo.norm) == (0.95, 1.0, 0.1, "mean")
     assert (gigpo.episode_stats, gigpo.similarity) == ("per_step", None)
@@ -129,6 +130,11 @@ def test_published_alfworld_settings():
     assert (rollout.n, rollout.temperature) == (8, 1.0) and config.trainer.total_training_steps == 150
     for block in ("reward", "update", "phases", "internalization", "mining", "utility"):
         assert config.siri[block] == webshop.siri[block], block
+
+
+def test_the_demo_shop_names_departments_instead_of_broad_kinds_of_goods():
+    settings = siri_config(composed("+siri=[webshop,cpu,cpu_small,webshop_demo]", STORE))
+    assert settings.task_type.kind == "siri_verl.data.webshop_demo.task_types:department"
 
 
 def test_the_generated_games_are_played_as_their_small_model_learned_them():

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -51,8 +51,9 @@ class TaskTypeSettings:
     """How a task text becomes a task type."""
 
     kind: str = "head_noun"
-    """`head_noun`: the thing asked for, by a rule; `regex`: the table below; `single`: one type for all; or a dotted
-    path `package.module:function` to a function from task text to type name."""
+    """`head_noun`: the thing asked for, by a rule; `webshop`, `alfworld`: broad kinds of goods and the kinds of household
+    tasks, by the tables in siri_verl/skills/task_type_tables.py; `regex`: the table below; `single`: one type for all;
+    or a dotted path `package.module:function` to a function from task text to type name."""
     table: dict[str, str] = field(default_factory=dict)
     """`regex`: type name -> regular expression, searched for in the task text without regard to case; the first that
     matches names the type, none gives `other`."""
@@ -99,11 +100,6 @@ def regex_typer(table: Mapping[str, str]) -> TaskTyper:
         return next((name for name, pattern in compiled if pattern.search(text)), OTHER)
 
     return typer
-
-
-def words_table(words: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """A regex table from type name -> words, any of which names the type."""
-    return {name: r"\b(?:" + "|".join(re.escape(word) for word in group) + r")\b" for name, group in words.items()}
 
 
 def head_noun(text: str) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import pytest
 
-from siri_verl.skills.task_type import TaskTypeSettings, head_noun, regex_typer, task_typer, words_table
+from siri_verl.skills.task_type import TaskTypeSettings, head_noun, regex_typer, task_typer
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,8 @@ def test_webshop_table(text, kind):
 
 
 def test_own_table_first_match_wins():
-    typer = task_typer(
-        TaskTypeSettings(kind="regex", table=words_table({"garden": ["rake", "hose"], "kitchen": ["mug", "pan"]}))
-    )
+    table = {"garden": r"\b(?:rake|hose)\b", "kitchen": r"\b(?:mug|pan)\b"}
+    typer = task_typer(TaskTypeSettings(kind="regex", table=table))
     assert [typer(t) for t in ("a red Mug", "a rake and a mug", "a pantry")] == ["kitchen", "garden", "other"]
 
 
