@@ -15,7 +15,8 @@
 
     warm_up          plain GiGPO until plain successes on enough distinct tasks have been seen, or the step cap
     mining           skills are mined and tested in paired groups until enough task types have an active skill, or the
-    cap internalization  the same, and beneficial skill turns are distilled into the plain policy, until the run ends
+                     step cap
+    internalization  the same, and beneficial skill turns are distilled into the plain policy, until the run ends
 
 The machine looks once at the end of every step; a move takes effect with the next step. Every move is kept with its
 reason.

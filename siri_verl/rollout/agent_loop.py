@@ -14,9 +14,8 @@
 """One episode, turn by turn: prompt -> policy server -> action -> environment server; one row per turn.
 
 verl instantiates a loop per trajectory and calls `run` with the dataset's columns
-(verl/experimental/agent_loop/agent_loop.py). The
-loop returns a list: verl stores each item as a row `{uid}_{session}_{turn}`. Loops of one worker overlap; nothing
-here blocks.
+(verl/experimental/agent_loop/agent_loop.py). The loop returns a list: verl stores each item as a row
+`{uid}_{session}_{turn}`. Loops of one worker overlap; nothing here blocks.
 """
 
 from __future__ import annotations

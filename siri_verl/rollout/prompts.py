@@ -14,9 +14,8 @@
 """Prompts: one user message per turn, and the reading of replies.
 
 A prompt is a sequence of labelled sections: role, skill, task, turn count, history, observation, admissible actions,
-instruction. The plain prompt of a turn is the same sequence without the skill section, so a skill prompt and its
-plain twin
-differ in that section alone. Text from the environment or from a model is only ever concatenated, never formatted.
+instruction. The plain prompt of a turn is the same sequence without the skill section, so a skill prompt and its plain
+twin differ in that section alone. Text from the environment or from a model is only ever concatenated, never formatted.
 """
 
 from __future__ import annotations
@@ -59,8 +58,7 @@ FULL = PromptTemplate(
     skill="A procedure that has worked on tasks of this kind",
     instruction=(
         "First reason about the situation inside <think> </think> tags. Then give exactly one of the admissible "
-        "actions "
-        "inside <action> </action> tags."
+        "actions inside <action> </action> tags."
     ),
 )
 """For instruction-tuned models."""

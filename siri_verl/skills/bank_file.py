@@ -14,10 +14,9 @@
 """The bank's file: JSON lines, the first a header, then one record per line, in order.
 
     {"record": "bank", "version": 1, "records": 3, "utility": {"decision": "ema", ...}}
-    {"record": "skill", "id": "s0001", "task_type": "kitchen", "condition": "...", "strategy": "...", "task_id": "...",
-    ...} {"record": "evidence", "id": "s0001", "step": 7, "task_id": "...", "delta": 0.25, "skill_mean": 0.5,
-    "plain_mean": 0.25, ...} {"record": "decision", "id": "s0001", "step": 19, "before": "candidate", "after":
-    "active", "reason": "...", ...}
+    {"record": "skill", "id": "s0001", "task_type": "kitchen", "condition": "...", "strategy": "...", ...}
+    {"record": "evidence", "id": "s0001", "step": 7, "task_id": "...", "delta": 0.25, "skill_mean": 0.5, ...}
+    {"record": "decision", "id": "s0001", "step": 19, "before": "candidate", "after": "active", "reason": "...", ...}
 
 Reading checks every line against the ones before it, so a file that was cut off or changed by hand is recognised, with
 the line and what is wrong with it. Writing replaces the file in one step.
@@ -103,7 +102,8 @@ def load_bank(
         raise BankFileError(f'{path}, line 1: expected the header {{"record": "bank", ...}}; this is not a skill bank')
     if header.get("version") != BANK_VERSION:
         raise BankFileError(
-            f"{path}, line 1: version {header.get('version')!r}, this program reads version {BANK_VERSION}"
+            f"{path}, line 1: version {header.get('version')!r}, this program reads version {BANK_VERSION}; give a "
+            "bank file that it wrote, or read this one with the release of siri_verl that wrote it"
         )
     if header.get("records") != len(lines) - 1:
         raise BankFileError(

@@ -95,8 +95,7 @@ def check_estimator(name: str) -> None:
     if name not in known:
         raise ConfigError(
             f"algorithm.adv_estimator={name!r}: with one row per turn it would see every turn as an independent "
-            f"sample, and no "
-            f"way to give it one row per trajectory is known; use one of {', '.join(known)}"
+            f"sample, and no way to give it one row per trajectory is known; use one of {', '.join(known)}"
         )
 
 

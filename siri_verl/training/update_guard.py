@@ -83,6 +83,5 @@ def _suspects(batch: Any) -> str:
     return (
         f"All advantages and log-probs of the {len(batch.keys)} rows are finite; {len(empty)} rows hold no loss token "
         f"(first {empty[:8]}): an optimizer step made of such rows alone divides 0 by 0. Use fewer "
-        f"siri.update.mini_batches, or a "
-        "smaller learning rate if the model itself diverged"
+        "siri.update.mini_batches, or a smaller learning rate if the model itself diverged"
     )

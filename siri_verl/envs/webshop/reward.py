@@ -136,9 +136,8 @@ def score_purchase(
 
     Args:
         goal: a `Goal`, or any mapping or object with asin, category, query, name, product_category, attributes,
-            price_upper and
-            goal_options ({name: value} for a synthetic goal, a list of values for a human one). Optional: nouns, the
-            tagged title.
+            price_upper and goal_options ({name: value} for a synthetic goal, a list of values for a human one).
+            Optional: nouns, the tagged title.
         product: the bought `Product`, or a mapping or object with its fields.
         options: chosen option name to value.
         price: dollars paid.
