@@ -53,11 +53,19 @@ def render(report: Report) -> str:
     }
     return environment.get_template("report.html.j2").render(
         report=report,
-        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
-        script=Markup((TEMPLATES / "browser.js").read_text(encoding="utf-8")),
+        style=_part("style.css"),
+        script=_part("browser.js"),
         trajectories=inside_script(report.browser.trajectories),
         prompts=inside_script({part.run.name: _prompts(part) for part in report.parts}),
     )
+
+
+def _part(name: str) -> Markup:
+    """A file that stands inside the page, without its licence header: the page is the run's, not ours."""
+    header, end, text = (TEMPLATES / name).read_text(encoding="utf-8").partition(" */\n")
+    if not (end and header.startswith("/*\n * Copyright")):
+        raise ValueError(f"{name}: does not begin with the licence header")
+    return Markup(text)
 
 
 def inside_script(value: Any) -> Markup:
