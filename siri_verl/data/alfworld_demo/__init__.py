@@ -11,4 +11,4 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Self-made ALFWorld games and all that makes a very small model able to play them (see `docs/demo.md`)."""
+"""Self-made ALFWorld games and all that makes a very small model able to play them (see `docs/alfworld_demo.md`)."""

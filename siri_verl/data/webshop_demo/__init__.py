@@ -11,4 +11,4 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A self-made WebShop catalogue and all that makes a very small model able to act in it (see `docs/demo.md`)."""
+"""A self-made WebShop catalogue and all that makes a very small model able to act in it (see `docs/demo_run.md`)."""
