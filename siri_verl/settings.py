@@ -98,8 +98,13 @@ class EnvironmentConfig:
     """Episodes one process hosts at a time; further ones wait."""
     step_timeout: float = 120.0
     """Seconds until a reset or step that does not answer ends its episode with status `environment_lost`."""
+    memory_limit_mib: float | None = 4096.0
+    """A process that holds more memory of its own than this, in MiB, takes no further episodes and is replaced when its
+    last one ends; files it only reads, as the catalogue, do not count. null: no limit."""
 
     def __post_init__(self):
+        limit = self.memory_limit_mib
+        require(limit is None or limit > 0, "siri.environment.memory_limit_mib", limit, "use null or MiB > 0")
         require(self.num_servers >= 1, "siri.environment.num_servers", self.num_servers, "use at least 1")
         sessions = self.sessions_per_server
         require(sessions >= 1, "siri.environment.sessions_per_server", sessions, "use at least 1")

@@ -89,6 +89,7 @@ def test_a_required_value_left_open_says_what_it_is():
         ("environment.num_servers", 0, "at least 1"),
         ("environment.sessions_per_server", 0, "at least 1"),
         ("environment.step_timeout", 0, "seconds > 0"),
+        ("environment.memory_limit_mib", 0, "null or MiB > 0"),
         ("prompt.template", "fancy", ", ".join(TEMPLATES)),
         ("prompt.history_length", -1, ">= 0"),
         ("rollout.max_turns", 0, "at least 1"),

@@ -60,6 +60,10 @@ class PoolConfig:
         for name in ("open_timeout_s", "step_timeout_s", "idle_timeout_s", "sweep_interval_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"environment pool: {name} must be positive seconds, got {getattr(self, name)!r}")
+        if self.memory_limit_mib is not None and not self.memory_limit_mib > 0:
+            raise ValueError(
+                f"environment pool: memory_limit_mib must be None or positive MiB, got {self.memory_limit_mib!r}"
+            )
 
 
 @dataclass(frozen=True)

@@ -188,10 +188,11 @@ class EnvironmentServer:
 
 
 def private_memory_mib() -> float:
-    """Memory of this process that no other shares, in MiB: mapped files such as a catalogue do not count (Linux)."""
+    """Memory this process holds for itself, in MiB. Mapped files such as a catalogue do not count, even where no other
+    process reads them (proc(5): smaps, Anonymous)."""
     try:
         with open("/proc/self/smaps_rollup") as rollup:
-            kib = sum(int(line.split()[1]) for line in rollup if line.startswith("Private_"))
+            kib = sum(int(line.split()[1]) for line in rollup if line.startswith("Anonymous:"))
         return kib / 1024
     except OSError:
         import resource

@@ -32,6 +32,7 @@ def pool_config(config: EnvironmentConfig) -> PoolConfig:
         num_servers=config.num_servers,
         sessions_per_server=config.sessions_per_server,
         step_timeout_s=config.step_timeout,
+        memory_limit_mib=config.memory_limit_mib,
     )
 
 

@@ -12,14 +12,18 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 import asyncio
+import mmap
 import time
 from pathlib import Path
 
 import pytest
 import ray
 
+from siri_verl.config import EnvironmentConfig
 from siri_verl.envs.base import EpisodeOverError, UnknownTaskError
 from siri_verl.envs.server import EnvironmentPool, EnvironmentPoolError, EnvironmentStartError, PoolConfig
+from siri_verl.envs.server_process import private_memory_mib
+from siri_verl.rollout.environments import pool_config
 
 FAULTY = "faulty_env:siri_verl_tests/Faulty-v0"
 
@@ -235,6 +239,25 @@ def test_a_swollen_server_is_replaced_between_episodes(cluster):
         assert metrics["recycled"] == 1 and metrics["lost"] == 0
 
     run(test, "memory", config(num_servers=1, sweep_interval_s=0.2, memory_limit_mib=300))
+
+
+def test_a_run_limits_the_memory_of_its_servers():
+    assert pool_config(EnvironmentConfig()).memory_limit_mib == 4096.0
+    assert pool_config(EnvironmentConfig(memory_limit_mib=700.0)).memory_limit_mib == 700.0
+    assert pool_config(EnvironmentConfig(memory_limit_mib=None)).memory_limit_mib is None
+    with pytest.raises(ValueError, match="memory_limit_mib must be None or positive MiB, got 0"):
+        PoolConfig("toy", memory_limit_mib=0)
+
+
+def test_files_that_are_only_read_do_not_count_as_a_servers_memory(tmp_path):
+    file = tmp_path / "catalogue.bin"
+    file.write_bytes(bytes(64 << 20))
+    before = private_memory_mib()
+    with open(file, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+        assert sum(pages[k] for k in range(0, len(pages), 4096)) == 0
+        assert private_memory_mib() - before < 32
+        held = bytes(b"x") * (64 << 20)
+        assert private_memory_mib() - before > 32 and len(held)
 
 
 def test_webshop_plays_the_same_in_every_server(cluster, shop_store, shop):
