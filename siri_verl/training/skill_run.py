@@ -40,6 +40,7 @@ from siri_verl.skills.mining import Miner, MiningReport
 from siri_verl.skills.retrieval import Retriever
 from siri_verl.skills.skill import Skill
 from siri_verl.training.group_planner import PlannedGroup, Planner
+from siri_verl.training.run_words import say_decisions, say_mining
 from siri_verl.training.step_table import StepTable
 
 logger = logging.getLogger(__name__)
@@ -96,10 +97,7 @@ class SkillRun:
         """One round: ask the policy about its own recent plain successes and enter what can be used."""
         self.mined += 1
         report = self.miner.mine(self.pool, self.bank, step, generate)
-        turned_away = dict(report.problems)
-        logger.info("step %d: mined %s, turned away %s", step, report.entered or "nothing", turned_away or "nothing")
-        for plan in self.retriever.plans(self.bank):
-            logger.info("step %d: plan for %s", step, plan)
+        say_mining(report, self.retriever.plans(self.bank))
         return report
 
     def plan(self, task_ids: Sequence[str], step: int) -> list[PlannedGroup]:
@@ -148,9 +146,18 @@ class SkillRun:
         )
         task_of = dict(zip(rows.group.tolist(), rows["task_id"].tolist(), strict=True))
         decisions = self.bank.record_all(self.effects.values(), task_of, step)
-        for decision in decisions:
-            logger.info("step %d: skill %s %s: %s", step, decision.skill_id, decision.after, decision.reason)
-        return decisions, self._effect_metrics(rows)
+        say_decisions(decisions, step)
+        return decisions, {**self._effect_metrics(rows), "siri/excluded_groups": self._excluded(rows, task_of, step)}
+
+    def _excluded(self, rows: StepTable, task_of: dict[Any, str], step: int) -> float:
+        """How many paired groups have no treatment effect because an episode was spoiled; each is named with why."""
+        unfitting = set(rows.group[rows["skill_missing"].astype(bool)].tolist())
+        excluded = [effect for effect in self.effects.values() if effect.skill_id and effect.undefined == "excluded"]
+        for effect in excluded:
+            why = "the skill does not fit into a later prompt" if effect.group in unfitting else "an episode was lost"
+            task = task_of[effect.group]
+            logger.warning("step %d: no treatment effect of %s on %s: %s", step, effect.skill_id, task, why)
+        return float(len(excluded))
 
     def select(self, table: StepTable, advantage: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
         """The gate's row factors and the weights.
@@ -208,10 +215,7 @@ class SkillRun:
     def end_step(self, table: StepTable, step: int) -> PhaseMove | None:
         """Let the phase move after a step; the bank's census decides."""
         solved = table.usable & (table["arm"] == PLAIN) & table["success"].astype(bool)
-        move = self.machine.end_step(step, table["task_id"][solved].tolist(), self.census())
-        if move is not None:
-            logger.info("step %d: phase %s -> %s: %s", step, move.before, move.after, move.reason)
-        return move
+        return self.machine.end_step(step, table["task_id"][solved].tolist(), self.census())
 
     # ---- what it says --------------------------------------------------------------------------------------------
 

@@ -14,10 +14,11 @@
 """SIRI's state over a run, fed with synthetic episodes: three phases, and a stop in the middle of any of them."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
-from synthetic_run import BAD, GOOD, IDLE, Story, make_run, play, run_settings
+from synthetic_run import BAD, GOOD, IDLE, TASKS, Story, make_run, play, run_settings, step_table
 
 from siri_verl.config import ArmsConfig, ControlConfig, RewardConfig
 from siri_verl.core.gate import InternalizationSettings
@@ -25,8 +26,10 @@ from siri_verl.core.pairing import PLAIN, SKILL
 from siri_verl.core.phases import INTERNALIZATION, MINING, WARM_UP, PhaseSettings
 from siri_verl.core.utility import ACTIVE, RETIRED
 from siri_verl.skills.bank_file import dump_bank
+from siri_verl.skills.mining import MiningReport
 from siri_verl.skills.skill import Provenance
 from siri_verl.training.estimator import table_advantages
+from siri_verl.training.run_words import say_mining
 
 STEPS = range(1, 21)
 
@@ -181,6 +184,57 @@ def test_a_spoiled_group_has_no_delta_and_a_shut_gate(spoil):
     assert task not in evidence and len(evidence) == 5
     is_open, _, _ = chosen(run, table)
     assert not is_open[table["task_id"] == task].any()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        ({"skill_missing": True}, "the skill does not fit into a later prompt"),
+        ({"status": "environment_lost"}, "an episode was lost"),
+    ],
+)
+def test_groups_without_a_treatment_effect_are_counted_and_named(caplog, spoil, why):
+    run = make_run(run_settings(phases=PhaseSettings(fixed=INTERNALIZATION)))
+    entry = run.bank.add("a note is there", GOOD, "coin", Provenance("", "", 0, "hand"))
+    groups = run.plan([task for kind in ("coin", "lamp") for task in [t for t in TASKS if kind in t][:3]], 1)
+    shown = [group.task_id for group in groups if group.skill]
+    plain = next(group.task_id for group in groups if not group.skill)
+
+    def change(group, session, turn):
+        # one episode of two paired groups, and of one that has no skill arm to lose
+        return spoil if group.task_id in (*shown[:2], plain) and session == 0 else {}
+
+    _, metrics = run.learn(step_table(groups, run.settings, run.arm_plan.plain, 1, change), 1)
+    assert metrics["siri/excluded_groups"] == 2 and metrics["siri/paired_groups"] == len(shown) - 2 > 0
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    expected = [f"step 1: no treatment effect of {entry.skill.skill_id} on {task}: {why}" for task in shown[:2]]
+    assert sorted(warnings) == sorted(expected)
+    _, metrics = run.learn(step_table(groups, run.settings, run.arm_plan.plain, 1), 1)
+    assert metrics["siri/excluded_groups"] == 0
+
+
+def test_a_run_prints_its_mining_rounds_plans_and_decisions(capsys):
+    run, story = make_run(), Story()
+    play(run, STEPS, story)
+    said = capsys.readouterr().out.splitlines()
+    assert story.mined and story.decisions
+    for step, requests, entered, problems in story.mined:
+        (line,) = [text for text in said if text.startswith(f"step {step}: mined ")]
+        assert f"from {requests} answers" in line and all(skill_id in line for skill_id in entered)
+        assert all(f"{name} {count}" in line for name, count in problems.items())
+        assert entered or "mined no skill" in line
+    for decision in story.decisions:
+        assert f"step {decision.step}: skill {decision.skill_id} {decision.after}: {decision.reason}" in said
+    plans = [text for text in said if ": plan for coin: " in text]
+    assert len(plans) >= len(story.mined) - 1 and any("under test: s0" in text for text in plans)
+
+
+def test_a_mining_round_says_what_turned_away_answers_quoted(capsys):
+    report = MiningReport(7, requests=3, problems=Counter(leak=2, duplicate=1), leaks=["id: b0k4 m7", "answer: red"])
+    say_mining(report, [])
+    assert capsys.readouterr().out == (
+        "step 7: mined no skill from 3 answers; turned away: duplicate 1, leak 2 (quoted id: b0k4 m7; answer: red)\n"
+    )
 
 
 def test_without_the_gate_a_turn_that_lost_its_skill_still_teaches_nothing():
