@@ -19,7 +19,7 @@
 #   bash recipes/siri_webshop.sh                                   everything by itself
 #   bash recipes/siri_webshop.sh trainer.total_training_steps=5    any override of verl or siri_verl comes last
 #   MODEL=3b GPUS=4 ENGINE=fsdp2 ROLLOUT=vllm bash recipes/siri_webshop.sh    on GPUs; knobs: recipes/README.md
-#   WEBSHOP_STORE=DIR SPLIT=by_product bash recipes/siri_webshop.sh   a store made by `siri-verl data webshop`
+#   WEBSHOP_STORE=DIR bash recipes/siri_webshop.sh                 a store made by `siri-verl data webshop`
 #   DRY_RUN=1 bash recipes/siri_webshop.sh                         print the training command
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/setup.sh"
@@ -28,10 +28,27 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/siri.sh"
 
 begin_run siri_webshop
 WEBSHOP_STORE=${WEBSHOP_STORE:-}
+WEBSHOP_SIZE=${WEBSHOP_SIZE:-small}
+
+# known_split: says before anything is installed or made that the given store lacks the split.
+known_split() {
+    local file known=""
+    [[ -n "$WEBSHOP_STORE" && -d "$WEBSHOP_STORE" && ! -f "$WEBSHOP_STORE/splits/$SPLIT.json" ]] || return 0
+    for file in "$WEBSHOP_STORE"/splits/*.json; do
+        [[ ! -f "$file" ]] || known+="${known:+, }$(basename "$file" .json)"
+    done
+    refuse "SPLIT=$SPLIT: the store $WEBSHOP_STORE has ${known:-no splits; \`siri-verl data webshop\` makes a store}"
+}
 
 case "$PRESET" in
 cpu)
     no_gpu_knobs
+    if [[ -n "$WEBSHOP_STORE" ]] && missing "$WEBSHOP_STORE"; then
+        refuse "WEBSHOP_STORE=$WEBSHOP_STORE: no such folder; \`siri-verl data webshop\` makes a store"
+    fi
+    # Only the demo shop has the split `demo`.
+    SPLIT=${SPLIT:-$([[ -n "$WEBSHOP_STORE" ]] && echo by_product || echo demo)}
+    known_split
     install ""
     export OMP_NUM_THREADS=1
     GROUPS_=(webshop cpu cpu_small)
@@ -49,22 +66,27 @@ cpu)
         PRESET_OVERRIDES=(+siri.environment.kwargs.text=compact data.max_prompt_length=960)
     fi
     STORE=${WEBSHOP_STORE:-$SHOP/store}
-    SPLIT=${SPLIT:-demo}
     VAL_SIZE=${VAL_SIZE:-192}
     DEVICE=cpu
     ;;
 gpu)
     gpu_groups
-    install "$GPU_EXTRA"
+    case "$WEBSHOP_SIZE" in
+    small) DATA_EXTRA="" STORE=$DATA_DIR/webshop ;;
+    full) DATA_EXTRA=,drive STORE=$DATA_DIR/webshop_full ;;
+    *) refuse "WEBSHOP_SIZE=$WEBSHOP_SIZE: use small (1,000 products) or full (1.18 million)" ;;
+    esac
+    SPLIT=${SPLIT:-verl_agent}
+    known_split
+    install "$GPU_EXTRA$DATA_EXTRA"
     need_megatron
     GROUPS_=(webshop "${SIZE_GROUPS[@]}")
     PRESET_OVERRIDES=("${GPU_OVERRIDES[@]}")
-    STORE=${WEBSHOP_STORE:-$DATA_DIR/webshop}
+    STORE=${WEBSHOP_STORE:-$STORE}
     if missing "$STORE"; then
         echo "downloading WebShop's official files and preparing them in $STORE"
-        siri-verl data webshop --download --size "${WEBSHOP_SIZE:-small}" --goals synthetic --out "$STORE"
+        siri-verl data webshop --download --size "$WEBSHOP_SIZE" --goals synthetic --out "$STORE"
     fi
-    SPLIT=${SPLIT:-verl_agent}
     VAL_SIZE=${VAL_SIZE:-128}
     DEVICE=cuda
     ;;

@@ -175,6 +175,38 @@ def test_a_store_of_ones_own_is_not_taken_for_the_demo_shop():
     assert siri_config(composed(own)).environment.kwargs["store"] == "/a/store"
 
 
+def test_the_full_webshop_catalogue_brings_the_extra_that_fetches_it():
+    sizes = {"small": ("extras: gpu (", "data/webshop,"), "full": ("extras: gpu,drive (", "data/webshop_full,")}
+    for size, said in sizes.items():
+        done = dry_run("siri_webshop.sh", preset="gpu", WEBSHOP_SIZE=size, GPUS="8")
+        assert done.returncode == 0 and all(part in done.stdout for part in said), done.stderr
+    done = dry_run("siri_webshop.sh", preset="gpu", WEBSHOP_SIZE="large", GPUS="8")
+    assert done.returncode == 1 and "WEBSHOP_SIZE=large: use small (1,000 products) or full" in done.stderr
+
+
+def test_a_store_of_ones_own_is_cut_by_product_and_a_split_it_lacks_is_refused_at_once(tmp_path):
+    assert "split by_product," in dry_run("siri_webshop.sh", WEBSHOP_STORE="/a/store").stdout
+    assert "split demo," in dry_run("siri_webshop.sh").stdout
+    (tmp_path / "splits").mkdir()
+    for name in ("by_product", "official"):
+        (tmp_path / "splits" / f"{name}.json").write_text("{}")
+    assert dry_run("siri_webshop.sh", WEBSHOP_STORE=str(tmp_path)).returncode == 0
+    for preset, knobs, split in (("cpu", {"SPLIT": "demo"}, "demo"), ("gpu", {"GPUS": "8"}, "verl_agent")):
+        done = dry_run("siri_webshop.sh", preset=preset, WEBSHOP_STORE=str(tmp_path), **knobs)
+        assert done.returncode == 1 and "extras" not in done.stdout
+        assert f"SPLIT={split}: the store {tmp_path} has by_product, official" in done.stderr
+    (tmp_path / "empty").mkdir()
+    done = dry_run("siri_webshop.sh", WEBSHOP_STORE=str(tmp_path / "empty"))
+    assert done.returncode == 1 and "has no splits; `siri-verl data webshop` makes a store" in done.stderr
+
+
+def test_a_store_that_is_not_there_is_refused_before_anything_is_installed(tmp_path):
+    absent = str(tmp_path / "absent")
+    done = dry_run("siri_webshop.sh", DRY_RUN="0", WEBSHOP_STORE=absent, VENV=str(tmp_path / "venv"))
+    assert done.returncode == 1 and f"WEBSHOP_STORE={absent}: no such folder" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
 def test_what_a_script_needs_it_says():
     for missing in ("TOKENS", "MINING_STEPS"):
         knobs = {"TOKENS": "1", "MINING_STEPS": "1"} | {missing: ""}

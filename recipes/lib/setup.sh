@@ -71,6 +71,7 @@ install() {
     local extras=$1 stamp python
     if [[ "${SKIP_INSTALL:-0}" == 1 || "${DRY_RUN:-0}" == 1 ]]; then
         PYTHON_BIN=${PYTHON:-python3}
+        echo "extras: ${extras:-none} (not installed here)"
         return
     fi
     stamp="$VENV/.siri_verl_$(cat setup.py constraints-cpu.txt | cksum | cut -d' ' -f1)_${extras//,/_}"

@@ -33,7 +33,9 @@ def data_webshop(
     attributes: Annotated[Optional[Path], typer.Option(help="items_ins_v2*.json")] = None,
     human: Annotated[Optional[Path], typer.Option(help="items_human_ins.json")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the official files first.")] = False,
-    source: Annotated[str, typer.Option(help="With --download: drive or hub.")] = "hub",
+    source: Annotated[
+        Optional[str], typer.Option(help="With --download: drive or hub; none: hub, for the full catalogue drive.")
+    ] = None,
     size: Annotated[str, typer.Option(help="With --download: small (1,000 products) or full.")] = "small",
     goals: Annotated[str, typer.Option(help="auto, human, synthetic or both.")] = "auto",
     seed: int = 233,
@@ -46,6 +48,7 @@ def data_webshop(
 
     try:
         if download:
+            source = source or ("drive" if size == "full" else "hub")  # the hub has the small catalogue alone
             files = fetch(out.with_name(out.name + "_official"), source=source, size=size)
             products, attributes, human = files["products"], files["attributes"], files.get("human")
         if products is None or attributes is None:
