@@ -21,6 +21,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 app = typer.Typer(help="SIRI for unmodified verl.", no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console()
@@ -35,7 +36,7 @@ Settings = Annotated[
 
 def fail(message: object) -> typer.Exit:
     """Say what is wrong on standard error; to be raised."""
-    Console(stderr=True).print(f"[red]error[/red] {message}", soft_wrap=True, highlight=False)
+    Console(stderr=True).print(f"[red]error[/red] {escape(str(message))}", soft_wrap=True, highlight=False)
     return typer.Exit(1)
 
 

@@ -101,6 +101,10 @@ def test_runs_that_would_fail_are_refused_with_the_setting(eight, values, says):
         ({"actor_rollout_ref__actor__strategy": "veomni"}, "actor_rollout_ref.actor.strategy='veomni': plan knows"),
         ({"actor_rollout_ref__model__path": "someone/else"}, "actor_rollout_ref.model.path='someone/else': its sizes"),
         ({"siri__rollout__max_turns": 0}, "siri.rollout.max_turns=0: use at least 1"),
+        ({"siri__arms__skill_share": 0.3}, "siri.arms.skill_share=0.3: "),
+        ({"siri__mining__max_tokens": 9000}, "siri.mining.max_tokens=9000: leaves no room"),
+        ({"algorithm__adv_estimator": "rloo"}, "algorithm.adv_estimator='rloo': internalization weighs"),
+        ({"actor_rollout_ref__rollout__n": 1}, "actor_rollout_ref.rollout.n=1: gigpo compares"),
     ],
 )
 def test_wrong_settings_are_named(eight, values, starts):
@@ -157,9 +161,17 @@ def test_the_command_prints_writes_and_exits_by_the_verdict(tmp_path):
     assert json.loads(out.read_text())["verdict"] == FITS
     small = run(EIGHT, "--gpu-gib", 24, code=1)
     assert "does not fit 24 GiB per GPU" in small
-    assert "error" in run("+siri=[webshop,gpuz]", code=1)
+    assert "error siri.arms.skill_share=0.3: " in run(EIGHT, "siri.arms.skill_share=0.3", code=1)
 
 
 def test_an_override_hydra_refuses_says_why():
-    with pytest.raises(ComposeError, match="no_such_key"):
-        compose_run(["trainer.no_such_key=1"])
+    for override, says in (
+        ("trainer.no_such_key=1", "Could not override 'trainer.no_such_key'"),
+        ("data.x=[1", "no viable alternative at input"),
+        ("+siri=[nope]", "+siri=[nope]: no such group; there are alfworld, alfworld_demo, base, "),
+    ):
+        with pytest.raises(ComposeError) as caught:
+            compose_run([override])
+        text = str(caught.value)
+        assert says in text and "\n" not in text and "search path" not in text
+    assert "error +siri=[nope]: no such group; there are alfworld, " in run("+siri=[nope]", code=1)
