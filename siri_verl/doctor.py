@@ -23,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 PACKAGES = (
@@ -192,6 +193,7 @@ def environments(folder: Path = Path("data")) -> Iterator[Finding]:
         needs = "; ".join(f"needs {key}: {advice}" for key, advice in spec.required.items())
         yield Finding("environments", name, f"{spec.gymnasium_id}{'; ' + needs if needs else ''}")
     yield from webshop_stores(folder)
+    yield from alfworld_games(folder)
 
 
 def webshop_stores(folder: Path) -> Iterator[Finding]:
@@ -208,6 +210,32 @@ def webshop_stores(folder: Path) -> Iterator[Finding]:
             yield Finding("environments", str(store), text, True)
         except (OSError, ValueError) as error:
             yield Finding("environments", str(store), f"{type(error).__name__}: {error}", False)
+
+
+def alfworld_games(folder: Path) -> Iterator[Finding]:
+    """The folders of ALFWorld games directly in `folder` or one level below it, with the games of each split by their
+    files. Games are counted, not read, which takes minutes for the official ones; a split without any is wrong."""
+    from siri_verl.envs.alfworld.games import DATASET, GAME_FILE, SPLITS
+
+    layouts = {split: f"{split}/*/*/{GAME_FILE}" for split in SPLITS}
+    roots = {
+        path.parent
+        for depth in ("*", "*/*")
+        for split in SPLITS
+        for path in folder.glob(f"{depth}/{split}")
+        if path.is_dir()
+    }
+    if not roots:
+        yield Finding("environments", "alfworld data", f"none in {folder}/ (`siri-verl data alfworld-demo` makes some)")
+    for root in sorted(roots):
+        counts = {
+            split: sum(1 for _ in root.glob(pattern)) for split, pattern in layouts.items() if (root / split).is_dir()
+        }
+        text = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+        empty = [split for split, count in counts.items() if not count]
+        if empty:
+            text += f"; no {GAME_FILE} below {', '.join(empty)}: `siri-verl data alfworld --download` fetches the games"
+        yield Finding("environments", str(root.parent if root.name == DATASET else root), f"games: {text}", not empty)
 
 
 # `registered` and `seams` import the modules that some of the plugin's registrations wait for, so `plugin` comes after.
@@ -239,11 +267,12 @@ def report(findings: list[Finding], console: Console) -> bool:
         if finding.section != section:
             section = finding.section
             table.add_row(f"[bold]{section}[/bold]")
-        table.add_row("", marks[finding.ok], finding.name, finding.value)
+        table.add_row("", marks[finding.ok], escape(finding.name), escape(finding.value))
     console.print(table)
     wrong = [finding for finding in findings if finding.ok is False]
     for finding in wrong:
-        console.print(f"[red]wrong[/red] {finding.section}: {finding.name}: {finding.value}", soft_wrap=True)
+        text = escape(f"{finding.section}: {finding.name}: {finding.value}")
+        console.print(f"[red]wrong[/red] {text}", soft_wrap=True)
     count = "1 thing is wrong" if len(wrong) == 1 else f"{len(wrong)} things are wrong"
     console.print(count if wrong else "everything is in place")
     return not wrong

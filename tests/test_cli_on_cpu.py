@@ -24,6 +24,8 @@ from typer.testing import CliRunner
 
 from siri_verl.cli import app
 from siri_verl.envs.panels import Panel
+from siri_verl.skills.bank import SkillBank
+from siri_verl.skills.bank_file import save_bank
 from siri_verl.training.batch_metrics import validation_metrics
 from siri_verl.training.metrics_log import MetricsLog
 
@@ -104,6 +106,27 @@ def test_doctor_opens_the_stores_it_finds(tmp_path, monkeypatch):
     assert finding.ok is False and "products.bin: is missing" in finding.value
 
 
+def test_doctor_counts_alfworld_games_by_split(tmp_path, monkeypatch):
+    from siri_verl.doctor import alfworld_games
+
+    (finding,) = alfworld_games(tmp_path)
+    assert finding.ok is None and "siri-verl data alfworld-demo" in finding.value
+    counts = {"data/mine/json_2.1.1": {"train": 3, "valid_seen": 2}, "data/bare": {"train": 1, "valid_unseen": 0}}
+    for root, splits in counts.items():
+        for split, count in splits.items():
+            (tmp_path / root / split).mkdir(parents=True)
+            for number in range(count):
+                trial = tmp_path / root / split / "pick" / f"trial_{number}"
+                trial.mkdir(parents=True)
+                (trial / "game.tw-pddl").write_text("{}")
+    bare, mine = sorted(alfworld_games(tmp_path / "data"), key=lambda finding: finding.name)
+    assert mine.name.endswith("data/mine") and mine.value == "games: train 3, valid_seen 2" and mine.ok is True
+    assert bare.name.endswith("data/bare") and bare.value.startswith("games: train 1, valid_unseen 0; no game.tw-pddl")
+    assert bare.ok is False
+    monkeypatch.chdir(tmp_path)
+    assert "games: train 3, valid_seen 2" in run("doctor", code=1)
+
+
 # ---- environments and panels -----------------------------------------------------------------------------------------
 
 
@@ -170,6 +193,15 @@ def test_data_panel_refuses_a_file_name_verl_does_not_read(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_data_webshop_takes_the_full_catalogue_from_its_official_place(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gdown", None)  # so that nothing is fetched
+    given = ["data", "webshop", "--download", "--out", tmp_path / "store"]
+    assert "items_shuffle.json: `pip install gdown`" in run(*given, "--size", "full", code=1)
+    assert "the small catalogue alone; take source='drive'" in run(*given, "--size", "full", "--source", "hub", code=1)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert "axon-rl/webshop: `pip install huggingface_hub`" in run(*given, code=1)
+
+
 def test_data_webshop_refuses_missing_and_malformed_files(tmp_path):
     out = tmp_path / "store"
     assert "--products and --attributes" in run("data", "webshop", "--out", out, code=1)
@@ -199,3 +231,24 @@ def test_curve_of_a_folder_that_is_no_run(tmp_path):
     assert "no such file; give the run's folder" in run("curve", tmp_path / "nothing", code=1)
     MetricsLog(tmp_path / "metrics.jsonl").write("train", 1, {"x": 1})
     assert "holds no validation" in run("curve", tmp_path, code=1)
+
+
+# ---- skills ----------------------------------------------------------------------------------------------------------
+
+
+def test_skills_says_what_to_give_instead_of_a_missing_or_damaged_bank(tmp_path):
+    missing = tmp_path / "nothing"
+    for command in (["list", missing], ["show", missing, "s0001"], ["history", missing, "s0001"]):
+        text = run("skills", *command, code=1)
+        assert f"{missing}: no such file; give a bank file (skills.jsonl), or a run's or a checkpoint's folder" in text
+    assert f"{tmp_path}/skills.jsonl: no such file" in run("skills", "diff", tmp_path, missing, code=1)
+    (tmp_path / "skills.jsonl").write_text('{"record": "bank", "version": 7, "records": 0}\n')
+    text = run("skills", "list", tmp_path, code=1)
+    assert "version 7, this program reads version 1; give a bank file that it wrote" in text
+
+
+def test_skills_list_refuses_a_status_that_there_is_not(tmp_path):
+    save_bank(SkillBank(), tmp_path / "skills.jsonl")
+    assert "0 candidate" in run("skills", "list", tmp_path, "--status", "active")
+    text = run("skills", "list", tmp_path, "--status", "bogus", code=1)
+    assert text == "error skills list: status 'bogus', use one of candidate, active, retired"
