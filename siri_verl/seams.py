@@ -103,6 +103,7 @@ SEAMS: tuple[Seam, ...] = (
     _trainer("_next_train_batch", "self num_prompts", "name tasks and skills where verl now draws a batch of tasks"),
     _trainer("_init_tokenizer", "self", "set the skills up where the tokenizer is now at hand"),
     _trainer("on_init_end", "self", "hand the loss to the workers once they are up"),
+    _trainer("fit", "self agent_loop_manager", "close the run's files where training now ends"),
     _trainer("on_step_begin", "self", "mine skills where the rollout servers are awake before a step"),
     _trainer("on_validate_begin", "self", "tell the rollout manager about validation where it now begins"),
     Seam(

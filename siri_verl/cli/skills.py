@@ -31,10 +31,10 @@ app.add_typer(skills, name="skills")
 
 def open_bank(path: Path) -> SkillBank:
     """A bank from its file, or from the run or checkpoint folder that holds it."""
-    from siri_verl.skills.bank_file import BANK_FILE, BankFileError, load_bank
+    from siri_verl.skills.bank_file import BankFileError, load_bank
 
     try:
-        return load_bank(path / BANK_FILE if path.is_dir() else path)
+        return load_bank(path)
     except (BankFileError, OSError) as error:
         raise fail(error) from error
 
@@ -48,7 +48,10 @@ def skills_list(
     """All skills with status, utility and evidence."""
     from siri_verl.skills.inspect import skill_list
 
-    console.print(skill_list(open_bank(path), status, task_type))
+    try:
+        console.print(skill_list(open_bank(path), status, task_type))
+    except ValueError as error:
+        raise fail(error) from error
 
 
 @skills.command("show")

@@ -79,17 +79,16 @@ def load_bank(
     """Read a bank.
 
     Args:
-        path: the file.
+        path: the file, or the folder of the run or checkpoint that holds it.
         settings: caps of the bank from here on.
         utility: the decision rule from here on; None takes the one the file was written with.
         special_tokens: as in `SkillBank`. Control tokens found in a text (changed by hand) are neutralised and
             counted.
 
     Raises:
-        FileNotFoundError: no such file.
-        BankFileError: another version, cut off, or changed by hand so that lines contradict each other.
+        BankFileError: no such file, another version, cut off, or changed by hand so that lines contradict each other.
     """
-    path = Path(path)
+    path = bank_path(path)
     text = path.read_bytes().decode("utf-8", errors="replace")
     lines = text.split("\n")
     if not text.endswith("\n"):
@@ -99,7 +98,10 @@ def load_bank(
     lines.pop()
     header = _parse(path, 1, lines[0] if lines else "")
     if header.get("record") != "bank":
-        raise BankFileError(f'{path}, line 1: expected the header {{"record": "bank", ...}}; this is not a skill bank')
+        raise BankFileError(
+            f'{path}, line 1: expected the header {{"record": "bank", ...}}; this is not a skill bank; give a bank '
+            f"file ({BANK_FILE} of a run's or a checkpoint's folder)"
+        )
     if header.get("version") != BANK_VERSION:
         raise BankFileError(
             f"{path}, line 1: version {header.get('version')!r}, this program reads version {BANK_VERSION}; give a "
@@ -127,6 +129,21 @@ def load_bank(
             reason = error.args[0] if error.args else error
             raise BankFileError(f"{path}, line {number}: {reason}") from error
     return bank
+
+
+def bank_path(path: str | Path) -> Path:
+    """The bank's file: `path` itself, or the one in the run's or checkpoint's folder that it names.
+
+    Raises:
+        BankFileError: there is none; the message says what to give.
+    """
+    given = Path(path).expanduser()
+    file = given / BANK_FILE if given.is_dir() else given
+    if not file.is_file():
+        raise BankFileError(
+            f"{file}: no such file; give a bank file ({BANK_FILE}), or a run's or a checkpoint's folder"
+        )
+    return file
 
 
 def _restore(records: int) -> str:

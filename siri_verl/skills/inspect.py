@@ -37,7 +37,7 @@ def skill_list(bank: SkillBank, status: str | None = None, task_type: str | None
         ValueError: the status is unknown.
     """
     if status is not None and status not in _STYLE:
-        raise ValueError(f"skills list: status {status!r}, must be one of {', '.join(_STYLE)}")
+        raise ValueError(f"skills list: status {status!r}, use one of {', '.join(_STYLE)}")
     table = Table(title=f"{len(bank)} skills: {bank.census({s.task_type for s in bank.skills.values()})}")
     for name, justify in (
         ("id", "left"),

@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 
 from siri_verl.core.decision import ACTIVE, CANDIDATE
 from siri_verl.core.seeding import derive_seed
+from siri_verl.endpoint import EndpointSettings
 from siri_verl.skills.bank import Entry, SkillBank
 from siri_verl.skills.control import random_summary
 from siri_verl.skills.episodes import Episode, SuccessPool
@@ -39,6 +40,35 @@ from siri_verl.skills.skill import Provenance
 
 Generate = Callable[[Sequence[str]], Sequence[str]]
 """Prompts (user messages) -> one answer each."""
+
+
+@dataclass
+class MinerEndpointSettings:
+    """Another model than the policy as the miner, behind any OpenAI-compatible endpoint."""
+
+    base_url: str | None = None
+    """For example http://localhost:8000/v1; null: the policy mines its own skills."""
+    model: str = ""
+    """The model's name at the endpoint; every skill it writes names it as its miner."""
+    api_key_env: str | None = "OPENAI_API_KEY"
+    """Environment variable that holds the key; null for a server that asks for none."""
+
+    def __post_init__(self) -> None:
+        if self.base_url is not None:
+            self.endpoint()
+        elif self.model:
+            raise ValueError(f"siri.mining.endpoint.model={self.model!r}: set siri.mining.endpoint.base_url too")
+
+    def endpoint(self) -> EndpointSettings:
+        """How the endpoint is asked.
+
+        Raises:
+            ValueError: the address or the model's name is missing or wrong.
+        """
+        try:
+            return EndpointSettings(self.base_url or "", self.model, self.api_key_env or "")
+        except ValueError as error:
+            raise ValueError(f"siri.mining.{error}") from error
 
 
 @dataclass
@@ -57,6 +87,12 @@ class MiningSettings:
     """Mining prompt: `full` for instruction-tuned models, `compact` for the small CPU model."""
     random_skills: bool = False
     """Control: once a skill is active, a random summary of its source trajectory is shown in its place."""
+    endpoint: MinerEndpointSettings = field(default_factory=MinerEndpointSettings)
+
+    @property
+    def miner(self) -> str:
+        """Who writes the skills, for their provenance: `policy` or the endpoint's model."""
+        return "policy" if self.endpoint.base_url is None else self.endpoint.model
 
     def __post_init__(self) -> None:
         for name in ("every", "requests", "per_type", "max_tokens"):

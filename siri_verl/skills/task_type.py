@@ -51,9 +51,9 @@ class TaskTypeSettings:
     """How a task text becomes a task type."""
 
     kind: str = "head_noun"
-    """`head_noun`: the thing asked for, by a rule; `webshop`, `alfworld`: broad kinds of goods and the kinds of household
-    tasks, by the tables in siri_verl/skills/task_type_tables.py; `regex`: the table below; `single`: one type for all;
-    or a dotted path `package.module:function` to a function from task text to type name."""
+    """`head_noun`: the thing asked for, by a rule; `webshop`, `alfworld`: broad kinds of goods and the kinds of
+    household tasks, by the tables in siri_verl/skills/task_type_tables.py; `regex`: the table below; `single`: one type
+    for all; or a dotted path `package.module:function` to a function from task text to type name."""
     table: dict[str, str] = field(default_factory=dict)
     """`regex`: type name -> regular expression, searched for in the task text without regard to case; the first that
     matches names the type, none gives `other`."""

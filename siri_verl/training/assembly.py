@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from siri_verl.config import SiriConfig, gigpo_config
 from siri_verl.envs.registry import make_environment
 from siri_verl.rollout.prompt_builder import PromptBuilder
+from siri_verl.skills.endpoint import EndpointWriter
 from siri_verl.skills.task_type import task_typer
 from siri_verl.training.dataset_tasks import dataset_tasks
 from siri_verl.training.group_planner import DatasetPlanner, GroupPlanner, Planner
@@ -50,15 +51,26 @@ def make_skill_run(config: DictConfig, settings: SiriConfig, tokenizer: Any) -> 
     return SkillRun(settings, config.actor_rollout_ref.rollout.n, norm, planner, tokenizer.all_special_tokens)
 
 
-def make_writer(config: DictConfig, settings: SiriConfig, client: Any, tokenizer: Any) -> PolicyWriter:
-    """Asks the rollout servers' current weights for skills; seeded where rollouts are."""
+def make_writer(config: DictConfig, settings: SiriConfig, client: Any, tokenizer: Any) -> PolicyWriter | EndpointWriter:
+    """Asks the rollout servers' current weights for skills, or the endpoint of `siri.mining.endpoint`; sampled as
+    rollouts are, and seeded where they are."""
     rollout, data = config.actor_rollout_ref.rollout, config.data
+    seed = settings.seed if settings.rollout.request_seeds else None
+    if settings.mining.endpoint.base_url is not None:
+        return EndpointWriter(
+            settings.mining.endpoint.endpoint(),
+            rollout.temperature,
+            settings.mining.max_tokens,
+            top_p=rollout.top_p,
+            top_k=rollout.top_k,
+            seed=seed,
+        )
     return PolicyWriter(
         client,
         tokenizer,
         {"temperature": rollout.temperature, "top_p": rollout.top_p, "top_k": rollout.top_k, "logprobs": False},
         settings.mining.max_tokens,
         data.max_prompt_length + data.max_response_length - settings.mining.max_tokens,
-        settings.seed if settings.rollout.request_seeds else None,
+        seed,
         data.get("apply_chat_template_kwargs", {}),
     )

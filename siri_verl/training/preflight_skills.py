@@ -15,11 +15,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+
 from omegaconf import DictConfig
 
 from siri_verl.config import ConfigError, SiriConfig
 from siri_verl.core.pairing import ArmPlan
 from siri_verl.core.phases import INTERNALIZATION, WARM_UP
+from siri_verl.skills.bank_file import BankFileError, load_bank
 from siri_verl.skills.task_type import task_typer
 from siri_verl.training.estimator import WEIGHING_ESTIMATORS
 
@@ -51,6 +55,34 @@ def check_skills(config: DictConfig, settings: SiriConfig) -> None:
         )
     if settings.phases.fixed == INTERNALIZATION or INTERNALIZATION not in settings.phases.skip:
         check_internalization(config, settings)
+
+
+def check_skill_inputs(settings: SiriConfig) -> None:
+    """Check what is read from outside the configuration: the bank to start from, and the key of a miner's endpoint.
+
+    Raises:
+        ConfigError: the field, its value and what to do.
+    """
+    if settings.initial_bank is not None:
+        try:
+            load_bank(settings.initial_bank, settings.bank, settings.utility)
+        except (BankFileError, OSError) as error:
+            raise ConfigError(
+                f"siri.initial_bank={settings.initial_bank!r}: {error}; null starts with an empty bank"
+            ) from error
+    miner = settings.mining.endpoint
+    if miner.base_url is None:
+        return
+    if importlib.util.find_spec("openai") is None:
+        raise ConfigError(
+            f"siri.mining.endpoint.base_url={miner.base_url!r}: the package openai, which asks endpoints, is not "
+            "installed; run `pip install openai`, or use null to let the policy mine"
+        )
+    if miner.api_key_env is not None and not os.environ.get(miner.api_key_env):
+        raise ConfigError(
+            f"siri.mining.endpoint.api_key_env={miner.api_key_env!r}: this environment variable is not set in the "
+            "trainer's process; export it before Ray and the run start, or use null for a server that asks for no key"
+        )
 
 
 def check_internalization(config: DictConfig, settings: SiriConfig) -> None:

@@ -72,7 +72,7 @@ class SkillRun:
             self.bank = load_bank(settings.initial_bank, settings.bank, settings.utility, self.special_tokens)
         self.machine = PhaseMachine(settings.phases)
         self.retriever = Retriever(settings.retrieval, settings.seed)
-        self.miner = Miner(settings.mining, settings.seed)
+        self.miner = Miner(settings.mining, settings.seed, settings.mining.miner)
         self.pool = SuccessPool(settings.mining.per_type)
         self.mined = 0
         """Rounds of mining so far."""
@@ -94,7 +94,7 @@ class SkillRun:
         return self.mined == 0 or self.miner.due(step)
 
     def mine(self, generate: Generate, step: int) -> MiningReport:
-        """One round: ask the policy about its own recent plain successes and enter what can be used."""
+        """One round: ask the miner about the policy's recent plain successes and enter what can be used."""
         self.mined += 1
         report = self.miner.mine(self.pool, self.bank, step, generate)
         say_mining(report, self.retriever.plans(self.bank))
@@ -299,4 +299,4 @@ def trajectory_returns_of(rows: StepTable) -> np.ndarray:
 
 
 Generate = Callable[[list[str]], list[str]]
-"""Prompts -> answers of the current policy."""
+"""Prompts -> answers of the current policy, or of the endpoint that mines in its place."""

@@ -58,7 +58,7 @@ from siri_verl.training.assembly import make_skill_run, make_writer
 from siri_verl.training.estimator import last_advantages, use_table, weighting_advantages
 from siri_verl.training.loss import LAMBDA, siri_loss
 from siri_verl.training.preflight import check_run
-from siri_verl.training.preflight_skills import check_skills
+from siri_verl.training.preflight_skills import check_skill_inputs, check_skills
 from siri_verl.training.run_files import RunFiles
 from siri_verl.training.step_table import StepTable, canonical_order
 
@@ -74,6 +74,7 @@ class SiriTrainer(PPOTrainerSync):
         self.settings = siri_config(config)
         check_run(config, self.settings)
         check_skills(config, self.settings)
+        check_skill_inputs(self.settings)
         super().__init__(config)
         self.files = RunFiles(config, self.settings.seed)
         self.background = ThreadPoolExecutor(max_workers=1)
@@ -120,6 +121,12 @@ class SiriTrainer(PPOTrainerSync):
         actor = omega_conf_to_dataclass(self.config.actor_rollout_ref.actor)
         self.actor_rollout_wg.set_loss_fn(partial(siri_loss, config=actor))
         self.writer = make_writer(self.config, self.settings, self.get_llm_client(), self.tokenizer)
+
+    def fit(self, agent_loop_manager: Any) -> None:
+        try:
+            super().fit(agent_loop_manager)
+        finally:
+            self.files.close()
 
     # ---- before the episodes -------------------------------------------------------------------------------------
 

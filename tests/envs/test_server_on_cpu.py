@@ -256,7 +256,7 @@ def test_files_that_are_only_read_do_not_count_as_a_servers_memory(tmp_path):
     with open(file, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as pages:
         assert sum(pages[k] for k in range(0, len(pages), 4096)) == 0
         assert private_memory_mib() - before < 32
-        held = bytes(b"x") * (64 << 20)
+        held = b"x" * (64 << 20)
         assert private_memory_mib() - before > 32 and len(held)
 
 

@@ -262,8 +262,8 @@ def test_lines_of_the_fixture(lines):
 @pytest.mark.parametrize(
     "number, changes, message",
     [
-        (1, dict(version=2), "line 1: version 2, this program reads version 1"),
-        (1, dict(record="index"), "line 1: expected the header"),
+        (1, dict(version=2), "line 1: version 2, this program reads version 1; give a bank file that"),
+        (1, dict(record="index"), "line 1: expected the header .*give a bank file"),
         (1, dict(records=99), 'line 1: the header counts 99 records, 6 follow.*set "records" in line 1 to 6'),
         (1, dict(utility={"decision": "luck"}), "line 1: utility settings: siri.utility.decision='luck'"),
         (1, dict(utility={"mood": 1}), "line 1: utility settings: .*mood"),
@@ -305,8 +305,15 @@ def test_cut_off_files_are_refused(tmp_path, lines):
         reread(tmp_path, [*lines[:3], "[1]", *lines[4:]])
     with pytest.raises(BankFileError, match="line 6: decision about s0001: rests on 3 groups, 2 stand above it"):
         reread(tmp_path, lines[:5] + lines[6:], recount=True)
-    with pytest.raises(FileNotFoundError):
-        load_bank(tmp_path / "nowhere.jsonl")
+
+
+def test_a_bank_is_found_in_its_folder_and_a_missing_one_says_what_to_give(tmp_path):
+    save_bank(small_bank(), tmp_path / "skills.jsonl")
+    assert dump_bank(load_bank(tmp_path)) == dump_bank(small_bank())
+    (tmp_path / "empty").mkdir()
+    for path, named in ((tmp_path / "nowhere.jsonl", "nowhere.jsonl"), (tmp_path / "empty", "empty/skills.jsonl")):
+        with pytest.raises(BankFileError, match=f"{named}: no such file; give a bank file .* run's or a checkpoint's"):
+            load_bank(path)
 
 
 def test_control_tokens_written_in_by_hand_are_neutralised_and_counted(tmp_path, lines):

@@ -17,12 +17,22 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from hydra import compose, initialize_config_module
 
+from siri_verl.config import siri_config
+from siri_verl.core.seeding import derive_seed
 from siri_verl.endpoint import ContextLengthError, Endpoint, EndpointError, EndpointSettings
 from siri_verl.skills.endpoint import EndpointWriter
+from siri_verl.skills.episodes import Episode
+from siri_verl.training.assembly import make_writer
+from siri_verl.training.group_planner import DatasetPlanner
+from siri_verl.training.policy_writer import PolicyWriter
+from siri_verl.training.preflight_skills import check_skill_inputs
+from siri_verl.training.skill_run import SkillRun
 
 
 class Server:
@@ -164,3 +174,46 @@ def test_bad_sampling_is_named(server):
         writer(server, max_tokens=0)
     with pytest.raises(ValueError, match="temperature=-1"):
         writer(server, temperature=-1)
+
+
+# ---- as the miner of a run -------------------------------------------------------------------------------------------
+
+
+def run_config(*overrides):
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        return compose("ppo_trainer", overrides=["+siri=[base,cpu,cpu_small]", *overrides])
+
+
+def test_a_run_whose_miner_is_an_endpoint_mines_through_it(server, monkeypatch):
+    monkeypatch.setenv("MINER_KEY", "abc")
+    text = "condition: a note is there\nstrategy: read the note and go there first"
+    usage = {"prompt_tokens": 50, "completion_tokens": 12, "total_tokens": 62}
+    server.raw = json.dumps({"choices": [{"message": {"content": text}}], "usage": usage}).encode()
+    given = {"base_url": server.url, "model": "big-model", "api_key_env": "MINER_KEY"}
+    config = run_config(
+        *(f"siri.mining.endpoint.{name}={value}" for name, value in given.items()),
+        *("siri.mining.max_tokens=33", "siri.rollout.request_seeds=True", "actor_rollout_ref.rollout.temperature=0.7"),
+    )
+    settings = siri_config(config)
+    check_skill_inputs(settings)
+    writer = make_writer(config, settings, client=None, tokenizer=None)
+    run = SkillRun(settings, 4, "mean", DatasetPlanner({}, str))
+    turns = (("a note", "read the note"), ("a coin", "take it"))
+    for number in (1, 2):
+        run.pool.add([Episode(f"task-{number}", "find the coin", "coin", f"3/task-{number}/0", 3, turns, True)])
+    report = run.mine(partial(writer, step=5), 5)
+    (skill,) = run.bank.skills.values()
+    assert report.entered == [skill.skill_id] and report.problems == {"duplicate": 1}
+    assert skill.provenance.miner == "big-model" and skill.strategy == "read the note and go there first"
+    assert (writer.prompt_tokens, writer.generated_tokens) == (100, 24)
+    bodies = [body for _, key, body in server.requests if key == "Bearer abc"]
+    assert len(bodies) == 2 and all("find the coin" in body["messages"][0]["content"] for body in bodies)
+    assert {(body["model"], body["temperature"], body["max_tokens"]) for body in bodies} == {("big-model", 0.7, 33)}
+    assert {body["seed"] for body in bodies} == {derive_seed(settings.seed, "mining", 5, n) for n in (0, 1)}
+
+
+def test_without_an_endpoint_the_policy_mines():
+    config = run_config()
+    settings = siri_config(config)
+    assert isinstance(make_writer(config, settings, client=None, tokenizer=None), PolicyWriter)
+    assert SkillRun(settings, 4, "mean", DatasetPlanner({}, str)).miner.miner == "policy"
