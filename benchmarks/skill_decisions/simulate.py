@@ -13,17 +13,17 @@
 # limitations under the License.
 """Error rates of the two decision rules on skills whose effect is known.
 
-    python benchmarks/skill_decisions/simulate.py          # about 6 minutes on one core; rewrites results.json and
-    decisions.png
+    python benchmarks/skill_decisions/simulate.py                  # rewrites results.json and decisions.png
+    python benchmarks/skill_decisions/simulate.py --part presets   # part 1 alone; keeps the other results
 
-Every simulated skill goes through the product's own `DecisionBook`. A group is 4 trajectories with the skill against 4
-without; each succeeds with probability p + effect, or p.
+1. The presets: the chance to be promoted, and the groups it takes, with each preset's own settings and arms
+   (preset_cells.py).
+2. The rules, one skill at a time, 4 against 4 and at most 64 groups: the calibrated moving average, careless ones, and
+   the sequential rule. Every skill goes through the product's own `DecisionBook`. About 6 minutes with 3.
+3. Runs of 24 candidates of which a share is useless: the false share of the promoted skills, which the sequential rule
+   bounds.
 
-1. One skill at a time: the chance to be promoted, and the groups it takes, for the calibrated moving-average rule, for
-a careless one,
-   and for the sequential rule.
-2. Runs of 24 candidates of which a share is useless: the false share of the promoted skills, which the sequential rule
-bounds.
+A group is a few trajectories with the skill against as many without; each succeeds with probability p + effect, or p.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from preset_cells import PRESETS, simulate, table
 from scipy.stats import beta
 
 from siri_verl.core.utility import ACTIVE, DecisionBook, UtilitySettings
@@ -130,9 +131,26 @@ def many(rule: str, useless: float, effect: float, runs: int, candidates: int, s
     }
 
 
-def picture(singles: list[dict], path: Path) -> None:
-    """False promotions by base success, and power by effect."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)
+def picture(singles: list[dict], presets: list[dict], path: Path) -> None:
+    """False promotions by base success, and power by effect, of the rules; both of the presets."""
+    figure, (first, left, right) = plt.subplots(1, 3, figsize=(14, 3.8), sharey=True)
+    for k, name in enumerate(PRESETS):
+        mine = [c for c in presets if c["setup"] == name]
+        null = [c for c in mine if c["effect"] == 0.0]
+        power = [c for c in mine if c["effect"] == 0.4]
+        kinds = [*null, *power]
+        first.bar(
+            np.arange(len(kinds)) + 0.27 * (k - 1),
+            [c["promoted"] for c in kinds],
+            0.27,
+            yerr=[c["plus_minus"] for c in kinds],
+            capsize=2,
+            label=f"{name}, {mine[0]['arms']}",
+        )
+    first.axhline(0.1, color="black", linewidth=0.8, linestyle="--")
+    first.set_xticks(range(len(kinds)), [f"p {c['base']:g}\n{'useless' if not c['effect'] else '+ .4'}" for c in kinds])
+    first.set(title="presets", ylabel="share promoted")
+    first.legend(frameon=False, fontsize=8, loc="upper left")
     for k, rule in enumerate(RULES):
         null = [r for r in singles if r["rule"] == rule and r["effect"] == 0.0]
         x = np.arange(len(null)) + 0.2 * (k - 1.5)
@@ -143,8 +161,8 @@ def picture(singles: list[dict], path: Path) -> None:
         right.plot([r["effect"] for r in power], [r["promoted"] for r in power], marker="o", label=rule)
     left.axhline(0.1, color="black", linewidth=0.8, linestyle="--")
     left.set_xticks(range(len(BASES)), [f"{b:g}" for b in BASES])
-    left.set(xlabel="success without the skill", ylabel="share promoted", title="useless skills (effect 0)")
-    right.set(xlabel="true effect", title="success without the skill .2")
+    left.set(xlabel="success without the skill", title="rules, 4 v 4, 64 groups: useless skills")
+    right.set(xlabel="true effect", title="rules: success without the skill .2")
     right.legend(frameon=False, fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
@@ -152,14 +170,28 @@ def picture(singles: list[dict], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--skills", type=int, default=1000, help="simulated skills per cell of part 1")
-    parser.add_argument("--runs", type=int, default=100, help="runs per cell of part 2")
+    parser.add_argument("--part", choices=("all", "presets", "rules"), default="all")
+    parser.add_argument("--preset-skills", type=int, default=10_000, help="simulated skills per cell of part 1")
+    parser.add_argument("--skills", type=int, default=1000, help="simulated skills per cell of part 2")
+    parser.add_argument("--runs", type=int, default=100, help="runs per cell of part 3")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
-    singles = [single(r, b, e, args.skills, args.seed) for r in RULES for b in BASES for e in EFFECTS]
-    runs = [many(r, u, 0.3, args.runs, 24, args.seed) for r in RULES for u in (0.5, 0.9, 1.0)]
+    path = args.out / "results.json"
+    results = {} if args.part == "all" else json.loads(path.read_text(encoding="utf-8"))
+    if args.part != "rules":
+        results["presets"] = simulate(args.preset_skills, args.seed)
+        print("\n" + table(results["presets"]["cells"]))
+    if args.part != "presets":
+        results |= rules(args.skills, args.runs, args.seed)
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    picture(results["single"], results["presets"]["cells"], args.out / "decisions.png")
 
+
+def rules(skills: int, each: int, seed: int) -> dict:
+    """Parts 2 and 3, printed as tables."""
+    singles = [single(r, b, e, skills, seed) for r in RULES for b in BASES for e in EFFECTS]
+    runs = [many(r, u, 0.3, each, 24, seed) for r in RULES for u in (0.5, 0.9, 1.0)]
     print("\n| rule | " + " | ".join(f"p = {b:g}" for b in BASES) + " |\n|---" + "|---" * len(BASES) + "|")
     for effect in (0.0, 0.2):
         for rule in RULES:
@@ -170,15 +202,12 @@ def main() -> None:
     for r in runs:
         power = "-" if r["power"] is None else f"{r['power']:.2f}"
         print(f"| {r['rule']} | {r['useless']:g} | {r['false_discovery_rate']:.3f} ± {r['plus_minus']:.3f} | {power} |")
-    settings = {name: vars(s) for name, s in RULES.items()}
-    results = {
-        "arguments": {k: str(v) for k, v in vars(args).items()},
-        "settings": settings,
+    return {
+        "arguments": {"skills": skills, "runs": each, "seed": seed},
+        "settings": {name: vars(s) for name, s in RULES.items()},
         "single": singles,
         "runs": runs,
     }
-    (args.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    picture(singles, args.out / "decisions.png")
 
 
 if __name__ == "__main__":

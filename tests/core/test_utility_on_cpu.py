@@ -157,7 +157,8 @@ def gaps(rng, base, effect, groups):
 
 
 def test_false_promotions_of_the_calibrated_ema_rule():
-    """Useless skills, 4 against 4 at success .5, the worst case: at most 10 % promoted (fixed seed, 400 skills)."""
+    """Default settings, useless skills, 4 against 4 at success .5, the worst case: at most 10 % promoted (fixed seed,
+    400 skills). The demo presets: tests/benchmarks/test_skill_decisions_on_cpu.py."""
     rng = np.random.default_rng(3)
     promoted = sum(any(d.after == "active" for d in run(gaps(rng, 0.5, 0.0, 64))[1]) for _ in range(400))
     assert promoted / 400 <= 0.12
