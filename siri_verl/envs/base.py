@@ -45,6 +45,9 @@ class TurnInfo(TypedDict, total=False):
     """The environment's native score in [0, 1]; 0 before the episode ended."""
     category: str
     """Optional: a name for results by kind of task (department, task type). Never shown to the agent."""
+    answers: list[str]
+    """Optional, from `reset` alone: what solving this one task comes down to (target ids, option values). Never shown
+    to the agent; a mined skill that quotes one is turned away."""
 
 
 REQUIRED_INFO_KEYS = ("task", "task_id", "admissible_actions", "anchor", "action_admissible", "success", "score")

@@ -38,8 +38,8 @@ class Episode:
         turns: (observation, action) pairs in order, without the final observation.
         success: whether the task was solved.
         arm: `plain` or `skill`.
-        answers: what solving this one task came down to, as far as the environment says (target ids, option values); a
-            skill must not quote them. What can be read off the turns is added by `siri_verl.skills.leaks`.
+        answers: what solving this one task came down to, as far as the environment says (`answers` of
+            siri_verl.envs.base.TurnInfo); a skill must not quote them. What can be read off the turns is added by `siri_verl.skills.leaks`.
     """
 
     task_id: str

@@ -38,12 +38,14 @@ class PlannedGroup:
         task_type: from its text.
         skill: what the skill arm is shown; None: the group is all plain.
         dropped: the id of a skill that did not fit into the first prompt, "" otherwise; the group is all plain then.
+        answers: what solving the task comes down to, as far as the environment says; no mined skill may quote them.
     """
 
     task_id: str
     task_type: str
     skill: Skill | None
     dropped: str = ""
+    answers: tuple[str, ...] = ()
 
 
 Choose = Callable[[str, str], Skill | None]
@@ -107,9 +109,10 @@ class GroupPlanner:
         seed = derive_seed(self.seed, "env", step, task_id)
         observation, info = self.env.reset(seed=seed, options={"task_id": task_id})
         task_type = self.typer(str(info["task"]))
+        answers = tuple(map(str, info.get("answers", ())))
         skill = choose(task_type, task_id)
         if skill is None:
-            return PlannedGroup(task_id, task_type, None)
+            return PlannedGroup(task_id, task_type, None, answers=answers)
         view = TurnView(
             task=str(info["task"]),
             observation=observation,
@@ -119,5 +122,5 @@ class GroupPlanner:
         try:
             self.prompts.build(view)
         except PromptTooLongError:
-            return PlannedGroup(task_id, task_type, None, dropped=skill.skill_id)
-        return PlannedGroup(task_id, task_type, skill)
+            return PlannedGroup(task_id, task_type, None, skill.skill_id, answers)
+        return PlannedGroup(task_id, task_type, skill, answers=answers)

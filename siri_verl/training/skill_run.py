@@ -78,6 +78,8 @@ class SkillRun:
         """Rounds of mining so far."""
         self.task_types: dict[str, str] = {}
         """Task id -> type, of every task met."""
+        self.answers: dict[str, tuple[str, ...]] = {}
+        """Task id -> what solving it comes down to, as far as the environment says."""
         self.effects: dict[Any, TreatmentEffect] = {}
 
     # ---- a step --------------------------------------------------------------------------------------------------
@@ -110,6 +112,7 @@ class SkillRun:
 
         groups = self.planner.plan(task_ids, step, choose)
         self.task_types.update({group.task_id: group.task_type for group in groups})
+        self.answers.update({group.task_id: group.answers for group in groups})
         for group in groups:
             if group.dropped:
                 logger.warning("skill %s does not fit into the first prompt of %s", group.dropped, group.task_id)
@@ -208,6 +211,7 @@ class SkillRun:
                     turns=tuple((str(o), str(a)) for o, a in turns),
                     success=bool(table["success"][i]) and bool(table.usable[i]),
                     arm=str(table["arm"][i]),
+                    answers=self.answers.get(task_id, ()),
                 )
             )
         self.pool.add(episodes)

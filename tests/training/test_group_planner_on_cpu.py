@@ -68,6 +68,20 @@ def test_the_chosen_skill_and_the_type_come_from_the_task_text():
     ]
 
 
+def test_what_a_task_comes_down_to_is_kept_where_the_environment_says_it():
+    class Telling(ToyEnv):
+        def reset(self, *, seed=None, options=None):
+            observation, info = super().reset(seed=seed, options=options)
+            return observation, {**info, "answers": [info["task_id"].split("-")[-1], 7]}
+
+    made = planner()
+    assert made.plan(TASKS[:1], 1, lambda *_: None)[0].answers == ()
+    made.env = Telling()
+    groups = made.plan(TASKS, 1, iter_of(None, skill("go"), skill("go " * 3000)))
+    assert [bool(g.skill) for g in groups] == [False, True, False] and groups[2].dropped
+    assert [g.answers for g in groups] == [("kitchen", "7"), ("attic", "7"), ("garden", "7")]
+
+
 def test_seeds_are_those_of_the_sessions():
     one = planner()
     one.plan(TASKS, 3, lambda *_: None)

@@ -25,6 +25,7 @@ from siri_verl.core.gate import InternalizationSettings
 from siri_verl.core.pairing import PLAIN, SKILL
 from siri_verl.core.phases import INTERNALIZATION, MINING, WARM_UP, PhaseSettings
 from siri_verl.core.utility import ACTIVE, RETIRED
+from siri_verl.envs.toy import ToyEnv
 from siri_verl.skills.bank_file import dump_bank
 from siri_verl.skills.mining import MiningReport
 from siri_verl.skills.skill import Provenance
@@ -184,6 +185,24 @@ def test_a_spoiled_group_has_no_delta_and_a_shut_gate(spoil):
     assert task not in evidence and len(evidence) == 5
     is_open, _, _ = chosen(run, table)
     assert not is_open[table["task_id"] == task].any()
+
+
+def test_answers_the_environment_lists_are_kept_from_skills():
+    class Telling(ToyEnv):
+        def reset(self, *, seed=None, options=None):
+            observation, info = super().reset(seed=seed, options=options)
+            return observation, {**info, "answers": ["first shelf"]}
+
+    run = make_run(run_settings(phases=PhaseSettings(fixed=MINING)))
+    run.planner.env = Telling()
+    table = step_table(run.plan(TASKS, 1), run.settings, run.arm_plan.plain, 1)
+    run.remember(table, table.transcripts, 1)
+    kept = [episode for kind in run.pool.types() for episode in run.pool.of_type(kind)]
+    assert len(kept) >= 2 and all(episode.answers == ("first shelf",) for episode in kept)
+    text = "condition: a note is there\nstrategy: {}"
+    given = [text.format("look at the first shelf"), text.format("look at every shelf")]
+    report = run.mine(lambda prompts: given[: len(prompts)], 2)
+    assert report.leaks == ["answer: first shelf"] and len(report.entered) == 1
 
 
 @pytest.mark.parametrize(

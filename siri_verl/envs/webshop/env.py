@@ -119,7 +119,10 @@ class WebShopEnv(TextEnv):
         self._purchase: PurchaseScore | None = None
         self._turns = 0
         self._session = Session(self.catalog, self._goal.instruction, self._buy, **self._session_settings)
-        return self._session.observation, self._info(self._session, admissible=True)
+        options = self._goal.goal_options
+        values = options.values() if isinstance(options, dict) else options
+        info = self._info(self._session, admissible=True) | {"answers": [self._goal.asin, *values]}
+        return self._session.observation, info
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         session = self._session

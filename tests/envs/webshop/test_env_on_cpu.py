@@ -56,6 +56,8 @@ def test_the_right_purchase_is_a_success(shop_store, shop):
     goal = goal_of(shop, "navy")
     observation, info = env.reset(options={"task_id": goal.id})
     assert info["task"] == goal.instruction and info["category"] == "fashion"
+    options = goal.goal_options.values() if isinstance(goal.goal_options, dict) else goal.goal_options
+    assert info["answers"] == [goal.asin, *options] and len(info["answers"]) >= 2
     _, reward, terminated, truncated, info = play(
         env,
         "search[navy oxford shirt]",
