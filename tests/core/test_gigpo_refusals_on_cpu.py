@@ -1,0 +1,84 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What GiGPO refuses: bad rows, columns and options, each by name."""
+
+from __future__ import annotations
+
+import pytest
+from gigpo_reference import advantages, columns, rows_of
+
+from siri_verl.core.gigpo import gigpo_advantages
+
+GOOD = rows_of(("t", 0, 0, "a", 1, True), ("t", 1, 0, "a", 0, True))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(anchor=None), "anchor of row 1 is missing"),
+        (dict(anchor=""), "anchor of row 1 is missing"),
+        (dict(anchor=float("nan")), "anchor of row 1 is missing"),
+        (dict(anchor=["a"]), "anchor of row 1 is not hashable"),
+        (dict(group=None), "group of row 1 is missing"),
+        (dict(reward=float("nan")), "reward of row 1 is nan"),
+        (dict(reward=float("inf")), "reward of row 1 is inf"),
+        (dict(reward="ten"), "reward must be one number per row"),
+        (dict(step=float("nan")), "step of row 1 is nan"),
+        (dict(valid=None), "valid of row 1 is None"),
+        (dict(trajectory=0), "rows 0 and 1 are both step 0 of trajectory 0"),
+    ],
+)
+def test_bad_rows_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        advantages([GOOD[0], dict(GOOD[1], **change)])
+
+
+def test_bad_rows_are_named_by_their_place_in_the_padded_batch():
+    rows = [GOOD[0], dict(GOOD[1], anchor=None), dict(GOOD[1], anchor=None)]
+    with pytest.raises(ValueError, match="anchor of row 2 is missing"):
+        advantages(rows, padding=[False, True, False])
+
+
+def test_no_anchor_column_is_an_error_even_without_a_step_part():
+    given_columns = dict(columns(GOOD), anchor=None)
+    with pytest.raises(ValueError, match="anchor is None.*agent loop must state the anchor"):
+        gigpo_advantages(**given_columns, step_weight=0.0)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(gamma=1.5), "gamma=1.5"),
+        (dict(gamma=float("nan")), "gamma=nan"),
+        (dict(step_weight=-1.0), "step_weight=-1.0"),
+        (dict(invalid_penalty=float("inf")), "invalid_penalty=inf"),
+        (dict(norm="std"), "norm='std', must be one of mean, mean_std"),
+        (dict(episode_stats="rows"), "episode_stats='rows'"),
+        (dict(similarity=0.0), "similarity=0.0"),
+        (dict(lone="skip"), "lone='skip'"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        advantages(GOOD, **options)
+
+
+def test_similarity_needs_text_anchors():
+    with pytest.raises(ValueError, match="anchor of row 1 is tuple"):
+        advantages([GOOD[0], dict(GOOD[1], anchor=("a", 1))], similarity=0.9)
+
+
+def test_columns_of_unequal_length_are_named():
+    with pytest.raises(ValueError, match="reward has 1 rows, group has 2"):
+        gigpo_advantages(**dict(columns(GOOD), reward=[1.0]))
