@@ -20,6 +20,7 @@ a single difference is an error.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 
 import numpy as np
 from hydra import compose, initialize_config_module
@@ -56,6 +57,7 @@ class Setup:
         return f"{self.skill} v {self.plain}"
 
 
+@cache
 def preset(name: str) -> Setup:
     """The setup of a preset, as a run of it would have it."""
     with initialize_config_module("verl.trainer.config", version_base=None):
