@@ -39,7 +39,8 @@ class Episode:
         success: whether the task was solved.
         arm: `plain` or `skill`.
         answers: what solving this one task came down to, as far as the environment says (`answers` of
-            siri_verl.envs.base.TurnInfo); a skill must not quote them. What can be read off the turns is added by `siri_verl.skills.leaks`.
+            siri_verl.envs.base.TurnInfo); a skill must not quote them. What can be read off the turns is added by
+            `siri_verl.skills.leaks`.
     """
 
     task_id: str
