@@ -21,6 +21,7 @@ from typer.main import get_command
 
 from siri_verl.cli import app
 from siri_verl.core.decision import UtilitySettings
+from siri_verl.reference import CONF
 from siri_verl.skills import bank_file
 from siri_verl.skills.mining_prompt import FULL_MINING, render_mining_prompt
 
@@ -51,7 +52,7 @@ def test_settings_of_the_rules_exist():
     known = {field.name for field in fields(UtilitySettings)}
     part = TEXT.split("## 3.")[1].split("## 4.")[0]
     named = set(re.findall(r"`([a-z]+_[a-z_]+)`", part))
-    assert named and named <= known
+    assert named & known and named <= known | {path.stem for path in CONF.glob("*.yaml")}, "settings, and presets"
 
 
 def test_commands_exist():
