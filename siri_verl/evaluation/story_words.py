@@ -111,7 +111,7 @@ def _bank(story: RunStory) -> str:
     tested, groups = sum(bool(s.evidence) for s in skills), sum(len(s.evidence) for s in skills)
     text = f"## The bank\n\n{_count(len(skills), 'skill')} entered"
     if asked:
-        text += f", out of {asked} answers of the policy" + (f" (turned away: {turned_away})" if turned_away else "")
+        text += f", out of {asked} answers of the miner" + (f" (turned away: {turned_away})" if turned_away else "")
     text += (
         f". {_count(tested, 'was', 'were')} tested, in {_count(groups, 'paired group')}; "
         f"{_count(len(story.promoted), 'was', 'were')} promoted, {never} retired without promotion, "

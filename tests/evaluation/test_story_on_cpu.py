@@ -105,7 +105,7 @@ def test_the_bank_is_counted_once(run, told):
     turned_away = dict(re.findall(r"(duplicate|no_condition_and_strategy) (\d+)", part))
     asked = len(bank) + sum(map(int, turned_away.values()))
     assert len(turned_away) == 2
-    assert part.startswith(f"{len(bank)} skills entered, out of {asked} answers of the policy")
+    assert part.startswith(f"{len(bank)} skills entered, out of {asked} answers of the miner")
     groups = sum(len(s.evidence) for s in skills)
     assert f"{sum(bool(s.evidence) for s in skills)} were tested, in {groups} paired groups" in part
     never = [s for s in skills if s.status == RETIRED and len(s.decisions) == 1]
