@@ -72,8 +72,9 @@ def steps(log: str) -> dict[int, dict[str, float]]:
 def test_one_flag_in_verls_own_trainers(inputs, tmp_path, estimator, mode):
     log = steps(finish(start(inputs, tmp_path, "one_flag", estimator, f"trainer.v1.trainer_mode={mode}")))
     assert set(log) == set(range(9))
-    for step in range(1, 9):
-        assert np.isfinite(log[step]["actor/grad_norm"]) and log[step]["actor/grad_norm"] > 0
+    norms = [log[step]["actor/grad_norm"] for step in range(1, 9)]
+    # Once every trajectory of every group succeeds nothing is left to learn from.
+    assert np.isfinite(norms).all() and norms[0] > 0
     if (estimator, mode) == ("gigpo", "sync"):
         # verl's own modes do not seed what they sample; from .2 it gets to .6 and more
         assert log[8]["val-core/corridor/acc/mean@8"] > log[0]["val-core/corridor/acc/mean@8"]
