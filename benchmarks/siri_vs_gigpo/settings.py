@@ -23,6 +23,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import siri_verl
+
+PRESETS = Path(siri_verl.__file__).parent / "conf" / "siri"
 
 FINAL_SEEDS = (101, 102, 103, 104, 105)
 """In this order; a method with three seeds takes the first three."""
@@ -104,8 +109,9 @@ class Environment:
 
     def fingerprint(self, extra: Sequence[str] = ()) -> str:
         """A hash of everything that decides a run's numbers; rows of one file share it."""
+        presets = [(PRESETS / f"{group}.yaml").read_text(encoding="utf-8") for group in ("base", *self.groups)]
         methods = {name: asdict(method) | {"seeds": None} for name, method in METHODS.items()}
-        content = json.dumps([asdict(self), methods, list(extra)], sort_keys=True)
+        content = json.dumps([asdict(self), methods, list(extra), presets], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
