@@ -19,6 +19,7 @@ from verl.trainer.ppo.v1 import trainer_base
 
 from siri_verl.config import ConfigError, siri_config
 from siri_verl.core.phases import PHASES
+from siri_verl.training.run_files import RunFiles
 from siri_verl.training.trainer import SiriTrainer
 
 
@@ -29,14 +30,16 @@ class Batch:
 class Loop(SiriTrainer):
     """The trainer's loop and its way to end, without models: a step plays 40 turns and may end a phase."""
 
-    def __init__(self, phases, save_freq, test_freq, start=0, **budget):
+    def __init__(self, folder, phases, save_freq, test_freq, start=0, **budget):
         trainer = {"val_before_train": False, "total_epochs": 1000, "save_freq": save_freq, "test_freq": test_freq}
+        trainer |= {"default_local_dir": str(folder)}
         names = {"project_name": "p", "experiment_name": "e", "logger": []}
         blocks = {"trainer": {**trainer, **names}, "global_profiler": {"steps": None}}
         self.config = OmegaConf.create(blocks)
         OmegaConf.set_struct(self.config, True)
         self.settings = siri_config(OmegaConf.create({"siri": {"budget": budget}}))
         self.total_training_steps, self.steps_per_epoch, self.global_steps = 20, 5, start
+        self.files = RunFiles(self.config, seed=0)
         self.env_steps, self.saved, self.validated, self.phases = 40 * start, [], [], phases
 
     def step(self, metrics, timing_raw):
@@ -61,13 +64,13 @@ class Loop(SiriTrainer):
 
 
 @pytest.fixture
-def play(monkeypatch):
+def play(monkeypatch, tmp_path):
     monkeypatch.setattr(trainer_base.tq, "kv_clear", lambda **kwargs: None)
     monkeypatch.setattr(trainer_base.SkipManager, "init", lambda config: None)
     monkeypatch.setattr(trainer_base.SkipManager, "set_step", lambda step: None)
 
     def run(phases=(0,) * 20, save_freq=7, test_freq=5, start=0, **budget):
-        loop = Loop(phases, save_freq, test_freq, start, **budget)
+        loop = Loop(tmp_path, phases, save_freq, test_freq, start, **budget)
         loop.fit(None)
         return loop.env_steps, loop.saved, loop.validated
 
