@@ -251,6 +251,7 @@ def test_a_run_limits_the_memory_of_its_servers():
 
 READS_A_FILE = """
 import mmap, sys
+from siri_verl.envs.server_process import private_memory_mib
 start = private_memory_mib()
 with open(sys.argv[1], "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as pages:
     sum(pages[k] for k in range(0, len(pages), 4096))
