@@ -144,7 +144,7 @@ def batch_of(config: DictConfig, settings: SiriConfig | None, turns: float | Non
         max_turns=most,
         mini_batches=settings.update.mini_batches,
         skill_share=settings.arms.share(True) if skills else 0.0,
-        mining_requests=settings.mining.requests if skills else 0,
+        mining_requests=settings.mining.requests * settings.mining.answers if skills else 0,
         mining_every=settings.mining.every,
         mining_tokens=settings.mining.max_tokens,
         **common,

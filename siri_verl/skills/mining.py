@@ -79,6 +79,8 @@ class MiningSettings:
     """I_mine: iterations between two rounds."""
     requests: int = 8
     """Trajectories a round asks about at most."""
+    answers: int = 1
+    """Answers asked for per trajectory. Where successes are rare, several wordings of one success are worth testing."""
     per_type: int = 4
     """Recent plain successes kept per task type to choose from."""
     max_tokens: int = 192
@@ -95,7 +97,7 @@ class MiningSettings:
         return "policy" if self.endpoint.base_url is None else self.endpoint.model
 
     def __post_init__(self) -> None:
-        for name in ("every", "requests", "per_type", "max_tokens"):
+        for name in ("every", "requests", "answers", "per_type", "max_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"siri.mining.{name}={getattr(self, name)!r}: use at least 1")
         if self.template not in MINING_TEMPLATES:
@@ -156,7 +158,7 @@ class Miner:
         return step % self.settings.every == 0
 
     def requests(self, pool: SuccessPool, bank: SkillBank, step: int) -> list[MiningRequest]:
-        """The questions of a round; their episodes leave the pool.
+        """The questions of a round, each `answers` times in a row; their episodes leave the pool.
 
         Task types take turns, those without an active skill first, then those with fewer candidates; types whose
         candidates are at the bank's cap are passed over. Within a type, tasks come in a seeded random order, one
@@ -179,7 +181,8 @@ class Miner:
                 if episodes and len(chosen) < self.settings.requests:
                     chosen.append(episodes.pop())
         pool.remove(chosen)
-        return [MiningRequest(render_mining_prompt(e.task, e.turns, template), e) for e in chosen]
+        asked = [MiningRequest(render_mining_prompt(e.task, e.turns, template), e) for e in chosen]
+        return [request for request in asked for _ in range(self.settings.answers)]
 
     def absorb(
         self, requests: Sequence[MiningRequest], answers: Sequence[str], bank: SkillBank, step: int

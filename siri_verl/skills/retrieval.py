@@ -24,10 +24,10 @@ import heapq
 import random
 from dataclasses import dataclass
 
-from siri_verl.core.decision import ACTIVE, CANDIDATE
+from siri_verl.core.decision import ACTIVE, CANDIDATE, RETIRED
 from siri_verl.core.seeding import derive_seed
 from siri_verl.skills.bank import SkillBank
-from siri_verl.skills.skill import Skill
+from siri_verl.skills.skill import Skill, overlap
 
 
 @dataclass
@@ -106,13 +106,27 @@ class Retriever:
         if task_type not in self._plans:
             active, candidates = bank.of_type(task_type, ACTIVE), bank.of_type(task_type, CANDIDATE)
             best = bank[bank.book.best(skill.skill_id for skill in active)] if active else None
-            # Tests that have begun are finished first; then comes what was mined most often, then the oldest.
+            # Tests that have begun are finished first.
             begun = [skill for skill in candidates if skill.evidence]
-            fresh = (skill for skill in candidates if not skill.evidence)
+            fresh = [skill for skill in candidates if not skill.evidence]
             places = max(self.settings.testing_per_type - len(begun), 0)
-            testing = (*begun, *heapq.nlargest(places, fresh, key=lambda skill: skill.repeats))
+            if len(fresh) > places > 0:
+                fresh = self._next(bank, task_type, fresh, places)
+            testing = (*begun, *fresh[:places])
             self._plans[task_type] = TypePlan(task_type, best, testing, len(candidates) - len(testing))
         return self._plans[task_type]
+
+    @staticmethod
+    def _next(bank: SkillBank, task_type: str, fresh: list[Skill], places: int) -> list[Skill]:
+        """The candidates to test next: what is least like the skills already decided about, since the same idea in
+        other words fares alike; then what was mined most often, then the oldest."""
+        decided = [skill.words for status in (RETIRED, ACTIVE) for skill in bank.of_type(task_type, status)]
+
+        def novelty(skill: Skill) -> tuple[float, int]:
+            words = skill.words
+            return -round(max((overlap(words, other) for other in decided), default=0.0), 1), skill.repeats
+
+        return heapq.nlargest(places, fresh, key=novelty)
 
     def plans(self, bank: SkillBank) -> list[TypePlan]:
         """The plans of every task type in the bank that has living skills, to be printed."""

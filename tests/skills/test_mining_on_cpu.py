@@ -214,6 +214,19 @@ def test_one_episode_per_task_and_the_same_choice_for_the_same_seed():
     assert any(other != others[0] for other in others)
 
 
+def test_several_answers_about_one_trajectory_are_several_candidates():
+    bank, wordings = SkillBank(), iter(["look at the features", "buy the cheapest", "look at the features"])
+    miner = Miner(MiningSettings(requests=1, answers=3, template="compact"), 1)
+    report = miner.mine(
+        pool_of(shop(1), shop(2)),
+        bank,
+        5,
+        lambda prompts: [f"condition: c\nstrategy: {next(wordings)}" for _ in prompts],
+    )
+    assert report.requests == 3 and report.entered == ["s0001", "s0002"] and report.problems == {"duplicate": 1}
+    assert len({skill.provenance.trajectory for skill in bank.skills.values()}) == 1
+
+
 def test_nothing_is_asked_without_successes():
     report = Miner(MiningSettings(), 1).mine(SuccessPool(3), SkillBank(), 5, lambda prompts: pytest.fail("asked"))
     assert report.requests == 0 and report.entered == []
@@ -253,7 +266,7 @@ def test_under_the_control_an_active_skill_shows_its_random_text():
     assert plain["s0001"].control == ""
 
 
-@pytest.mark.parametrize("options", [dict(every=0), dict(requests=0), dict(template="long")])
+@pytest.mark.parametrize("options", [dict(every=0), dict(requests=0), dict(answers=0), dict(template="long")])
 def test_bad_settings_are_named(options):
     with pytest.raises(ValueError, match=f"siri.mining.{next(iter(options))}="):
         MiningSettings(**options)

@@ -98,6 +98,24 @@ def test_a_test_that_has_begun_is_finished_then_comes_what_was_mined_most_often(
     assert [p.task_type for p in retriever.plans(bank)] == ["kitchen"]
 
 
+def test_what_is_unlike_the_decided_skills_is_tested_next_whatever_its_repeats():
+    bank = bank_with("choose every option named", "choose each option that is named", "add the quality to the query")
+    retriever = Retriever(RetrievalSettings(), 1)
+    bank.repeat("s0002", SOURCE)
+    bank.repeat("s0001", SOURCE)
+    assert [s.skill_id for s in retriever.plan(bank, "kitchen").testing] == ["s0001"]
+    show(bank, "s0001", -1.0, -1.0, -1.0, -1.0)
+    assert bank["s0001"].status == "retired"
+    assert [s.skill_id for s in retriever.plan(bank, "kitchen").testing] == ["s0003"]
+
+
+def test_an_active_skill_counts_as_decided():
+    bank = bank_with("choose every option named", "choose each option that is named", "add the quality to the query")
+    show(bank, "s0001", 1.0, 1.0)
+    assert bank["s0001"].status == "active"
+    assert [s.skill_id for s in Retriever(RetrievalSettings(), 1).plan(bank, "kitchen").testing] == ["s0003"]
+
+
 def test_choices_derive_from_seed_step_and_task_alone():
     bank = bank_with("one", "two")
 
