@@ -99,11 +99,11 @@ def check_estimator(name: str) -> None:
         )
 
 
-def table_advantages(table: StepTable, algorithm: Any) -> GigpoAdvantages:
-    """GiGPO advantages of a table's rows; rows of excluded episodes and padding hold 0."""
+def table_advantages(table: StepTable, algorithm: Any, arms: str | None = None) -> GigpoAdvantages:
+    """GiGPO advantages of a table's rows; rows of excluded episodes and padding hold 0. `arms` replaces the setting."""
     settings = gigpo_config(algorithm)
     return gigpo_advantages(
-        advantage_groups(table.group.tolist(), table["arm"].tolist(), settings.arms),
+        advantage_groups(table.group.tolist(), table["arm"].tolist(), arms or settings.arms),
         table.trajectory,
         table.turn,
         table.anchor,
@@ -121,14 +121,15 @@ def table_advantages(table: StepTable, algorithm: Any) -> GigpoAdvantages:
 
 
 def weighting_advantages(table: StepTable, algorithm: Any) -> np.ndarray:
-    """(rows,) the advantages that weigh internalized turns: the estimator's own, known before any log-prob pass.
+    """(rows,) the advantages that weigh internalized turns, known before any log-prob pass: the estimator's own over both
+    arms, whatever `algorithm.gigpo.arms` is. Within the skill arm alone a skill that always works would weigh nothing.
 
     Raises:
         ConfigError: the estimator is neither gigpo nor grpo.
     """
     name = algorithm.adv_estimator
     if name == "gigpo":
-        return table_advantages(table, algorithm).total
+        return table_advantages(table, algorithm, "joint").total
     if name == "grpo":
         norm = "mean_std" if algorithm.get("norm_adv_by_std_in_grpo", True) else "mean"
         per_trajectory = {"norm": norm, "step_weight": 0.0, "episode_stats": "per_trajectory", "invalid_penalty": 0.0}
