@@ -121,8 +121,8 @@ def table_advantages(table: StepTable, algorithm: Any, arms: str | None = None) 
 
 
 def weighting_advantages(table: StepTable, algorithm: Any) -> np.ndarray:
-    """(rows,) the advantages that weigh internalized turns, known before any log-prob pass: the estimator's own over both
-    arms, whatever `algorithm.gigpo.arms` is. Within the skill arm alone a skill that always works would weigh nothing.
+    """(rows,) the advantages that weigh internalized turns, known before any log-prob pass: the estimator's own over
+    both arms, whatever `algorithm.gigpo.arms` is. Within its arm alone a skill that always works would weigh nothing.
 
     Raises:
         ConfigError: the estimator is neither gigpo nor grpo.

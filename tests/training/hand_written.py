@@ -51,8 +51,10 @@ def delta(task):
 
 
 def gated_turns(step, columns):
-    """The formula's m and w: [(row key, w)] of the turns whose action is learned."""
+    """The formula's m and w: [(row key, w)] of the turns whose action is learned. `step.joint` holds the columns of a
+    step whose advantages compare both arms, where its own do not."""
     s = step.trainer.settings.internalization
+    columns = getattr(step, "joint", columns)
     turns = []
     for key, row in step.rows.items():
         fields = row["fields"]

@@ -69,6 +69,10 @@ def folder(tmp_path_factory):
 def steps(transfer_queue, folder):
     """Name -> the trainer's step."""
     made = {name: Step(transfer_queue, folder, *given, dp_size=dp) for name, (dp, given) in VARIANTS.items()}
+    joint = kept_columns(made["plain 1x1"])
+    made["separate arms"].joint = {
+        key: joint[twin] for key, twin in zip(made["separate arms"].rows, made["plain 1x1"].rows, strict=True)
+    }
     for dp in (1, 2):
         made[f"lambda 0, {dp}"] = Step(transfer_queue, folder, TWO, *NOTHING, dp_size=dp)
         made[f"no extra rows, {dp}"] = Step(transfer_queue, folder, TWO, *WITHOUT, dp_size=dp)
