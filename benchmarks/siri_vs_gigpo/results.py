@@ -15,8 +15,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +68,12 @@ class Results:
     """
 
     def __init__(self, folder: Path):
+        self.folder = folder
         self.rows_file, self.curves_file = folder / "results.json", folder / "curves.json"
+        self.read()
+
+    def read(self) -> None:
+        """Take in what the files hold now."""
         self.rows = {key(row): row for row in _read(self.rows_file, RESULT)}
         self.curves = {key(curve): curve for curve in _read(self.curves_file, CURVE)}
         for name, curve in self.curves.items():
@@ -94,8 +102,20 @@ class Results:
         """What is known about a finished run beside its numbers."""
         return self.curves[name]["facts"] if name in self.rows else None
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within the block no other process that does the same writes to the folder; what was written is taken in."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            self.read()
+            yield
+        finally:
+            os.close(handle)
+
     def add(self, row: Mapping[str, Any], curve: Mapping[str, Any]) -> None:
-        """Enter a finished run, at once and for good."""
+        """Enter a finished run, at once and for good; inside `alone` where other processes may write."""
         _check(self.rows_file, "new row", row, RESULT)
         _check(self.curves_file, "new curve", curve, CURVE)
         _check(self.curves_file, "new curve's facts", curve["facts"], FACTS)

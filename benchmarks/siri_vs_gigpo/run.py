@@ -165,13 +165,15 @@ class Comparison:
         }
         points = results.curve_points(folder)
         curve = {name: row[name] for name in ("environment", "method", "seed")} | {"points": points, "facts": facts}
-        self.results.add({name: row[name] for name in results.RESULT}, curve)
-        if self.commit:
-            seed = f"{'seed' if self.final else 'development seed'} {job.seed}"
-            commit(
-                [self.results.rows_file, self.results.curves_file, self.home / "warm_start"],
-                f"siri_vs_gigpo: {job.method} on {self.name}, {seed}",
-            )
+        with self.results.alone():
+            self.results.check_settings(self.name, self.fingerprint)
+            self.results.add({name: row[name] for name in results.RESULT}, curve)
+            if self.commit:
+                seed = f"{'seed' if self.final else 'development seed'} {job.seed}"
+                commit(
+                    [self.results.rows_file, self.results.curves_file, self.home / "warm_start"],
+                    f"siri_vs_gigpo: {job.method} on {self.name}, {seed}",
+                )
 
     def evaluate(self, run: Path, *, with_skills: bool) -> dict[str, Any]:
         """`siri-verl eval` of a run's last checkpoint, on the plain prompt or with the best active skills in it."""

@@ -25,6 +25,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 import siri_verl
 
 PRESETS = Path(siri_verl.__file__).parent / "conf" / "siri"
@@ -108,8 +110,9 @@ class Environment:
     repeats: int
 
     def fingerprint(self, extra: Sequence[str] = ()) -> str:
-        """A hash of everything that decides a run's numbers; rows of one file share it."""
-        presets = [(PRESETS / f"{group}.yaml").read_text(encoding="utf-8") for group in ("base", *self.groups)]
+        """A hash of the settings that decide a run's numbers; rows of one file share it."""
+        files = [PRESETS / f"{group}.yaml" for group in ("base", *self.groups)]
+        presets = [OmegaConf.to_container(OmegaConf.load(file)) for file in files]  # comments decide nothing
         methods = {name: asdict(method) | {"seeds": None} for name, method in METHODS.items()}
         content = json.dumps([asdict(self), methods, list(extra), presets], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]

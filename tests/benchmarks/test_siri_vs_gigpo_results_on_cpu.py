@@ -16,6 +16,7 @@
 import json
 import shutil
 import subprocess
+import threading
 
 import pytest
 from comparison_runs import FACTS, WEBSHOP, comparison, entries, phase_0
@@ -43,6 +44,24 @@ def test_rows_survive_and_a_run_without_its_row_is_not_finished(tmp_path):
     half.curves_file.write_text("[]")
     with pytest.raises(results.ResultsError, match="has no curve in curves.json"):
         results.Results(tmp_path)
+
+
+def test_two_processes_lose_nothing_of_each_other(tmp_path):
+    first, second = results.Results(tmp_path), results.Results(tmp_path)
+    entered = threading.Event()
+
+    def late():
+        with second.alone():
+            entered.set()
+            second.add(*entries("gigpo", 102))
+
+    with first.alone():
+        thread = threading.Thread(target=late)
+        thread.start()
+        assert not entered.wait(0.3), "it waits until the folder is free"
+        first.add(*entries("gigpo", 101))
+    thread.join(30)
+    assert results.Results(tmp_path).finished == {("webshop", "gigpo", 101), ("webshop", "gigpo", 102)}
 
 
 @pytest.mark.parametrize(
