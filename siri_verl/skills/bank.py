@@ -179,6 +179,10 @@ class SkillBank:
         """Skills of a task type with one status, in the order in which they came to it."""
         return self._living.get((task_type, status), {}).values()
 
+    def words(self, skill_id: str) -> frozenset[str]:
+        """The words of the skill's strategy, split once."""
+        return self._words[skill_id]
+
     def utility(self, skill_id: str) -> float:
         """The skill's utility in success units."""
         return self.book.utility(skill_id)

@@ -120,10 +120,12 @@ class Retriever:
     def _next(bank: SkillBank, task_type: str, fresh: list[Skill], places: int) -> list[Skill]:
         """The candidates to test next: what is least like the skills already decided about, since the same idea in
         other words fares alike; then what was mined most often, then the oldest."""
-        decided = [skill.words for status in (RETIRED, ACTIVE) for skill in bank.of_type(task_type, status)]
+        decided = [
+            bank.words(skill.skill_id) for status in (RETIRED, ACTIVE) for skill in bank.of_type(task_type, status)
+        ]
 
         def novelty(skill: Skill) -> tuple[float, int]:
-            words = skill.words
+            words = bank.words(skill.skill_id)
             return -round(max((overlap(words, other) for other in decided), default=0.0), 1), skill.repeats
 
         return heapq.nlargest(places, fresh, key=novelty)
