@@ -81,6 +81,8 @@ class Retriever:
         self._plans: dict[str, TypePlan] = {}
         self._bank: SkillBank | None = None
         self._records = -1
+        self._decided: dict[str, dict[str, None]] = {}
+        self._likeness: dict[str, tuple[int, float]] = {}
 
     def retrieve(self, bank: SkillBank, task_type: str, *, step: int, task_id: str) -> Skill | None:
         """The skill to show the skill arm of a task's group, None when no skill fits (the group is then all plain).
@@ -101,8 +103,10 @@ class Retriever:
 
     def plan(self, bank: SkillBank, task_type: str) -> TypePlan:
         """What is under way for a task type. Computed once per state of the bank."""
-        if self._bank is not bank or self._records != len(bank.lines):
-            self._plans, self._bank, self._records = {}, bank, len(bank.lines)
+        if self._bank is not bank:
+            self._bank, self._records, self._decided, self._likeness = bank, -1, {}, {}
+        if self._records != len(bank.lines):
+            self._plans, self._records = {}, len(bank.lines)
         if task_type not in self._plans:
             active, candidates = bank.of_type(task_type, ACTIVE), bank.of_type(task_type, CANDIDATE)
             best = bank[bank.book.best(skill.skill_id for skill in active)] if active else None
@@ -110,23 +114,28 @@ class Retriever:
             begun = [skill for skill in candidates if skill.evidence]
             fresh = [skill for skill in candidates if not skill.evidence]
             places = max(self.settings.testing_per_type - len(begun), 0)
-            if len(fresh) > places > 0:
-                fresh = self._next(bank, task_type, fresh, places)
-            testing = (*begun, *fresh[:places])
+            testing = (*begun, *self._next(bank, task_type, fresh, places))
             self._plans[task_type] = TypePlan(task_type, best, testing, len(candidates) - len(testing))
         return self._plans[task_type]
 
-    @staticmethod
-    def _next(bank: SkillBank, task_type: str, fresh: list[Skill], places: int) -> list[Skill]:
+    def _next(self, bank: SkillBank, task_type: str, fresh: list[Skill], places: int) -> list[Skill]:
         """The candidates to test next: what is least like the skills already decided about, since the same idea in
         other words fares alike; then what was mined most often, then the oldest."""
-        decided = [
-            bank.words(skill.skill_id) for status in (RETIRED, ACTIVE) for skill in bank.of_type(task_type, status)
-        ]
+        if len(fresh) <= places or not places:
+            return fresh[:places]
+        decided = self._decided.setdefault(task_type, {})
+        groups = [bank.of_type(task_type, status) for status in (RETIRED, ACTIVE)]
+        if sum(map(len, groups)) > len(decided):
+            decided.update((skill.skill_id, None) for group in groups for skill in group)
+        ids = list(decided)
 
         def novelty(skill: Skill) -> tuple[float, int]:
+            # A skill once decided about stays so: only the newly decided ones are compared.
+            compared, largest = self._likeness.get(skill.skill_id, (0, 0.0))
             words = bank.words(skill.skill_id)
-            return -round(max((overlap(words, other) for other in decided), default=0.0), 1), skill.repeats
+            largest = max([largest, *(overlap(words, bank.words(other)) for other in ids[compared:])])
+            self._likeness[skill.skill_id] = len(ids), largest
+            return -round(largest, 1), skill.repeats
 
         return heapq.nlargest(places, fresh, key=novelty)
 

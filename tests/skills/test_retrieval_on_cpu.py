@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from siri_verl.core.decision import Decision
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.utility import UtilitySettings
 from siri_verl.skills.bank import BankSettings, SkillBank
@@ -154,6 +155,35 @@ def test_ten_thousand_skills_of_one_type_take_less_than_five_milliseconds(rule):
         bank.record(TreatmentEffect("g", f"s{i:05d}", 0.25, 0.5, 0.25, 4, 4), "t", 1)
     best = min(_cold_seconds(bank, attempt) for attempt in range(7))
     assert best < 0.005
+
+
+def test_a_change_of_a_bank_of_ten_thousand_decided_skills_takes_less_than_five_milliseconds():
+    bank = SkillBank(BankSettings(), UtilitySettings())
+    for i in range(10_000):
+        bank.enter(Skill(f"s{i:05d}", "c", f"strategy {i} {i % 7}", f"type{i % 4}", SOURCE))
+    for i in range(10_000 - 32):
+        after = "retired" if i > 3 else "active"
+        bank.replay_decision(Decision(f"s{i:05d}", 1, "candidate", after, "ema", "", 1, 0.0, -1.0, 1.0, 0.0))
+    retriever = Retriever(RetrievalSettings(), 1)
+    candidate = retriever.plan(bank, "type0").testing
+    seconds = []
+    for step in range(7):
+        bank.record(TreatmentEffect("g", "s00000", 0.25, 0.5, 0.25, 4, 4), "t", step)
+        start = time.perf_counter()
+        assert retriever.plan(bank, "type0").testing == candidate
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.005
+
+
+def test_a_choice_after_many_decisions_is_that_of_a_retriever_that_saw_none_of_them():
+    bank, watching = bank_with(), Retriever(RetrievalSettings(), 1)
+    for i in range(24):
+        bank.enter(Skill(f"s{i:04d}", "c", f"word{i % 3} word{i % 5} word{i % 7}", "kitchen", SOURCE))
+    for _ in range(12):
+        testing = watching.plan(bank, "kitchen").testing
+        assert testing == Retriever(RetrievalSettings(), 1).plan(bank, "kitchen").testing
+        show(bank, testing[0].skill_id, *[-1.0] * 4)
+        assert testing[0].status == "retired"
 
 
 def _cold_seconds(bank, attempt):
