@@ -69,7 +69,11 @@ train_and_tell() {
     fi
     train "$PYTHON_BIN" -m verl.trainer.main_ppo "${overrides[@]}"
 
-    siri-verl curve "$RUN_DIR"
+    if grep -q '"kind": "validation"' "$RUN_DIR/metrics.jsonl"; then
+        siri-verl curve "$RUN_DIR"
+    else
+        echo "no learning curve: the run was never validated (trainer.test_freq, trainer.val_before_train)"
+    fi
     siri-verl story "$RUN_DIR"
     if ((PAIRS > 0)); then
         panel "$RETEST_SPLIT" "$RUN_DIR/retest.parquet"
