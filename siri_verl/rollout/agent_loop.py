@@ -21,12 +21,13 @@ verl instantiates a loop per trajectory and calls `run` with the dataset's colum
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from omegaconf import DictConfig
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput, register
 from verl.utils.profiler import simple_timer
 
-from siri_verl.config import RewardConfig, siri_config
+from siri_verl.config import RewardConfig, SiriConfig, siri_config
 from siri_verl.core.seeding import derive_seed
 from siri_verl.envs.server import EnvironmentSession, StepResult
 from siri_verl.rollout.action_span import action_span
@@ -95,14 +96,23 @@ class EnvAgentLoop(AgentLoopBase):
     """The loop for text environments. Needs the worker of `siri_verl.rollout.worker`, which says whether this is
     validation."""
 
+    _known: ClassVar[tuple[DictConfig, SiriConfig] | None] = None
+
     def __init__(self, *args: Any, **kwargs: Any):
         # Every turn is a prompt of its own, so verl's model-specific joining of turns is not needed; for known model
         # types it also makes demands on the tokenizer.
         super().__init__(*args, **{**kwargs, "hf_model_type": None})
-        self.settings = siri_config(self.config)
+        self.settings = self._settings(self.config)
         self.prompts = PromptBuilder(
             self.tokenizer, self.settings.prompt, self.rollout_config.prompt_length, self.apply_chat_template_kwargs
         )
+
+    @classmethod
+    def _settings(cls, config: DictConfig) -> SiriConfig:
+        """The run's settings, read once per config: verl makes a loop for every trajectory."""
+        if cls._known is None or cls._known[0] is not config:
+            EnvAgentLoop._known = config, siri_config(config)
+        return cls._known[1]
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> list[AgentLoopOutput]:
         """Play one episode.
