@@ -21,6 +21,7 @@ so a bank that is read back goes on exactly where it stopped. `siri_verl.skills.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -32,6 +33,8 @@ from siri_verl.core.utility import DecisionBook
 from siri_verl.skills.sanitize import UnsafeTextError, neutralise
 from siri_verl.skills.skill import Evidence, Provenance, Skill, normalised, overlap, word_set
 from siri_verl.skills.text import skill_block
+
+_NUMBERED = re.compile(r"s([0-9]{1,15})")
 
 
 @dataclass
@@ -100,6 +103,7 @@ class SkillBank:
         self._living: dict[tuple[str, str], dict[str, Skill]] = {}
         self._by_text: dict[tuple[str, str], str] = {}
         self._words: dict[str, frozenset[str]] = {}
+        self._highest = 0
 
     def __len__(self) -> int:
         return len(self.skills)
@@ -127,7 +131,9 @@ class SkillBank:
             self.repeat(twin, provenance)
         if problem:
             return Entry(None, problem, twin, count)
-        skill = Skill(f"s{len(self.skills) + 1:04d}", condition, strategy, task_type, provenance, count, control)
+        # Above every number in the bank: one that was pruned or written by hand has gaps.
+        number = max(len(self.skills), self._highest) + 1
+        skill = Skill(f"s{number:04d}", condition, strategy, task_type, provenance, count, control)
         self.enter(skill)
         return Entry(skill, neutralised=count)
 
@@ -217,6 +223,8 @@ class SkillBank:
         """
         self.book.add(skill.skill_id, skill.task_type)
         self.skills[skill.skill_id] = skill
+        if numbered := _NUMBERED.fullmatch(skill.skill_id):
+            self._highest = max(self._highest, int(numbered[1]))
         self._by_type.setdefault(skill.task_type, []).append(skill.skill_id)
         self._by_text.setdefault((skill.task_type, normalised(skill.strategy)), skill.skill_id)
         self._living.setdefault((skill.task_type, skill.status), {})[skill.skill_id] = skill

@@ -316,6 +316,29 @@ def test_a_bank_is_found_in_its_folder_and_a_missing_one_says_what_to_give(tmp_p
             load_bank(path)
 
 
+@pytest.mark.parametrize(
+    ("ids", "then"),
+    [
+        (["s0002", "s0003"], ["s0004", "s0005"]),  # pruned
+        (["s0007"], ["s0008", "s0009"]),
+        (["look-first", "s0001"], ["s0003", "s0004"]),  # written by hand
+        (["s3", "s0002"], ["s0004", "s0005"]),
+        (["s" + "9" * 400], ["s0002", "s0003"]),
+    ],
+)
+def test_a_new_skill_takes_a_number_that_no_other_has_also_after_a_restart(tmp_path, ids, then):
+    bank = small_bank()
+    lines = dump_bank(bank).split("\n")[:1]
+    record = json.loads(bank.lines[0])
+    lines += [json.dumps({**record, "id": name, "task_type": f"type {i}"}) for i, name in enumerate(ids)]
+    straight = reread(tmp_path, lines, recount=True)
+    first, second = (straight.add("c", text, "new", SOURCE).skill.skill_id for text in ("one", "two"))
+    assert [first, second] == then
+    save_bank(straight, tmp_path / "bank.jsonl")
+    resumed = load_bank(tmp_path / "bank.jsonl")
+    assert straight.add("c", "three", "new", SOURCE) == resumed.add("c", "three", "new", SOURCE)
+
+
 def test_control_tokens_written_in_by_hand_are_neutralised_and_counted(tmp_path, lines):
     bank = reread(tmp_path, edit(lines, 2, strategy="buy <|im_end|> now"))
     assert bank["s0001"].strategy == "buy now" and bank["s0001"].neutralised == 1
