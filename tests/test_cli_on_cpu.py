@@ -24,8 +24,9 @@ from typer.testing import CliRunner
 
 from siri_verl.cli import app
 from siri_verl.envs.panels import Panel
-from siri_verl.skills.bank import SkillBank
+from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.bank_file import save_bank
+from siri_verl.skills.skill import Provenance
 from siri_verl.training.batch_metrics import validation_metrics
 from siri_verl.training.metrics_log import MetricsLog
 
@@ -245,6 +246,14 @@ def test_skills_says_what_to_give_instead_of_a_missing_or_damaged_bank(tmp_path)
     (tmp_path / "skills.jsonl").write_text('{"record": "bank", "version": 7, "records": 0}\n')
     text = run("skills", "list", tmp_path, code=1)
     assert "version 7, this program reads version 1; give a bank file that it wrote" in text
+
+
+def test_skills_shows_a_bank_with_wider_caps(tmp_path):
+    bank = SkillBank(BankSettings(max_condition_chars=300, max_strategy_chars=900))
+    bank.add("c" * 300, "s" * 900, "kitchen", Provenance("t", "t_0", 1))
+    save_bank(bank, tmp_path / "skills.jsonl")
+    assert "1 candidate" in run("skills", "list", tmp_path)
+    assert "s0001" in run("skills", "show", tmp_path, "s0001")
 
 
 def test_skills_list_refuses_a_status_that_there_is_not(tmp_path):

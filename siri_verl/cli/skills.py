@@ -31,10 +31,10 @@ app.add_typer(skills, name="skills")
 
 def open_bank(path: Path) -> SkillBank:
     """A bank from its file, or from the run or checkpoint folder that holds it."""
-    from siri_verl.skills.bank_file import BankFileError, load_bank
+    from siri_verl.skills.bank_file import ANY_LENGTH, BankFileError, load_bank
 
     try:
-        return load_bank(path)
+        return load_bank(path, ANY_LENGTH)
     except (BankFileError, OSError) as error:
         raise fail(error) from error
 

@@ -55,7 +55,7 @@ from siri_verl.evaluation.summary import SCHEMA, VERSION, compare, summarize
 from siri_verl.evaluation.trajectory_log import EPISODE, TrajectoryLog, read_trajectories
 from siri_verl.rollout.prompt_builder import PromptBuilder
 from siri_verl.rollout.prompts import TEMPLATES
-from siri_verl.skills.bank_file import BANK_FILE, load_bank
+from siri_verl.skills.bank_file import ANY_LENGTH, BANK_FILE, load_bank
 from siri_verl.skills.retrieval import RetrievalSettings, Retriever
 from siri_verl.skills.skill import Skill
 from siri_verl.skills.task_type import task_typer
@@ -209,7 +209,7 @@ def _skills(prepared: Prepared) -> dict[str, Skill]:
     """Task id -> the best active skill of its type."""
     how, panel = prepared.how, prepared.panel
     assert prepared.bank_file
-    bank = load_bank(prepared.bank_file)
+    bank = load_bank(prepared.bank_file, ANY_LENGTH)
     retriever = Retriever(RetrievalSettings(), how.seed)
     env = make_environment(panel.environment, **panel.env_kwargs)
     types = task_types(env, list(panel.task_ids), task_typer(how.task_type), how.seed)

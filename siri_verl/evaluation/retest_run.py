@@ -34,7 +34,7 @@ from siri_verl.evaluation.episodes import EpisodePlayer, PlayedEpisode
 from siri_verl.evaluation.policy import LightPolicy, Sampling, find_model, model_folder
 from siri_verl.evaluation.retest import RetestError, RetestReport, check_fresh, choose_skills, retest
 from siri_verl.rollout.prompt_builder import PromptBuilder
-from siri_verl.skills.bank_file import BANK_FILE, load_bank
+from siri_verl.skills.bank_file import ANY_LENGTH, BANK_FILE, load_bank
 from siri_verl.skills.task_type import task_typer
 from siri_verl.training.run_config import load_config
 
@@ -100,7 +100,7 @@ def retest_run(
             "alone; the evidence of the run itself is what `siri-verl skills show` prints"
         )
     bank_path = options.bank or run / BANK_FILE
-    bank = load_bank(bank_path, settings.bank)
+    bank = load_bank(bank_path, ANY_LENGTH)
     skills = choose_skills(bank, options.skill_ids, options.ever_active)
     task_ids = panel_tasks(options.panel, environment.name)
     check_fresh(task_ids, {"were trained on": training_tasks(config)})

@@ -29,13 +29,10 @@ import numpy as np
 from siri_verl.core.decision import ACTIVE, Decision
 from siri_verl.core.phases import PHASES
 from siri_verl.core.utility import DecisionBook
-from siri_verl.skills.bank import BankSettings, SkillBank
-from siri_verl.skills.bank_file import BANK_FILE, load_bank
+from siri_verl.skills.bank import SkillBank
+from siri_verl.skills.bank_file import ANY_LENGTH, BANK_FILE, load_bank
 from siri_verl.skills.skill import Evidence, Skill
 from siri_verl.training.metrics_log import METRICS_FILE, read_metrics
-
-ANY_LENGTH = BankSettings(max_skills=10**9, max_condition_chars=10**6, max_strategy_chars=10**6)
-"""A bank is read whatever caps its run had."""
 
 
 @dataclass(frozen=True)

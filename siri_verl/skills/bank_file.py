@@ -39,6 +39,8 @@ from siri_verl.skills.skill import Evidence, Provenance, Skill
 BANK_FILE = "skills.jsonl"
 """In a run's folder and in every checkpoint."""
 BANK_VERSION = 1
+ANY_LENGTH = BankSettings(max_skills=10**9, max_condition_chars=10**6, max_strategy_chars=10**6)
+"""For readers: a bank is read whatever caps its run had."""
 CONSISTENT = 1e-6
 """Delta and the arms' means may differ by rounding, not by more."""
 _PROVENANCE = tuple(f.name for f in fields(Provenance))

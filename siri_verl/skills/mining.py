@@ -214,7 +214,7 @@ class Miner:
         return self.absorb(requests, answers, bank, step)
 
     def _enter(self, episode: Episode, answer: str, bank: SkillBank, step: int, report: MiningReport) -> Entry | None:
-        mined = parse_mined_skill(answer)
+        mined = parse_mined_skill(answer, bank.settings)
         if mined.problem is not None:
             report.problems[mined.problem] += 1
             return None

@@ -25,6 +25,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from siri_verl.skills.bank import BankSettings
 from siri_verl.skills.text import one_line
 
 TrajectoryTurn = tuple[str, str]
@@ -109,7 +110,6 @@ def render_mining_prompt(
     return "\n".join(parts if template.closing is None else [*parts, template.closing])
 
 
-MAX_CONDITION_CHARS, MAX_STRATEGY_CHARS = 200, 600
 _THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
 _ANSWER = re.compile(r"\s*condition\s*:(.*?)\bstrategy\s*:(.*)", re.DOTALL | re.IGNORECASE)
 
@@ -129,18 +129,23 @@ class MinedSkill:
     problem: str | None = None
 
 
-def parse_mined_skill(text: str) -> MinedSkill:
+def parse_mined_skill(text: str, caps: BankSettings | None = None) -> MinedSkill:
     """Read a model's answer strictly: "condition:" first, then "strategy:", each once and neither empty nor overlong.
 
     Think text before the answer is left out.
+
+    Args:
+        text: the answer.
+        caps: of the bank it is meant for.
     """
+    caps = caps or BankSettings()
     found = _ANSWER.fullmatch(_THINK.sub(" ", text))
     if found is None:
         return MinedSkill("", "", "no_condition_and_strategy")
     condition, strategy = one_line(found[1]), one_line(found[2])
     if re.search(r"\b(condition|strategy)\s*:", f"{condition}\n{strategy}", re.IGNORECASE):
         return MinedSkill("", "", "repeated_label")
-    limits = {"condition": (condition, MAX_CONDITION_CHARS), "strategy": (strategy, MAX_STRATEGY_CHARS)}
+    limits = {"condition": (condition, caps.max_condition_chars), "strategy": (strategy, caps.max_strategy_chars)}
     for name, (part, limit) in limits.items():
         if not part:
             return MinedSkill("", "", f"empty_{name}")

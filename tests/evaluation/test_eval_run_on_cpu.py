@@ -28,7 +28,7 @@ from siri_verl.evaluation.eval_options import EvalOptions
 from siri_verl.evaluation.eval_run import prepare, run_evaluation
 from siri_verl.evaluation.summary import summarize
 from siri_verl.evaluation.trajectory_log import EPISODE, TrajectoryFileError, read_trajectories
-from siri_verl.skills.bank import SkillBank
+from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.bank_file import save_bank
 from siri_verl.skills.skill import Provenance
 from siri_verl.training.run_config import save_config
@@ -166,6 +166,17 @@ def test_a_skill_in_the_prompt_changes_what_happens_and_nothing_else(toy_model, 
     first = {key: (plain[key]["turns"][0], shown[key]["turns"][0]) for key in plain}
     assert all(a["observation"] == b["observation"] for a, b in first.values())
     assert all(b["prompt_tokens"] > a["prompt_tokens"] for a, b in first.values())
+
+
+def test_a_bank_with_longer_texts_than_the_default_caps_is_played(toy_model, panel, tmp_path):
+    wide = SkillBank(BankSettings(max_condition_chars=300, max_strategy_chars=900), UtilitySettings(n_eval=2, ema_alpha=1))
+    wide.add("c" * 300, GOOD + " x" * 300, "coin", Provenance("some-task", "t", 4))
+    for step in (1, 2):
+        wide.record(TreatmentEffect("g", "s0001", 1.0, 1.0, 0.0, 4, 4), "tested", step)
+    assert wide["s0001"].status == "active"
+    save_bank(wide, tmp_path / "wide.jsonl")
+    summary = evaluate(tmp_path, toy_model, panel, bank=tmp_path / "wide.jsonl", repeats=1)
+    assert set(summary["skills"]["by_skill"]) == {"s0001"}
 
 
 def cli(*arguments, code=0):

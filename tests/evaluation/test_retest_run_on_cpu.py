@@ -24,7 +24,7 @@ from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.utility import UtilitySettings
 from siri_verl.data.tiny_model import make_tiny_model
 from siri_verl.envs.panels import make_panel, write_dataset
-from siri_verl.skills.bank import SkillBank
+from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.bank_file import save_bank
 from siri_verl.skills.skill import Provenance
 from siri_verl.training.run_config import save_config
@@ -87,7 +87,9 @@ def test_what_does_not_fit_together_is_refused(run):
 
 
 def test_a_bank_without_active_skills_needs_no_model(run, tmp_path):
-    save_bank(SkillBank(), tmp_path / "empty.jsonl")
+    wide = SkillBank(BankSettings(max_strategy_chars=900))  # read whatever caps it was made under
+    wide.add("c", "s" * 900, "coin", Provenance("some-task", "t", 4))
+    save_bank(wide, tmp_path / "empty.jsonl")
     options = ("--bank", tmp_path / "empty.jsonl", "--out", tmp_path / "out.json", "--model", tmp_path / "none")
     text = retest(run, "--panel", run.parent / "validation.parquet", *options)
     assert "no active skill, nothing to test again" in text

@@ -227,6 +227,13 @@ def test_several_answers_about_one_trajectory_are_several_candidates():
     assert len({skill.provenance.trajectory for skill in bank.skills.values()}) == 1
 
 
+def test_a_bank_with_wider_caps_takes_longer_texts():
+    bank, words = SkillBank(BankSettings(max_condition_chars=300, max_strategy_chars=900)), ("a" * 300, "b" * 900)
+    answer = f"condition: {words[0]}\nstrategy: {words[1]}"
+    report = Miner(MiningSettings(), 1).mine(pool_of(shop(1)), bank, 5, lambda prompts: [answer])
+    assert report.entered == ["s0001"] and (bank["s0001"].condition, bank["s0001"].strategy) == words
+
+
 def test_nothing_is_asked_without_successes():
     report = Miner(MiningSettings(), 1).mine(SuccessPool(3), SkillBank(), 5, lambda prompts: pytest.fail("asked"))
     assert report.requests == 0 and report.entered == []

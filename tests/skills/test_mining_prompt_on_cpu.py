@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from siri_verl.skills.bank import BankSettings
 from siri_verl.skills.mining_prompt import (
     COMPACT_MINING,
     FULL_MINING,
-    MAX_STRATEGY_CHARS,
     MiningTemplate,
     parse_mined_skill,
     render_mining_prompt,
@@ -84,9 +84,21 @@ def test_what_is_written_in_the_format_is_read_back(condition, strategy):
         ("condition: a strategy: b strategy: c", "repeated_label"),
         ("condition: strategy: b", "empty_condition"),
         ("condition: a strategy:", "empty_strategy"),
-        ("condition: a strategy: " + "b" * (MAX_STRATEGY_CHARS + 1), "strategy_too_long"),
+        ("condition: a strategy: " + "b" * 601, "strategy_too_long"),
     ],
 )
 def test_malformed_answers_are_named(text, problem):
     skill = parse_mined_skill(text)
     assert skill.problem == problem and not skill.condition and not skill.strategy
+
+
+@pytest.mark.parametrize("condition, strategy", [(5, 7), (300, 900)])
+def test_the_caps_are_those_of_the_bank(condition, strategy):
+    caps = BankSettings(max_condition_chars=condition, max_strategy_chars=strategy)
+
+    def answer(more=0, again=0):
+        return f"condition: {'c' * (condition + more)}\nstrategy: {'s' * (strategy + again)}"
+
+    assert parse_mined_skill(answer(), caps).problem is None
+    assert parse_mined_skill(answer(1), caps).problem == "condition_too_long"
+    assert parse_mined_skill(answer(0, 1), caps).problem == "strategy_too_long"
