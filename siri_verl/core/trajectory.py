@@ -29,8 +29,10 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from siri_verl.core.json_lines import cut_torn_line, read_json_lines
+
 TRAJECTORY_VERSION = 1
-_START = '{"record": "trajectory"'
+_START, _END = b'{"record": "trajectory"', b'"}'
 
 
 class TrajectoryFileError(ValueError):
@@ -106,12 +108,11 @@ def shortened(text: str, longest: int) -> str:
 
 
 def append_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
-    """Add them at the end of a file."""
+    """Add them at the end of a file. A last line that a crash tore is cut off."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
+    cut_torn_line(path)
     with path.open("a", encoding="utf-8") as file:
-        # A crash tore the last line; the next one must not join it.
-        file.write("\n" * bool(torn) + "".join(trajectory.line() + "\n" for trajectory in trajectories))
+        file.write("".join(trajectory.line() + "\n" for trajectory in trajectories))
 
 
 def read_trajectories(path: Path) -> list[Trajectory]:
@@ -123,15 +124,7 @@ def read_trajectories(path: Path) -> list[Trajectory]:
         TrajectoryFileError: a line is no trajectory, or one of another version.
     """
     latest: dict[tuple[Any, ...], Trajectory] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):  # no other line ends
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            if line.startswith(_START) and not line.endswith("]}"):
-                continue
-            raise TrajectoryFileError(f"{path}, line {number}: no JSON ({error})") from error
+    for number, record in read_json_lines(path, _START, _END, TrajectoryFileError):
         trajectory = _from_record(record, f"{path}, line {number}")
         latest[trajectory.key] = trajectory
     return list(latest.values())

@@ -27,6 +27,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from siri_verl.core.json_lines import cut_torn_line, read_json_lines
+
 logger = logging.getLogger(__name__)
 SCHEMA, VERSION = "siri_verl.trajectories", 1
 HEADER, EPISODE, REFLECTION = "header", "episode", "reflection"
@@ -94,7 +96,10 @@ class TrajectoryLog:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             self._lock()
-            self._cut_torn_line()
+            if cut_torn_line(path):
+                logger.warning(
+                    "%s: the last line was torn when its writer was stopped; its episode is played again", path
+                )
             self.records: dict[Key, dict[str, Any]] = {}
             if os.fstat(self._file).st_size:
                 found, records = read_trajectories(path)
@@ -140,18 +145,9 @@ class TrajectoryLog:
                 f"{self.path}: another evaluation is writing to it; give another --out"
             ) from error
 
-    def _cut_torn_line(self) -> None:
-        content = self.path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            logger.warning(
-                "%s: the last line was torn when its writer was stopped; its episode is played again", self.path
-            )
-            os.ftruncate(self._file, whole)
-
 
 def read_trajectories(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(settings, records) of a file.
+    """(settings, records) of a file. A last line that is still being written, or that a crash tore, is passed over.
 
     Raises:
         FileNotFoundError: there is none.
@@ -184,15 +180,10 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise TrajectoryFileError(f"{path}, line {number}: not JSON ({error})") from error
-            if not isinstance(record, dict):
-                raise TrajectoryFileError(f"{path}, line {number}: {str(record)[:60]!r} is no record")
-            yield record
+    for number, record in read_json_lines(path, b'{"record": "', error=TrajectoryFileError):
+        if not isinstance(record, dict):
+            raise TrajectoryFileError(f"{path}, line {number}: {str(record)[:60]!r} is no record")
+        yield record
 
 
 def _check_settings(path: Path, found: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from siri_verl.core.json_lines import cut_torn_line, read_json_lines
+
 METRICS_FILE = "metrics.jsonl"
 """In a run's folder."""
 
@@ -42,10 +44,7 @@ class MetricsLog:
     def __init__(self, path: Path):
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size:
-            # A crash tore the last line; the next one must not join it.
-            with path.open("a", encoding="utf-8") as file:
-                file.write("\n")
+        cut_torn_line(path)
 
     def write(self, kind: str, step: int, metrics: Mapping[str, Any]) -> None:
         """Append one line. Values that are not numbers are left out."""
@@ -63,14 +62,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         ValueError: a line is no record of metrics; the message names it.
     """
     latest: dict[tuple[str, int], dict[str, Any]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line:
-            continue
+    for number, record in read_json_lines(path, b'{"step": ', b"}}"):
         try:
-            record = json.loads(line)
             latest[(record["kind"], record["step"])] = record
-        except (ValueError, KeyError, TypeError) as error:
-            if line.startswith('{"step": ') and not line.endswith("}}"):
-                continue
+        except (KeyError, TypeError) as error:
             raise ValueError(f"{path}, line {number}: no record of metrics ({error!r})") from error
     return sorted(latest.values(), key=lambda r: (r["step"], r["kind"]))

@@ -72,6 +72,25 @@ def test_a_torn_line_is_passed_over_and_the_next_does_not_join_it(tmp_path):
     assert [trajectory.session for trajectory in read_trajectories(path)] == [0, 2]
 
 
+def test_a_file_cut_at_any_byte_is_read_and_goes_on(tmp_path):
+    path, more = tmp_path / "t.jsonl", Trajectory("validation", 4, "z", "ü", (), True)
+    lines = [one(session=s, skill="größer \u2028 ]} \U0001f600").line().encode() + b"\n" for s in (0, 1)]
+    for cut in range(sum(map(len, lines)) + 1):
+        path.write_bytes(b"".join(lines)[:cut])
+        whole = (cut >= len(lines[0]) - 1) + (cut >= len(lines[0] + lines[1]) - 1)
+        assert [t.session for t in read_trajectories(path)] == [0, 1][:whole]
+        append_trajectories(path, [more])
+        ended = (cut >= len(lines[0])) + (cut >= len(lines[0] + lines[1]))
+        assert path.read_bytes() == b"".join(lines[:ended]) + more.line().encode() + b"\n"
+
+
+def test_files_in_which_earlier_versions_ended_a_torn_line_are_read(tmp_path):
+    path, line = tmp_path / "t.jsonl", one(skill="ü", session=1).line().encode()
+    for cut in range(1, len(line)):
+        path.write_bytes(line[:cut] + b"\n" + one().line().encode() + b"\n")
+        assert [t.session for t in read_trajectories(path)] == [0]
+
+
 def changed(**values):
     record = json.loads(one().line()) | values
     return json.dumps({name: value for name, value in record.items() if value != "gone"})
@@ -86,7 +105,7 @@ def changed(**values):
         (changed(turns=[{"reply": "x", "action": "x"}]), "turn 1: lacks observation"),
         (changed(turns="none"), "turns=str, expected a list"),
         ("[]", "expected an object"),
-        ("no json", "no JSON"),
+        ("no json", "not JSON"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path, line, says):

@@ -20,6 +20,7 @@ import sys
 
 import pytest
 
+from siri_verl.evaluation.report.browser import read_any
 from siri_verl.evaluation.trajectory_log import EPISODE, FIELDS, TrajectoryFileError, TrajectoryLog, read_trajectories
 
 SETTINGS = {"seed": 1, "sampling": {"temperature": 0.4}, "bank": None}
@@ -85,6 +86,17 @@ def test_a_torn_line_is_cut_and_its_episode_is_missing(path, cut):
     log.append(episode(repetition=1))
     log.close()
     assert len(read_trajectories(path)[1]) == 2
+
+
+def test_a_reader_passes_a_torn_last_line_over_at_every_byte(path):
+    content = path.read_bytes()
+    first, second, third = (len(line) for line in content.splitlines(keepends=True))
+    for cut in range(len(content) + 1):
+        path.write_bytes(content[:cut])
+        episodes = (cut >= first + second - 1) + (cut >= first + second + third - 1)
+        assert [t.session for t in read_any(path)] == [0, 1][:episodes]
+        if cut >= first:
+            assert len(read_trajectories(path)[1]) == episodes
 
 
 def test_a_torn_header_begins_anew(path):

@@ -63,11 +63,25 @@ def test_a_line_torn_by_a_crash_is_passed_over_and_the_next_does_not_join_it(tmp
     assert [r["step"] for r in read_metrics(log.path)] == [1, 2]
 
 
+def test_a_file_cut_at_any_byte_is_read_and_goes_on(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    MetricsLog(path).write("train", 1, {"x": 1})
+    MetricsLog(path).write("train", 2, {"x": 2})
+    lines = path.read_bytes().splitlines(keepends=True)
+    for cut in range(len(lines[0] + lines[1]) + 1):
+        path.write_bytes(b"".join(lines)[:cut])
+        whole = (cut >= len(lines[0]) - 1) + (cut >= len(lines[0] + lines[1]) - 1)
+        assert [r["step"] for r in read_metrics(path)] == [1, 2][:whole]
+        MetricsLog(path).write("train", 3, {})
+        ended = (cut >= len(lines[0])) + (cut >= len(lines[0] + lines[1]))
+        assert [r["step"] for r in read_metrics(path)] == [*[1, 2][:ended], 3]
+
+
 @pytest.mark.parametrize("line", ["step 2: 0.5", '{"step": 2, "metrics": {}}', "[1, 2]"])
 def test_a_line_that_is_no_record_is_named(tmp_path, line):
     log = MetricsLog(tmp_path / "metrics.jsonl")
     log.write("train", 1, {"x": 1})
     with log.path.open("a") as file:
         file.write(line + "\n")
-    with pytest.raises(ValueError, match=r"metrics.jsonl, line 2: no record"):
+    with pytest.raises(ValueError, match=r"metrics.jsonl, line 2: (no record|not JSON)"):
         read_metrics(log.path)

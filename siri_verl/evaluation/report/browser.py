@@ -30,6 +30,7 @@ MOST_CHARS = 6_000_000
 """Text of all trajectories on the page."""
 LONGEST = 3000
 """Characters of one observation or reply on the page."""
+_HEADER = b'{"record": "header"'
 
 
 @dataclass
@@ -91,9 +92,12 @@ def read_any(file: Path) -> list[Trajectory]:
     Raises:
         ValueError: the file is neither, or damaged.
     """
-    with file.open(encoding="utf-8") as lines:
-        if trajectory_log.SCHEMA not in next(lines, ""):
-            return read_trajectories(file)
+    with file.open("rb") as lines:
+        first = next(lines, b"")
+    if not first.endswith(b"\n") and _HEADER.startswith(first[: len(_HEADER)]):
+        return []  # an evaluation that was stopped within its first line
+    if trajectory_log.SCHEMA.encode() not in first:
+        return read_trajectories(file)
     _, records = trajectory_log.read_trajectories(file)
     name = f"eval {file.parent.name}"
     episodes = [record for record in records if record["record"] == trajectory_log.EPISODE]

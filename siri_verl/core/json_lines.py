@@ -1,0 +1,72 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Files of JSON lines that are appended to: lines that a crash tore.
+
+A record is written in one piece with its line end, so that only the last line of a file can be torn. Whoever appends
+cuts it off first; whoever reads passes it over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+BLOCK = 1 << 13
+
+
+def cut_torn_line(path: Path) -> int:
+    """Cut off a last line without an end, so that the next one does not join it; bytes cut. No file is no harm."""
+    if not path.exists():
+        return 0
+    with path.open("r+b") as file:
+        size = whole = file.seek(0, os.SEEK_END)
+        while whole:
+            begin = max(0, whole - BLOCK)
+            file.seek(begin)
+            end = file.read(whole - begin).rfind(b"\n")
+            whole = begin + end + 1
+            if end >= 0:
+                break
+        if whole < size:
+            file.truncate(whole)
+    return size - whole
+
+
+def read_json_lines(
+    path: Path, start: bytes, end: bytes | None = None, error: type[ValueError] = ValueError
+) -> Iterator[tuple[int, Any]]:
+    """(line number, value) of every line that is neither empty nor torn.
+
+    Args:
+        path: the file.
+        start: how every record of it begins; only the beginning of one can be torn.
+        end: how every record ends; then lines that end otherwise are passed over within the file too (earlier versions
+            ended a torn line instead of cutting it off). None: only the last line can be torn.
+        error: raised for a line that is no JSON; names file and line.
+    """
+    lines = path.read_bytes().split(b"\n")  # no other line ends
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as problem:
+            begun = line.startswith(start) or start.startswith(line)
+            if begun and (number == len(lines) or (end is not None and not line.endswith(end))):
+                continue
+            raise error(f"{path}, line {number}: not JSON ({problem})") from problem
+        yield number, value
