@@ -203,15 +203,17 @@ class SkillBank:
                 covered.add(skill.task_type)
         return Census(**counts, types=len(set(task_types)), active_types=len(covered & set(task_types)))
 
-    def find_in(self, prompt: str) -> str:
+    def find_in(self, prompt: str, task: str = "") -> str:
         """The id of a skill whose text stands in a prompt, "" if none does (plain prompts and validation).
 
-        Looks for the strategy; one too short to be told from a task's own words (under 20 characters) must stand there
-        with its condition, as the skill section writes it.
+        Looks for the strategy; one that cannot be told from a task's own words (under 20 characters, or contained in
+        `task`, the task's text) must stand there with its condition, as the skill section writes it.
         """
+        own = normalised(task)
         for skill in self.skills.values():
             for text in (skill.strategy, skill.control):
-                if text and (text if len(text) >= 20 else skill_block(skill.condition, text)) in prompt:
+                telling = len(text) >= 20 and not (own and normalised(text) in own)
+                if text and (text if telling else skill_block(skill.condition, text)) in prompt:
                     return skill.skill_id
         return ""
 

@@ -24,7 +24,7 @@ import numpy as np
 from siri_verl.core.files import write_text_atomically
 from siri_verl.core.pairing import PLAIN, SKILL
 from siri_verl.skills.bank import SkillBank
-from siri_verl.training.step_table import StepTable
+from siri_verl.training.step_table import StepTable, plain_fields
 
 
 class SkillInValidationError(RuntimeError):
@@ -85,10 +85,14 @@ def check_validation_prompts(keys: Sequence[str], bank: SkillBank, tokenizer: An
     Raises:
         SkillInValidationError: one is not; names the skill and the row.
     """
+    import transfer_queue as tq
+
     if not len(bank):
         return 0
-    for key, text in zip(keys, texts_of(keys, "val", "prompts", tokenizer), strict=True):
-        found = bank.find_in(text)
+    data = tq.kv_batch_get(keys=list(keys), partition_id="val", select_fields=["extra_fields"])
+    tasks = [str(row.get("task", "")) for row in plain_fields(data["extra_fields"])]
+    for key, text, task in zip(keys, texts_of(keys, "val", "prompts", tokenizer), tasks, strict=True):
+        found = bank.find_in(text, task)
         if found:
             raise SkillInValidationError(
                 f"validation row {key}: the prompt contains skill {found}; validation must use the plain prompt "

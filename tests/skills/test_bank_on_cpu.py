@@ -122,6 +122,7 @@ def test_bank_text_in_a_prompt_is_found():
     bank = small_bank()
     bank.add("in a hurry", "buy now", "kitchen", SOURCE)
     assert bank.find_in("task: x\nskill: When y: look at the second page") == "s0002"
+    assert bank.find_in("task: look at the second page", "Look at the second page!") == "", "the task's own words"
     assert bank.find_in("page: buy now") == "", "too short to be told from the page's own words"
     assert bank.find_in("When in a hurry: buy now") == "s0003"
 

@@ -88,6 +88,18 @@ def test_bank_text_smuggled_in_without_its_section_fails_too(transfer_queue, tex
         check_validation_prompts(keys, bank(), TOKENIZER)
 
 
+def test_a_strategy_that_says_what_the_task_says_is_no_leak_without_its_section(transfer_queue):
+    made = bank()
+    made.add("you are late", "Put the coin in the shelf.", "coin", Provenance("", "", 0, "hand"))
+    prompt = rendered().replace(VIEW.task, "put the coin in the shelf .")
+    made.skills["s0003"].strategy = "put the coin in the shelf ."
+    keys = put(transfer_queue, "val", [prompt], [{"task": VIEW.task}])
+    assert check_validation_prompts(keys, made, TOKENIZER) == 1
+    keys = put(transfer_queue, "val", [prompt], [{"task": "find the lamp"}])
+    with pytest.raises(SkillInValidationError, match="s0003"):
+        check_validation_prompts(keys, made, TOKENIZER)
+
+
 def test_a_retired_skills_text_counts(transfer_queue):
     made = bank()
     made.record(TreatmentEffect("g", "s0001", -0.5, 0.0, 0.5, 2, 2, ""), "t", 1)
