@@ -49,6 +49,7 @@ def check_run(config: DictConfig, settings: SiriConfig) -> None:
     plugin.require()
     check_algorithm(config)
     check_request_seeds(config, settings)
+    check_budget(config, settings)
     if settings.tasks == "dataset":
         tasks = dataset_tasks(config)
         check_enough_tasks(config, len(tasks.train))
@@ -78,6 +79,15 @@ def check_algorithm(config: DictConfig) -> None:
         raise ConfigError(
             f"algorithm.use_kl_in_reward=True: {name} takes its rewards from the environment's turns, so a KL term in "
             "token rewards would be lost; use algorithm.use_kl_in_reward=False actor_rollout_ref.actor.use_kl_loss=True"
+        )
+
+
+def check_budget(config: DictConfig, settings: SiriConfig) -> None:
+    """Every environment step is counted."""
+    if settings.budget.env_steps is not None and (config.algorithm.get("filter_groups") or {}).get("enable"):
+        raise ConfigError(
+            f"siri.budget.env_steps={settings.budget.env_steps}: algorithm.filter_groups.enable=True drops groups "
+            "before their environment steps are counted; set it to False, or the budget to null"
         )
 
 

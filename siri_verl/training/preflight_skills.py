@@ -18,7 +18,7 @@ from __future__ import annotations
 import importlib.util
 import os
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from siri_verl.config import ConfigError, SiriConfig
 from siri_verl.core.pairing import ArmPlan
@@ -36,6 +36,11 @@ def check_skills(config: DictConfig, settings: SiriConfig) -> None:
     """
     if settings.phases.fixed == WARM_UP:
         return
+    if (config.algorithm.get("filter_groups") or {}).get("enable"):
+        raise ConfigError(
+            "algorithm.filter_groups.enable=True: groups whose trajectories fare alike are dropped before they are "
+            "looked at, and a skill's evidence would be chosen by its outcome; set it to False"
+        )
     for field in ("skill_share", "internalization_skill_share"):
         share = getattr(settings.arms, field)
         if share is not None:
@@ -98,6 +103,18 @@ def check_internalization(config: DictConfig, settings: SiriConfig) -> None:
             "actor_rollout_ref.actor.shuffle=True: internalization rows are dealt to optimizer steps in order; set it "
             "to False"
         )
+    if config.algorithm.rollout_correction.get("bypass_mode"):
+        raise ConfigError(
+            "algorithm.rollout_correction.bypass_mode=True: the log-probs of a turn under its plain prompt come from "
+            "the actor's own pass, and the rollout's are of the prompt with the skill; set it to False"
+        )
+    for engine in ("megatron", "veomni"):
+        field = f"actor_rollout_ref.actor.{engine}.router_replay.mode"
+        if OmegaConf.select(config, field) == "R3":
+            raise ConfigError(
+                f"{field}='R3': the rollout's routes are of the prompt with the skill, and internalization rows have "
+                "the plain one; use R2 or disabled"
+            )
     if settings.internalization.source == "self_imitation" and not settings.control.self_imitation_tokens:
         raise ConfigError(
             "siri.control.self_imitation_tokens=0: siri.internalization.source=self_imitation needs the number of "

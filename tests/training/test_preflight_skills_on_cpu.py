@@ -16,13 +16,15 @@
 import sys
 
 import pytest
+from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from siri_verl.config import ConfigError, siri_config
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import dump_bank, save_bank
 from siri_verl.skills.skill import Provenance
-from siri_verl.training.preflight_skills import check_skill_inputs
+from siri_verl.training.preflight import check_budget
+from siri_verl.training.preflight_skills import check_skill_inputs, check_skills
 
 
 def check(**siri):
@@ -61,6 +63,47 @@ def test_a_missing_or_damaged_bank_is_refused_before_anything_starts(tmp_path, c
     text = str(error.value)
     assert text.startswith(f"siri.initial_bank={str(file)!r}: ") and says in text
     assert text.endswith("null starts with an empty bank")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["algorithm.rollout_correction.bypass_mode=true"], "algorithm.rollout_correction.bypass_mode=True: the log-"),
+        (
+            ["+actor_rollout_ref.actor.megatron.router_replay.mode=R3"],
+            "actor_rollout_ref.actor.megatron.router_replay.m",
+        ),
+        (["algorithm.filter_groups.enable=true"], "algorithm.filter_groups.enable=True: groups whose trajectories"),
+        (["actor_rollout_ref.actor.shuffle=true"], "actor_rollout_ref.actor.shuffle=True: internalization rows are"),
+        (["actor_rollout_ref.rollout.n=5"], "siri.arms.skill_share=0.5: arms: skill_share=0.5 of group size 5 is 2.5"),
+    ],
+)
+def test_what_would_spoil_evidence_or_internalization_is_refused_and_suits_a_baseline(given, says):
+    def check_run_of(*more):
+        words = ["+siri=base", "actor_rollout_ref.rollout.n=8", *given, *more]
+        with initialize_config_module("verl.trainer.config", version_base=None):
+            config = compose("ppo_trainer", overrides=words)
+        settings = siri_config(config)
+        check_skills(config, settings)
+        check_budget(config, settings)
+
+    with pytest.raises(ConfigError) as error:
+        check_run_of()
+    assert str(error.value).startswith(says)
+    check_run_of("siri.phases.fixed=warm_up")
+
+
+def test_a_budget_counts_the_steps_of_every_group():
+    words = [
+        "+siri=base",
+        "siri.phases.fixed=warm_up",
+        "siri.budget.env_steps=9",
+        "algorithm.filter_groups.enable=true",
+    ]
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        config = compose("ppo_trainer", overrides=words)
+    with pytest.raises(ConfigError, match="siri.budget.env_steps=9: algorithm.filter_groups.enable=True drops"):
+        check_budget(config, siri_config(config))
 
 
 ENDPOINT = {"base_url": "http://localhost:9/v1", "model": "m", "api_key_env": "MINER_KEY"}
