@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,8 +53,15 @@ def check_sessions(keys: Sequence[str], expected: int) -> None:
 
 def rollout_metrics(table: StepTable, success_reward: float) -> dict[str, float]:
     """What the episodes of a batch did. Shares are of trajectories (success, statuses) or of turns (valid,
-    admissible)."""
-    last, real, usable = table.last_rows(), table.real, table.usable
+    admissible). Episodes that lost their environment count in the shares of statuses alone.
+
+    Raises:
+        IncompleteBatchError: every episode lost its environment.
+    """
+    every, real = table.last_rows(), table.usable
+    last = every[real[every]]
+    if not len(last):
+        raise IncompleteBatchError("rollout: no episode of the batch counts; every one lost its environment")
     names, codes = np.unique(table.trajectory[real].astype(str), return_inverse=True)
     returns = np.bincount(codes, weights=table.reward[real], minlength=len(names))
     success = table["success"][last].astype(float)
@@ -62,19 +70,17 @@ def rollout_metrics(table: StepTable, success_reward: float) -> dict[str, float]
         "siri/score": float(table["score"][last].astype(float).mean()),
         "siri/return": float(returns.mean()),
         "siri/turns": float(np.bincount(codes).mean()),
-        "siri/rows": float(real.sum()),
+        "siri/rows": float(table.real.sum()),
         "siri/valid_share": float(table.valid[real].mean()),
         "siri/admissible_share": float(table["admissible"][real].astype(float).mean()),
         "siri/history_dropped_share": float((table["history_dropped"][real].astype(int) > 0).mean()),
-        "siri/excluded_share": float(np.isin(table["status"][last].astype(str), list(EXCLUDED_STATUSES)).mean()),
+        "siri/excluded_share": float(1 - len(last) / len(every)),
     }
-    for status in sorted(set(table["status"][last].astype(str))):
-        metrics[f"siri/status/{status}"] = float((table["status"][last] == status).mean())
+    for status in sorted(set(table["status"][every].astype(str))):
+        metrics[f"siri/status/{status}"] = float((table["status"][every] == status).mean())
     groups = table.group[last].astype(str)
     by_group = [returns_of for g in np.unique(groups) if (returns_of := success[groups == g]).size]
     metrics["siri/groups_without_signal"] = float(np.mean([np.ptp(values) == 0 for values in by_group]))
-    if not usable.any():
-        raise IncompleteBatchError("rollout: no episode of the batch counts; every one lost its environment")
     metrics.update(by_category(table["category"][last].astype(str), success, "siri/success"))
     return metrics | spread(table)
 
@@ -121,9 +127,17 @@ def validation_metrics(infos: Mapping[str, Sequence[Any]]) -> dict[str, float]:
     """Success with its 95 % Wilson interval, score, and success by category, from the episodes' `reward_extra_info`.
 
     Where the panels name several splits (seen and unseen rooms), the same for each: `siri/val/split/<split>/success`.
+    Episodes that lost their environment are left out; `siri/val/excluded_share` says how many.
+
+    Raises:
+        IncompleteBatchError: every episode lost its environment.
     """
     if "success" not in infos:
         return {}
+    counts = ~np.isin([str(s) for s in infos.get("status", [""] * len(infos["success"]))], list(EXCLUDED_STATUSES))
+    if not counts.any():
+        raise IncompleteBatchError("validation: no episode counts; every one lost its environment")
+    infos = {name: list(itertools.compress(values, counts)) for name, values in infos.items()}
     success = np.array([bool(value) for value in infos["success"]], dtype=float)
     low, high = wilson(int(success.sum()), len(success))
     metrics = {
@@ -131,6 +145,7 @@ def validation_metrics(infos: Mapping[str, Sequence[Any]]) -> dict[str, float]:
         "siri/val/success_low": low,
         "siri/val/success_high": high,
         "siri/val/episodes": float(len(success)),
+        "siri/val/excluded_share": float(1 - counts.mean()),
     }
     for name in ("score", "turns", "valid_share"):
         if name in infos:

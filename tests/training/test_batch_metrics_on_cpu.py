@@ -55,20 +55,20 @@ def test_shares_count_episodes_or_turns_and_never_padding():
     metrics = rollout_metrics(table(EPISODES, padding=3), success_reward=10.0)
     assert metrics == rollout_metrics(table(EPISODES), success_reward=10.0)
     expected = {
-        "siri/success": 1 / 4,
-        "siri/score": (1 + 3 * 0.25) / 4,
-        "siri/return": 10 / 4,
-        "siri/turns": 8 / 4,
+        "siri/success": 1 / 3,  # of the three episodes that kept their environment, like all but the statuses
+        "siri/score": (1 + 2 * 0.25) / 3,
+        "siri/return": 10 / 3,
+        "siri/turns": 6 / 3,
         "siri/rows": 8,
-        "siri/valid_share": 5 / 8,  # the second turn of three episodes is malformed
-        "siri/admissible_share": 5 / 8,
-        "siri/history_dropped_share": 3 / 8,
+        "siri/valid_share": 4 / 6,  # the second turn of two episodes is malformed
+        "siri/admissible_share": 3 / 6,
+        "siri/history_dropped_share": 3 / 6,
         "siri/excluded_share": 1 / 4,
         "siri/status/terminated": 1 / 4,
         "siri/status/truncated": 2 / 4,
         "siri/status/environment_lost": 1 / 4,
         "siri/groups_without_signal": 1 / 2,
-        "siri/success/shoes": 1 / 3,
+        "siri/success/shoes": 1 / 2,
     }
     assert {name: metrics[name] for name in expected} == pytest.approx(expected)
     assert "siri/success/" not in metrics, "episodes without a category have no share of their own"
@@ -142,6 +142,7 @@ def test_validation_reports_success_with_its_interval_and_by_category():
             "siri/val/success_low": low,
             "siri/val/success_high": high,
             "siri/val/episodes": 4,
+            "siri/val/excluded_share": 0,
             "siri/val/score": 0.625,
             "siri/val/turns": 4.0,
             "siri/val/valid_share": 0.875,
@@ -149,6 +150,12 @@ def test_validation_reports_success_with_its_interval_and_by_category():
             "siri/val/success/b": 1.0,
         }
     )
+    lost = {name: [*values, values[0]] for name, values in infos.items()} | {
+        "status": ["terminated"] * 4 + ["environment_lost"]
+    }
+    assert validation_metrics(lost) == pytest.approx({**metrics, "siri/val/excluded_share": 0.2})
+    with pytest.raises(IncompleteBatchError, match="every one lost its environment"):
+        validation_metrics(lost | {"status": ["environment_error"] * 5})
     assert validation_metrics({"reward": [1.0]}) == {}, "another agent loop's validation has no success column"
 
 
