@@ -99,7 +99,11 @@ SEAMS: tuple[Seam, ...] = (
     ),
     _trainer("_save_checkpoint", "self", "write siri_state.json before verl writes its tracker file"),
     _trainer("_load_checkpoint", "self", "read siri_state.json after verl set global_steps"),
-    _trainer("step", "self metrics timing_raw", "check that batches still come from replay_buffer.sample"),
+    _trainer(
+        "step",
+        "self metrics timing_raw",
+        "check that batches still come from replay_buffer.sample; end the step (phase, bank, budget) after it",
+    ),
     _trainer("_next_train_batch", "self num_prompts", "name tasks and skills where verl now draws a batch of tasks"),
     _trainer("_init_tokenizer", "self", "set the skills up where the tokenizer is now at hand"),
     _trainer("on_init_end", "self", "hand the loss to the workers once they are up"),

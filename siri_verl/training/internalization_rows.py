@@ -21,6 +21,7 @@ carry empty response and loss masks (verl's terms, denominators and estimators d
 from __future__ import annotations
 
 import copy
+import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,11 +90,12 @@ class ExtraRows:
         return [key for key in self.keys if key is not None] + self.filler
 
 
-def select(table: StepTable, is_open: np.ndarray, weight: np.ndarray, optimizer_steps: int) -> Selection:
-    """The open rows with a span, dealt evenly to optimizer steps."""
-    tokens = table["span_end"].astype(int) - table["span_start"].astype(int)
-    rows = np.flatnonzero(is_open & table.usable & table.valid & (tokens > 0))
-    return Selection(rows, np.asarray(weight)[rows], deal_rows(tokens[rows], optimizer_steps))
+def select(
+    table: StepTable, is_open: np.ndarray, weight: np.ndarray, optimizer_steps: int, span: str = "action"
+) -> Selection:
+    """The open rows with an action, dealt to optimizer steps so that each learns about as many tokens of the span."""
+    rows = np.flatnonzero(is_open & table.usable & table.valid & (table.span_tokens("action") > 0))
+    return Selection(rows, np.asarray(weight)[rows], deal_rows(table.span_tokens(span)[rows], optimizer_steps))
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ def append(
     *,
     dp_size: int,
     optimizer_steps: int,
+    micro_batch: int = 1,
 ) -> tuple[KVBatchMeta, ExtraRows]:
     """Put the selected turns into TransferQueue and lay out the batch so that optimizer steps and ranks share evenly.
 
@@ -161,6 +164,7 @@ def append(
         settings: span, context, floor.
         dp_size: data-parallel size.
         optimizer_steps: M.
+        micro_batch: rows per rank and optimizer step are a multiple of it.
 
     Returns:
         (the larger batch, what was added). Every optimizer step keeps the policy rows it had.
@@ -173,6 +177,7 @@ def append(
         for place, i in enumerate(members.tolist()):
             cells[place % dp_size, m].append(i)
     height = max((len(members) for members in cells.values()), default=0)
+    height = math.ceil(height / micro_batch) * micro_batch
     tags_of = dict(zip(batch.keys, batch.tags, strict=True))
     cuts = []
     for row in selection.rows.tolist():
@@ -244,21 +249,6 @@ def _layout(
     return order
 
 
-def policy_span_tokens(table: StepTable, tags: Sequence[dict], settings: InternalizationSettings) -> int:
-    """Tokens of the learned span (`settings.span`) on all policy rows that count.
-
-    Args:
-        table: rows of the batch, in its order.
-        tags: of the batch.
-        settings: the span.
-    """
-    if settings.span == "response":
-        tokens = np.array([int(tag["response_len"]) for tag in tags])
-    else:
-        tokens = table["span_end"].astype(int) - table["span_start"].astype(int)
-    return int(tokens[table.usable].sum())
-
-
 def put_weights(
     batch: KVBatchMeta, extra: ExtraRows, settings: InternalizationSettings, policy_tokens: int
 ) -> tuple[KVBatchMeta, WeightColumn]:
@@ -268,8 +258,8 @@ def put_weights(
         batch: with `old_log_probs`.
         extra: from `append`.
         settings: normalisation and floor.
-        policy_tokens: from `policy_span_tokens`; the denominator of `normalise=all_tokens`, an equal share of it per
-            optimizer step (and no less than the tokens learned in it).
+        policy_tokens: of the learned span on all policy rows that count; the denominator of `normalise=all_tokens`, an
+            equal share of it per optimizer step (and no less than the tokens learned in it).
 
     Returns:
         (the batch with the column, the column and its metrics).

@@ -86,7 +86,9 @@ class SkillRun:
 
     @property
     def arm_plan(self) -> ArmPlan:
-        """How groups are dealt to the arms in the present phase."""
+        """How groups are dealt to the arms in the present phase; any size is plain until arms are compared."""
+        if not self.machine.pairs_groups:
+            return ArmPlan(plain=self.group_size, skill=0)
         return ArmPlan.split(self.group_size, self.settings.arms.share(self.machine.internalizes))
 
     def mining_due(self, step: int) -> bool:
@@ -176,12 +178,11 @@ class SkillRun:
         s = self.settings.internalization
         scale, clip = s.scale_and_clip(self.norm, self.settings.reward.success_reward)
         weight = advantage_weights(advantage, scale, clip, s)
-        tokens = table["span_end"].astype(int) - table["span_start"].astype(int)
         plain = table.usable & (table["arm"] == PLAIN) & table.valid
         if s.source == "self_imitation":
             target = self.settings.control.self_imitation_tokens
             seed = derive_seed(self.settings.seed, "self_imitation", step)
-            return self_imitation_rows(plain, advantage, tokens, target, seed), weight
+            return self_imitation_rows(plain, advantage, table.span_tokens(s.span), target, seed), weight
         shown = table.usable & (table["arm"] == SKILL) & ~table["skill_missing"].astype(bool)
         delta = effect_rows(table.group.tolist(), self.effects) if self.effects else np.full(len(table), np.nan)
         active = [bool(i) and self.bank[i].status == ACTIVE for i in table["skill_id"].tolist()]
@@ -251,7 +252,7 @@ class SkillRun:
         metrics |= self._gate_counts(rows)
         success = rows["success"].astype(float)
         for name, members in (("plain", ~in_arm), ("skill", in_arm)):
-            last = [i for i in rows.last_rows() if members[i]]
+            last = [i for i in rows.last_rows() if members[i] and rows.usable[i]]
             if last:
                 metrics[f"siri/success_{name}_arm"] = float(success[last].mean())
         if len(deltas):
@@ -265,10 +266,10 @@ class SkillRun:
         return metrics
 
     def _gate_counts(self, rows: StepTable) -> dict[str, float]:
-        """The gate's three factors, one after the other: skill turns, those of helped groups, their action tokens."""
+        """The gate's three factors, one after the other: skill turns, those of helped groups, their learned tokens."""
         used = rows.usable & (rows["arm"] == SKILL) & ~rows["skill_missing"].astype(bool)
         positive = used & (effect_rows(rows.group.tolist(), self.effects) > 0)
-        tokens = rows["span_end"].astype(int) - rows["span_start"].astype(int)
+        tokens = rows.span_tokens(self.settings.internalization.span)
         return {
             "siri/gate/used_turns": float(used.sum()),
             "siri/gate/positive_turns": float(positive.sum()),

@@ -72,6 +72,8 @@ class StepTable:
     anchor: list[str]
     reward: np.ndarray
     valid: np.ndarray
+    reply: np.ndarray
+    """Tokens of the reply."""
     columns: dict[str, np.ndarray]
     transcripts: dict[str, tuple[str, list]]
     """Trajectory -> (task text, [(observation, action), ...]), where the loop states it."""
@@ -120,6 +122,7 @@ class StepTable:
             anchor=[str(row.get(turn_fields.ANCHOR, "")) for row in rows],
             reward=reward,
             valid=np.array([bool(row.get(turn_fields.VALID, True)) for row in rows]),
+            reply=np.array([int(tag.get("response_len", 0)) for tag in tags], dtype=np.int64),
             columns={
                 name: np.array(
                     [row.get(name, default) for row in rows], dtype=object if isinstance(default, str) else None
@@ -151,6 +154,12 @@ class StepTable:
         """(rows,) bool: real rows of episodes that count."""
         return self.real & ~np.isin(self.columns["status"].astype(str), list(EXCLUDED_STATUSES))
 
+    def span_tokens(self, span: str) -> np.ndarray:
+        """(rows,) tokens that internalization would learn of each row: `action`, or the whole `response`."""
+        if span == "response":
+            return self.reply
+        return self["span_end"].astype(int) - self["span_start"].astype(int)
+
     def take(self, order: Sequence[int]) -> StepTable:
         """The rows at these positions, in this order."""
         index = np.asarray(order, dtype=np.int64)
@@ -164,6 +173,7 @@ class StepTable:
             anchor=[self.anchor[i] for i in index],
             reward=self.reward[index],
             valid=self.valid[index],
+            reply=self.reply[index],
             columns={name: column[index] for name, column in self.columns.items()},
         )
 

@@ -204,10 +204,21 @@ class SiriTrainer(PPOTrainerSync):
         actor = self.config.actor_rollout_ref.actor
         return max(1, math.ceil(rows / (actor.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n)))
 
+    def _micro_batch(self) -> int:
+        """What a rank's rows of an optimizer step must be a multiple of: verl cuts them into equal micro-batches where
+        they are not made up by tokens (verl/workers/engine/utils.py, prepare_micro_batches)."""
+        roles = self.config.actor_rollout_ref
+        sizes = []
+        if not roles.actor.use_dynamic_bsz:
+            sizes += [roles.actor.ppo_micro_batch_size_per_gpu, roles.rollout.log_prob_micro_batch_size_per_gpu]
+        if self.use_reference_policy and not roles.ref.log_prob_use_dynamic_bsz:
+            sizes.append(roles.ref.log_prob_micro_batch_size_per_gpu)
+        return math.lcm(*sizes)
+
     def _get_required_batch_multiple(self, dp_size: int) -> int:
         self.dp_size = dp_size
         self.optimizer_steps = self._optimizer_steps(self.rows)
-        multiple = dp_size * self.optimizer_steps
+        multiple = dp_size * self.optimizer_steps * self._micro_batch()
         if self.use_critic:  # its optimizer steps keep verl's rows
             critic_rows = self.config.critic.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n
             multiple = math.lcm(multiple, critic_rows)
@@ -216,7 +227,8 @@ class SiriTrainer(PPOTrainerSync):
     def _add_internalization_rows(self, batch: KVBatchMeta, table: StepTable) -> KVBatchMeta:
         advantage = weighting_advantages(table, self.config.algorithm)
         is_open, weight = self.skills.select(table, advantage, self.global_steps)
-        selection = internalization_rows.select(table, is_open, weight, self.optimizer_steps)
+        span = self.settings.internalization.span
+        selection = internalization_rows.select(table, is_open, weight, self.optimizer_steps, span)
         larger, self.extra = internalization_rows.append(
             batch,
             table,
@@ -224,6 +236,7 @@ class SiriTrainer(PPOTrainerSync):
             self.settings.internalization,
             dp_size=self.dp_size,
             optimizer_steps=self.optimizer_steps,
+            micro_batch=self._micro_batch(),
         )
         return larger
 
@@ -245,7 +258,7 @@ class SiriTrainer(PPOTrainerSync):
     def _put_weights(self, batch: KVBatchMeta, table: StepTable, metrics: dict) -> KVBatchMeta:
         assert self.extra is not None
         settings = self.settings.internalization
-        tokens = internalization_rows.policy_span_tokens(table, batch.tags, settings)
+        tokens = int(table.span_tokens(settings.span)[table.usable].sum())
         batch, column = internalization_rows.put_weights(batch, self.extra, settings, tokens)
         metrics.update({f"siri/internalization/{name}": value for name, value in column.metrics.items()})
         if column.metrics.get("already_known"):
@@ -284,7 +297,11 @@ class SiriTrainer(PPOTrainerSync):
         metrics["siri/updates"] = self.optimizer_steps * actor.ppo_epochs
         metrics["siri/internalization/lambda"] = weight
         metrics["siri/internalization/rows_added"] = len(self.extra.added) if self.extra else 0
-        self._end_step(metrics)
+        return batch
+
+    def step(self, metrics: dict, timing_raw: dict) -> KVBatchMeta:
+        batch = super().step(metrics, timing_raw)
+        self._end_step(metrics)  # here, since verl leaves the update out while trainer.critic_warmup lasts
         return batch
 
     def _end_step(self, metrics: dict) -> None:

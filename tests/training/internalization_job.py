@@ -49,7 +49,6 @@ def build(config) -> TrainingWorker:
             profiler_config=None,
         )
     )
-    worker.engine_config.use_dynamic_bsz = True
     worker.reset()
     worker.set_loss_fn(partial(siri_loss, config=actor))
     return worker
@@ -103,6 +102,9 @@ def run(jobs: dict, config) -> dict:
         for limit in job["limits"]:
             recorder.restart()
             data = pickle.loads(job["chunks"][rank])
+            # Below 0: micro-batches of so many rows.
+            worker.engine_config.use_dynamic_bsz = limit > 0
+            worker.engine_config.micro_batch_size_per_gpu = -limit
             tu.assign_non_tensor(data, max_token_len_per_gpu=limit)
             output = worker.train_mini_batch(data)
             found[name, limit] = {"steps": recorder.steps, "metrics": tu.get(output, "metrics")}

@@ -109,7 +109,7 @@ def step_table(groups, config: SiriConfig, plain_sessions: int, step: int, chang
                 rows[f"{uid}_{session}_{turn}"] = {**fields, **(change(group, session, turn) if change else {})}
     keys = list(rows)
     random.shuffle(keys)
-    table = StepTable.build(keys, [{} for _ in keys], [rows[key] for key in keys])
+    table = StepTable.build(keys, [{"response_len": 12} for _ in keys], [rows[key] for key in keys])
     return table.take(table.canonical_order())
 
 

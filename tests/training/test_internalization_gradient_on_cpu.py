@@ -39,6 +39,12 @@ LIMITS = (128, 300, 100_000)
 
 ONE, TWO = "siri.update.mini_batches=1", "siri.update.mini_batches=2"
 RESPONSE = "siri.internalization.span=response"
+FIXED = (
+    "actor_rollout_ref.actor.use_dynamic_bsz=false",
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=3",
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=2",
+    "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=2",
+)
 # name -> (workers, overrides of the run)
 VARIANTS = {
     "plain 1x1": (1, (ONE,)),
@@ -51,6 +57,7 @@ VARIANTS = {
     "all tokens of replies": (2, (TWO, "siri.internalization.normalise=all_tokens", RESPONSE)),
     "floor": (2, (TWO, "siri.internalization.log_prob_floor=-5.5")),
     "no gate": (2, ("siri.internalization.gate=false", "siri.internalization.advantage_weights=false")),
+    "micro-batches of 3 rows": (2, (TWO, *FIXED)),
     "separate arms": (1, (ONE, "algorithm.gigpo.arms=separate")),
     "grpo": (1, (ONE, "algorithm.adv_estimator=grpo")),
 }
@@ -88,6 +95,7 @@ def updates(steps, folder):
         for name, step in steps.items():
             if len(step.workers.sent) == workers:
                 limits = LIMITS if name.startswith("plain") else LIMITS[1:]
+                limits += (-3,) * name.startswith("micro")
                 jobs[name] = {"chunks": [pickle.dumps(data) for data in step.workers.sent], "limits": limits}
         (folder / f"jobs{workers}").write_bytes(pickle.dumps({"jobs": jobs, "config": run_config(folder)}))
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={workers}"]
@@ -165,7 +173,8 @@ def test_extra_rows_are_dealt_evenly_and_every_update_that_holds_them_is_finite(
     assert len(set(cells)) == 1 and cells[0] > 0, "as many rows in every optimizer step of every rank"
     # fillers only even out
     ranks = len(step.workers.keys)
-    assert len(extra.filler) < ranks * step.steps + ranks
+    unit = step.trainer._micro_batch()
+    assert len(extra.filler) < (ranks * step.steps + ranks) * unit and cells[0] % unit == 0
     per_step = np.bincount(extra.selection.step, minlength=step.steps)
     assert np.ptp(per_step) <= 1
     for (n, _), run in updates.items():
@@ -173,6 +182,13 @@ def test_extra_rows_are_dealt_evenly_and_every_update_that_holds_them_is_finite(
             norms = run["metrics"]["grad_norm"]
             assert len(norms) == step.steps and all(np.isfinite(norms)) and min(norms) > 0
             assert all(np.isfinite(value) for value in run["metrics"]["loss"])
+
+
+def test_rows_of_a_rank_and_step_are_whole_micro_batches(steps):
+    step = steps["micro-batches of 3 rows"]
+    assert step.trainer._micro_batch() == 6, "of three in the update, of two in the log-prob passes"
+    assert {len(keys) // step.steps % 6 for keys in step.workers.keys} == {0}
+    assert steps["plain 2x2"].trainer._micro_batch() == 1
 
 
 def test_policy_rows_keep_their_places(steps):

@@ -31,6 +31,7 @@ from siri_verl.skills.mining import MiningReport
 from siri_verl.skills.skill import Provenance
 from siri_verl.training.estimator import table_advantages
 from siri_verl.training.run_words import say_mining
+from siri_verl.training.skill_run import SkillRun
 
 STEPS = range(1, 21)
 
@@ -274,6 +275,20 @@ def test_self_imitation_takes_plain_turns_of_positive_advantage_up_to_the_tokens
     assert 0 < tokens[is_open].sum() <= 21
     assert (advantage[is_open] > 0).all() and set(table["arm"][is_open]) == {PLAIN}
     assert not run.mining_due(2) and not run.mining_due(1), "the control mines nothing"
+
+
+def test_the_control_counts_the_tokens_it_learns():
+    imitation = InternalizationSettings(source="self_imitation", span="response")
+    run, table = one_step(internalization=imitation, control=ControlConfig(self_imitation_tokens=25))
+    is_open, _, _ = chosen(run, table)
+    assert 0 < table.reply[is_open].sum() <= 25
+    assert (table.reply > table.span_tokens("action")).all()
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_a_baseline_takes_groups_of_any_size(size):
+    run = SkillRun(run_settings(phases=PhaseSettings(fixed=WARM_UP)), size, "mean", make_run().planner)
+    assert (run.arm_plan.plain, run.arm_plan.skill) == (size, 0)
 
 
 def test_arms_can_change_with_the_phase():
