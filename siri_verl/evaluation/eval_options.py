@@ -183,9 +183,8 @@ def protocol(options: EvalOptions, config: DictConfig | None) -> Protocol:
 
 
 def _validation_sampling(kwargs: DictConfig) -> Sampling:
-    """As verl's validation samples (rollout.val_kwargs)."""
-    temperature = float(kwargs.temperature) if kwargs.do_sample else 0.0
-    return Sampling(temperature, float(kwargs.top_p), int(kwargs.top_k))
+    """As verl's validation samples (rollout.val_kwargs, without `do_sample`: verl/trainer/ppo/v1/agent_loop_tq.py)."""
+    return Sampling(float(kwargs.temperature), float(kwargs.top_p), int(kwargs.top_k))
 
 
 def load_run(run: Path | None) -> DictConfig | None:

@@ -24,8 +24,9 @@ from siri_verl.cli import app
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.utility import UtilitySettings
 from siri_verl.envs.panels import Panel, make_panel, write_dataset
-from siri_verl.evaluation.eval_options import EvalOptions
+from siri_verl.evaluation.eval_options import EvalOptions, protocol
 from siri_verl.evaluation.eval_run import prepare, run_evaluation
+from siri_verl.evaluation.policy import Sampling
 from siri_verl.evaluation.summary import summarize
 from siri_verl.evaluation.trajectory_log import EPISODE, TrajectoryFileError, read_trajectories
 from siri_verl.skills.bank import BankSettings, SkillBank
@@ -169,7 +170,8 @@ def test_a_skill_in_the_prompt_changes_what_happens_and_nothing_else(toy_model, 
 
 
 def test_a_bank_with_longer_texts_than_the_default_caps_is_played(toy_model, panel, tmp_path):
-    wide = SkillBank(BankSettings(max_condition_chars=300, max_strategy_chars=900), UtilitySettings(n_eval=2, ema_alpha=1))
+    caps = BankSettings(max_condition_chars=300, max_strategy_chars=900)
+    wide = SkillBank(caps, UtilitySettings(n_eval=2, ema_alpha=1))
     wide.add("c" * 300, GOOD + " x" * 300, "coin", Provenance("some-task", "t", 4))
     for step in (1, 2):
         wide.record(TreatmentEffect("g", "s0001", 1.0, 1.0, 0.0, 4, 4), "tested", step)
@@ -217,10 +219,19 @@ def test_a_run_says_how_its_model_is_to_be_played(run):
     }
     assert settings["prompting"]["template"] == "compact" and settings["prompting"]["history_length"] == 3
     assert (settings["max_turns"], settings["max_response_length"], settings["seed"]) == (4, 16, 3)
-    # verl's validation: greedy unless val_kwargs.do_sample.
+    # verl's default val_kwargs.temperature.
     assert settings["sampling"]["temperature"] == 0.0 and settings["model"]["dtype"] == "float32"
     assert f"{summary['success']['mean']:.3f}" in text and "at most 4 turns" in text and "summary.json" in text
     assert "goes on after 4 finished episodes" in cli(run / "global_step_7")
+
+
+@pytest.mark.parametrize("do_sample", [True, False])
+def test_a_run_is_sampled_as_its_validation_whatever_do_sample_says(do_sample):
+    val = "actor_rollout_ref.rollout.val_kwargs"
+    overrides = [f"{val}.temperature=0.7", f"{val}.top_p=0.9", f"{val}.top_k=5", f"{val}.do_sample={do_sample}"]
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        config = compose("ppo_trainer", overrides=["+siri=[base,cpu,cpu_small]", *overrides])
+    assert protocol(EvalOptions(model="m"), config).sampling == Sampling(0.7, 0.9, 5)
 
 
 def test_what_does_not_fit_is_named(run, toy_model, panel, bank, tmp_path):
