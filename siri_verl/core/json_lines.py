@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Files of JSON lines that are appended to: lines that a crash tore.
+"""Files of JSON lines that are appended to: lines that a crash tore, and records that no longer belong to a run.
 
 A record is written in one piece with its line end, so that only the last line of a file can be torn. Whoever appends
 cuts it off first; whoever reads passes it over.
@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from siri_verl.core.files import write_bytes_atomically
 
 BLOCK = 1 << 13
 
@@ -70,3 +72,40 @@ def read_json_lines(
                 continue
             raise error(f"{path}, line {number}: not JSON ({problem})") from problem
         yield number, value
+
+
+def set_aside(path: Path, unwanted: Callable[[Any], bool]) -> int:
+    """Move records of a file to the end of another, `abandoned_file(path)`; how many.
+
+    They stand there before the file is replaced by the rest: a crash may leave a record in both, never in none. Lines
+    that are no JSON stay. Without such records nothing is written.
+
+    Args:
+        path: the file; there may be none.
+        unwanted: which values go.
+    """
+    if not path.exists():
+        return 0
+    cut_torn_line(path)
+    kept: list[bytes] = []
+    moved: list[bytes] = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            gone = unwanted(json.loads(line))
+        except ValueError:
+            gone = False
+        (moved if gone else kept).append(line)
+    if moved:
+        aside = abandoned_file(path)
+        cut_torn_line(aside)
+        with aside.open("ab") as file:
+            file.write(b"".join(moved))
+            file.flush()
+            os.fsync(file.fileno())
+        write_bytes_atomically(path, b"".join(kept))
+    return len(moved)
+
+
+def abandoned_file(path: Path) -> Path:
+    """Beside `name.jsonl`: `name.abandoned.jsonl`."""
+    return path.with_name(f"{path.stem}.abandoned{path.suffix}")

@@ -18,7 +18,8 @@
      "success": true, "score": 1.0, "turns": [{"observation": "...", "reply": "...", "action": "...", "reward": 10.0,
      "valid": true, "admissible": true}, ...]}
 
-Files of them are only ever appended to. A run that was resumed may hold one twice: the last counts.
+Files of them are appended to; a run that goes back to an earlier step moves later ones to another file
+(`siri_verl.core.json_lines.set_aside`). A run that was resumed may hold one twice: the last counts.
 """
 
 from __future__ import annotations

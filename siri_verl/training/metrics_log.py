@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """A JSON-lines copy of every metric, whatever loggers are configured; appended to, so that a resumed run keeps its
-past."""
+past. What lies after the step it resumes from is moved to `metrics.abandoned.jsonl`."""
 
 from __future__ import annotations
 

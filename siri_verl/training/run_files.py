@@ -24,6 +24,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from siri_verl.core.files import write_text_atomically
+from siri_verl.core.json_lines import abandoned_file, set_aside
 from siri_verl.core.trajectory import Trajectory, append_trajectories
 from siri_verl.skills.bank_file import BANK_FILE
 from siri_verl.training import run_record
@@ -50,6 +51,23 @@ class RunFiles:
         self.metrics = MetricsLog(self.folder / METRICS_FILE)
         self.prompts = self.folder / PROMPTS_FOLDER
         self._background = ThreadPoolExecutor(max_workers=1)
+
+    def begin_after(self, step: int) -> None:
+        """Set aside what an abandoned branch of the run left: records of steps that are about to be played anew.
+
+        Args:
+            step: that of the checkpoint training goes on from; 0 without one: then nothing in the folder is this run's.
+        """
+
+        def abandoned(record: Any) -> bool:
+            played = record.get("step") if isinstance(record, dict) else None
+            return isinstance(played, int) and (played > step or step == 0)
+
+        paths = (self.metrics.path, trajectories_file(self.folder))
+        moved = {abandoned_file(path): set_aside(path, abandoned) for path in paths}
+        if any(moved.values()):
+            told = ", ".join(f"{count} records to {path}" for path, count in moved.items() if count)
+            logger.warning("training goes on after step %d: an earlier run's later records were moved: %s", step, told)
 
     def write_metrics(self, kind: str, step: int, metrics: Mapping[str, Any]) -> None:
         """One line of metrics.jsonl, at once."""

@@ -350,6 +350,8 @@ class SiriTrainer(PPOTrainerSync):
 
     def _load_checkpoint(self) -> None:
         super()._load_checkpoint()
+        if not self.config.trainer.get("val_only", False):
+            self.files.begin_after(self.global_steps)
         if self.global_steps > 0:
             folder = checkpoint.resume_folder(self.config, self.global_steps)
             state = checkpoint.load_state(folder)
