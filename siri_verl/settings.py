@@ -89,7 +89,7 @@ class GigpoConfig:
 class EnvironmentConfig:
     """Which environment, and how many processes host it."""
 
-    name: str = "webshop"
+    name: str = "toy"
     """A registered name (`siri-verl doctor` lists them) or any Gymnasium id with text observations."""
     kwargs: dict[str, Any] = field(default_factory=dict)
     """Passed to the environment's constructor."""
@@ -117,7 +117,8 @@ class PromptConfig:
     """How a turn becomes a prompt."""
 
     template: str = "full"
-    """`full` for instruction-tuned models, `compact` for the small CPU model (siri_verl/rollout/prompts.py)."""
+    """`full` for instruction-tuned models; for the small CPU models `compact`, or `compact_actions`, which lists the
+    admissible actions too (siri_verl/rollout/prompts.py)."""
     history_length: int = 2
     """How many earlier (observation, action) pairs the prompt shows. Shortened first when a prompt is too long."""
 

@@ -44,7 +44,7 @@ def evaluate(
     temperature: Annotated[Optional[float], typer.Option(help="None: that of the run's validation, else 0.4.")] = None,
     top_p: Optional[float] = None,
     top_k: Optional[int] = None,
-    template: Annotated[Optional[str], typer.Option(help="full or compact; none: the run's.")] = None,
+    template: Annotated[Optional[str], typer.Option(help="full, compact or compact_actions; none: the run's.")] = None,
     history_length: Annotated[Optional[int], typer.Option(help="Earlier turns in the prompt.")] = None,
     task_type: Annotated[Optional[str], typer.Option(help="How task types are read; none: the run's.")] = None,
     max_turns: Optional[int] = None,
