@@ -22,9 +22,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
+from typer.testing import CliRunner
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
 
+from siri_verl.cli import app
 from siri_verl.config import gigpo_config, siri_config
 from siri_verl.training.preflight import check_algorithm
 from siri_verl.training.preflight_skills import check_skills
@@ -205,6 +207,12 @@ def test_a_store_that_is_not_there_is_refused_before_anything_is_installed(tmp_p
     done = dry_run("siri_webshop.sh", DRY_RUN="0", WEBSHOP_STORE=absent, VENV=str(tmp_path / "venv"))
     assert done.returncode == 1 and f"WEBSHOP_STORE={absent}: no such folder" in done.stderr
     assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize("products", ["0", "-5"])
+def test_a_demo_shop_without_products_is_refused(products, tmp_path):
+    result = CliRunner().invoke(app, ["data", "webshop-demo", "--out", str(tmp_path), "--products", products])
+    assert result.exit_code == 1 and f"products: got {products};" in result.output and not list(tmp_path.iterdir())
 
 
 def test_what_a_script_needs_it_says():

@@ -63,14 +63,15 @@ def data_webshop(
 def data_webshop_demo(
     out: Annotated[Path, typer.Option(help="Folder of the demo shop.")],
     seed: int = 0,
-    products: Annotated[Optional[int], typer.Option(help="How many products.")] = None,
+    products: Annotated[Optional[int], typer.Option(help="How many products; none: all.")] = None,
     overwrite: bool = False,
 ) -> None:
     """Make the demo shop: self-made products in the official format, prepared, with panels."""
     from siri_verl.data.webshop_demo.generator import MAX_PRODUCTS, generate
 
     try:
-        counts = generate(out, seed=seed, products=products or MAX_PRODUCTS, overwrite=overwrite)
+        wanted = MAX_PRODUCTS if products is None else products
+        counts = generate(out, seed=seed, products=wanted, overwrite=overwrite)
     except (ValueError, OSError) as error:
         raise fail(error) from error
     console.print(f"{out}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
