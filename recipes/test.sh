@@ -16,12 +16,13 @@
 # Sets up a virtual environment and runs the quality gates and the everyday tests. Needs g++ and make, for ALFWorld.
 #   bash recipes/test.sh                    everything that runs within half an hour on two cores
 #   bash recipes/test.sh -m slow            the long ones
+#   DRY_RUN=1 bash recipes/test.sh          print the commands
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/setup.sh"
 install dev,alfworld
 
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-"$PYTHON_BIN" -m ruff check .
-"$PYTHON_BIN" -m ruff format --check .
-"$PYTHON_BIN" -m mypy
-"$PYTHON_BIN" -m pytest -q "$@"
+act "$PYTHON_BIN" -m ruff check .
+act "$PYTHON_BIN" -m ruff format --check .
+act "$PYTHON_BIN" -m mypy
+act "$PYTHON_BIN" -m pytest -q "$@"

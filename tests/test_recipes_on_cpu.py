@@ -162,6 +162,16 @@ def test_the_alfworld_extra_says_that_it_needs_a_compiler(tmp_path):
     assert "g++ is missing: the extra 'alfworld' compiles its planner with g++, make and cmake" in done.stderr
 
 
+@pytest.mark.parametrize("script", ["test.sh", "vllm_cpu.sh"])
+def test_a_dry_run_of_the_tests_runs_and_changes_nothing(script, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    python.chmod(0o755)
+    done = dry_run(script, "-k", "some", PYTHON=str(python), VENV=str(tmp_path / "venv"), SKIP_INSTALL="0")
+    assert done.returncode == 0 and [path.name for path in tmp_path.iterdir()] == ["python"], done.stderr
+    assert f"{python} -m pytest -q" in done.stdout and done.stdout.endswith("-k some\n")
+
+
 def test_arguments_come_last_and_knobs_reach_the_run():
     words = overrides("ablations/no_gate.sh", "siri.internalization.gate=true", SEED="5", EXPERIMENT="mine")
     assert words[-1] == "siri.internalization.gate=true"

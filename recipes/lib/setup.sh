@@ -14,7 +14,7 @@
 
 # Sourced by the recipes: repository root, a Python that has siri_verl, and what hardware there is.
 # Knobs: VENV (default .venv), PYTHON (default: the first python3.11, 3.12, 3.10 or python3 found), SKIP_INSTALL=1,
-# DRY_RUN=1 (print the training command, one word per line, and do nothing else).
+# DRY_RUN=1 (print the training command, one word per line, or what is run in its place, and do nothing else).
 
 REPO_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 cd "$REPO_ROOT"
@@ -53,6 +53,15 @@ train() {
     set -x
     "$@"
     { set +x; } 2>/dev/null
+}
+
+# act COMMAND...: runs it; a dry run prints it on one line.
+act() {
+    if [[ "${DRY_RUN:-0}" == 1 ]]; then
+        echo "$*"
+    else
+        "$@"
+    fi
 }
 
 # need_compiler: ALFWorld's planner is compiled when it is installed, in about two minutes.
