@@ -25,9 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from siri_verl.evaluation.adapters import fold_adapters
+from siri_verl.training.run_config import TRACKER
 
-TRACKER = "latest_checkpointed_iteration.txt"
-"""verl's note of a run's newest checkpoint."""
 PREFILL_TOKENS, PREFIX_CACHE_BYTES = 2048, 256 << 20
 """As the light server's defaults (siri_verl/rollout/light_server.py)."""
 

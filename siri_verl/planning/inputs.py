@@ -124,14 +124,25 @@ def divides(name: str, size: int, gpus: int) -> None:
 
 
 def batch_of(config: DictConfig, settings: SiriConfig | None, turns: float | None) -> Batch:
-    """What an iteration is made of; without a `siri:` block a session is taken for one turn."""
+    """What an iteration is made of; without a `siri:` block a session is taken for one turn.
+
+    Raises:
+        ConfigError: a size that is below 1.
+    """
+    for field in (
+        "data.train_batch_size",
+        "actor_rollout_ref.actor.ppo_mini_batch_size",
+        "actor_rollout_ref.rollout.n",
+    ):
+        if OmegaConf.select(config, field) < 1:
+            raise ConfigError(f"{field}={OmegaConf.select(config, field)}: use at least 1")
     common = dict(
         tasks=config.data.train_batch_size,
         group=config.actor_rollout_ref.rollout.n,
         prompt=config.data.max_prompt_length,
         response=config.data.max_response_length,
         mini_batch_tasks=config.actor_rollout_ref.actor.ppo_mini_batch_size,
-        iterations=config.trainer.total_training_steps or 1,
+        iterations=config.trainer.total_training_steps,
         turns=turns,
     )
     if settings is None:

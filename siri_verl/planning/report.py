@@ -113,10 +113,13 @@ def _counts(plan: Plan) -> dict[str, str]:
         "optimizer steps": f"{b.updates:,} of {b.rows_per_update:,} rows",
         "internalization rows": f"up to {b.internalization_rows:,} more, in that phase",
         "mining": f"{b.mining_tokens:,.0f} tokens",
-        f"run of {batch.iterations:,} iterations": (
-            f"{b.run_environment_steps:,} environment steps, {b.run_tokens / 1e9:,.2f} billion tokens"
-        ),
     }
+    if b.run_environment_steps is None or b.run_tokens is None:
+        counts["run"] = "as long as trainer.total_epochs; trainer.total_training_steps is not set"
+    else:
+        counts[f"run of {batch.iterations:,} iterations"] = (
+            f"{b.run_environment_steps:,} environment steps, {b.run_tokens / 1e9:,.2f} billion tokens"
+        )
     if plan.phases:
         at_once = plan.kv_tokens // (batch.prompt + batch.response)
         counts["KV cache"] = (

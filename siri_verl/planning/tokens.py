@@ -31,7 +31,7 @@ class Batch:
         prompt, response: the most tokens of a turn.
         mini_batches: optimizer steps per iteration; None: by `mini_batch_tasks`.
         mini_batch_tasks: ppo_mini_batch_size; times `group` are the rows of an optimizer step.
-        iterations: of the run.
+        iterations: of the run; None where trainer.total_training_steps leaves it to the epochs.
         skill_share: of a group's sessions see a skill.
         mining_requests, mining_every, mining_tokens: the miner's settings.
     """
@@ -42,7 +42,7 @@ class Batch:
     prompt: int
     response: int
     mini_batch_tasks: int
-    iterations: int
+    iterations: int | None
     turns: float | None = None
     mini_batches: int | None = None
     skill_share: float = 0.5
@@ -64,8 +64,8 @@ class Budget:
     rows_per_update: int
     internalization_rows: int
     mining_tokens: float
-    run_environment_steps: int
-    run_tokens: int
+    run_environment_steps: int | None
+    run_tokens: int | None
 
 
 def budget(batch: Batch) -> Budget:
@@ -85,6 +85,6 @@ def budget(batch: Batch) -> Budget:
         rows_per_update=math.ceil(rows / updates),
         internalization_rows=math.ceil(sessions * batch.skill_share * turns),
         mining_tokens=batch.mining_requests / batch.mining_every * (batch.prompt + batch.mining_tokens),
-        run_environment_steps=rows * batch.iterations,
-        run_tokens=(prompts + responses) * batch.iterations,
+        run_environment_steps=None if batch.iterations is None else rows * batch.iterations,
+        run_tokens=None if batch.iterations is None else (prompts + responses) * batch.iterations,
     )

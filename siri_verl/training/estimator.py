@@ -30,6 +30,7 @@ trainers replaced; `over_turns` and `tests/contracts` check its signature.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -91,7 +92,13 @@ def last_advantages() -> GigpoAdvantages | None:
 
 def check_estimator(name: str) -> None:
     """Raise ConfigError unless the estimator has a defined meaning over rows that are turns."""
+    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
+
     known = ("gigpo", *TOKEN_LEVEL, *ONE_ROW_PER_TRAJECTORY)
+    if name not in known and name not in ADV_ESTIMATOR_REGISTRY:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ConfigError(f"algorithm.adv_estimator={name!r}: no such estimator; {hint}use one of {', '.join(known)}")
     if name not in known:
         raise ConfigError(
             f"algorithm.adv_estimator={name!r}: with one row per turn it would see every turn as an independent "

@@ -59,6 +59,7 @@ from siri_verl.training.estimator import last_advantages, use_table, weighting_a
 from siri_verl.training.loss import LAMBDA, siri_loss
 from siri_verl.training.preflight import check_run
 from siri_verl.training.preflight_skills import check_skill_inputs, check_skills
+from siri_verl.training.run_config import check_resumed
 from siri_verl.training.run_files import RunFiles
 from siri_verl.training.step_table import StepTable, canonical_order
 
@@ -75,6 +76,7 @@ class SiriTrainer(PPOTrainerSync):
         check_run(config, self.settings)
         check_skills(config, self.settings)
         check_skill_inputs(self.settings)
+        check_resumed(config)
         super().__init__(config)
         self.files = RunFiles(config, self.settings.seed)
         self.background = ThreadPoolExecutor(max_workers=1)
