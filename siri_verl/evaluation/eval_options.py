@@ -28,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from siri_verl.config import PromptConfig, siri_config
 from siri_verl.envs.panels import Panel, PanelError, make_panel
+from siri_verl.evaluation.checks import check_sampling
 from siri_verl.evaluation.policy import TRACKER, ModelSource, Sampling
 from siri_verl.evaluation.prompting import KINDS, PLAIN
 from siri_verl.evaluation.retest_run import training_tasks
@@ -102,6 +103,10 @@ class EvalOptions:
             raise EvaluationError(f"max_trials={self.max_trials}: use at least 1")
         if self.concurrent is not None and self.concurrent < 1:
             raise EvaluationError(f"concurrent={self.concurrent}: use at least 1")
+        for name in ("max_turns", "max_prompt_length", "max_response_length"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise EvaluationError(f"--{name.replace('_', '-')}: {name}={value}; use at least 1")
         if not 0 < self.level < 1:
             raise EvaluationError(f"level={self.level}: use a share in (0, 1), for example 0.95")
         if self.example is not None and self.prompting == PLAIN:
@@ -147,6 +152,7 @@ def protocol(options: EvalOptions, config: DictConfig | None) -> Protocol:
 
     Raises:
         ConfigError: the run's settings are damaged, or a value is out of range.
+        ValueError: the sampling is out of range; names the option.
     """
 
     def given(name: str, otherwise: Any) -> Any:
@@ -169,10 +175,12 @@ def protocol(options: EvalOptions, config: DictConfig | None) -> Protocol:
         prompt, task_type, seed, max_turns = PromptConfig(), TaskTypeSettings(), 1, 15
         lengths, sampling, chat_template_kwargs = (4096, 512), PUBLISHED_SAMPLING, {}
         dtype = "float32" if options.device == "cpu" else "bfloat16"
+    sampling = Sampling(**{name: given(name, value) for name, value in asdict(sampling).items()})
+    check_sampling(sampling)
     return Protocol(
         prompt=PromptConfig(given("template", prompt.template), given("history_length", prompt.history_length)),
         task_type=task_type if options.task_type is None else TaskTypeSettings(kind=options.task_type),
-        sampling=Sampling(**{name: given(name, value) for name, value in asdict(sampling).items()}),
+        sampling=sampling,
         seed=given("seed", seed),
         max_turns=given("max_turns", max_turns),
         max_prompt_length=given("max_prompt_length", lengths[0]),

@@ -100,12 +100,14 @@ def prepare(options: EvalOptions) -> Prepared:
     """Find model, run and panel.
 
     Raises:
-        ModelFolderError, PanelError, EvaluationError, ConfigError, BankFileError, OSError: what is missing or does not
-            fit, by name.
+        ModelFolderError, PanelError, EvaluationError, ConfigError, BankFileError, ValueError, OSError: what is missing
+            or does not fit, by name.
     """
     run = find_run(options)
     config = load_run(run)
     how = protocol(options, config)
+    if options.endpoint is not None:
+        endpoint_settings(options)
     source = None if options.endpoint is not None else find_model(options.model)
     panel = find_panel(options, config)
     bank_file = bank = None
@@ -199,6 +201,22 @@ def run_evaluation(
     return summary
 
 
+def endpoint_settings(options: EvalOptions) -> EndpointSettings:
+    """Where and how the model is asked.
+
+    Raises:
+        ValueError: address, name, timeout or retries do not do.
+    """
+    return EndpointSettings(
+        base_url=options.endpoint or "",
+        model=options.model,
+        api_key_env=options.api_key_env,
+        timeout=options.timeout,
+        retries=options.retries,
+        parallel=_concurrent(options),
+    )
+
+
 def _concurrent(options: EvalOptions) -> int:
     if options.concurrent is not None:
         return options.concurrent
@@ -232,15 +250,7 @@ def _players(prepared: Prepared) -> Iterator[tuple[Agent, ChatModel, tuple[str, 
     example = "" if options.example is None else options.example.read_text(encoding="utf-8").strip()
     react = ReactPrompting(options.history_length, example)
     if prepared.source is None:
-        settings = EndpointSettings(
-            base_url=options.endpoint or "",
-            model=options.model,
-            api_key_env=options.api_key_env,
-            timeout=options.timeout,
-            retries=options.retries,
-            parallel=_concurrent(options),
-        )
-        endpoint = EndpointChat(Endpoint(settings), how.sampling, how.max_response_length)
+        endpoint = EndpointChat(Endpoint(endpoint_settings(options)), how.sampling, how.max_response_length)
         plain = PlainPrompting(TEMPLATES[how.prompt.template], how.prompt.history_length)
         try:
             yield ChatAgent(endpoint, plain if options.prompting == PLAIN else react), endpoint, ()

@@ -59,6 +59,8 @@ FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     },
 }
 """Fields of the records, all required."""
+ADDRESS = "model.endpoint"
+"""A setting on record that may change between two parts of an evaluation: a server may move."""
 TURN_FIELDS: dict[str, type | tuple[type, ...]] = {
     "observation": str,
     "reply": str,
@@ -82,11 +84,11 @@ class TrajectoryLog:
     """A file of trajectories, open for adding. One process at a time.
 
     Args:
-        path: the file; begun if absent.
+        path: the file; begun if absent, and anew if no episode is in it.
         settings: what decides the numbers; JSON values.
 
     Raises:
-        TrajectoryFileError: the file was begun with other settings (the first that differs is named), another
+        TrajectoryFileError: its episodes were played under other settings (the first that differs is named), another
             process writes to it, or a line is damaged.
     """
 
@@ -103,9 +105,13 @@ class TrajectoryLog:
             self.records: dict[Key, dict[str, Any]] = {}
             if os.fstat(self._file).st_size:
                 found, records = read_trajectories(path)
-                _check_settings(path, found, settings)
+                if records:
+                    _check_settings(path, found, settings)
+                else:
+                    # Nothing was played under them, so other settings may take their place.
+                    os.ftruncate(self._file, 0)
                 self.records = {record_key(record): record for record in records}
-            else:
+            if not self.records:
                 self._write({"record": HEADER, "schema": SCHEMA, "version": VERSION, "settings": dict(settings)})
         except BaseException:
             os.close(self._file)
@@ -189,6 +195,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 def _check_settings(path: Path, found: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     # Through JSON, so that a tuple equals the list it became.
     was, now = flat(found), flat(json.loads(json.dumps(dict(given))))
+    if ADDRESS in was and ADDRESS in now:
+        del was[ADDRESS], now[ADDRESS]
     for name in sorted(was.keys() | now.keys()):
         before, after = (repr(some[name]) if name in some else "not set" for some in (was, now))
         if before != after:

@@ -251,3 +251,20 @@ def test_what_does_not_fit_is_named(run, toy_model, panel, bank, tmp_path):
     assert "base_url='localhost:8000'" in cli("m", "--endpoint", "localhost:8000", "--panel", panel, *out, code=1)
     assert "trajectories.jsonl" in cli(toy_model, "--panel", panel, "--against", tmp_path, *out, code=1)
     assert not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_sampling_lengths_and_endpoint_are_refused_before_anything_is_written(panel, tmp_path):
+    there = ("m", "--endpoint", "http://127.0.0.1:9/v1", "--panel", panel, "--retries", 0, "--out", tmp_path / "out")
+    assert "--top-p: top_p=5.0; use a share in (0, 1]" in cli(*there, "--top-p", 5, code=1)
+    assert "--temperature: temperature=-1.0; use 0" in cli(*there, "--temperature", -1, code=1)
+    assert "--temperature: temperature=nan; use 0" in cli(*there, "--temperature", "nan", code=1)
+    assert "--top-k: top_k=-2; use a positive number, or -1" in cli(*there, "--top-k", -2, code=1)
+    assert "--max-turns: max_turns=0; use at least 1" in cli(*there, "--max-turns", 0, code=1)
+    assert "endpoint.timeout=0.0" in cli(*there, "--timeout", 0, code=1)
+    assert not (tmp_path / "out").exists()
+    # Nobody listens there: a try without an episode ties nothing down.
+    for top_p in (0.8, 0.9):
+        text = cli(*there, "--top-p", top_p, code=1)
+        assert "127.0.0.1:9/v1/chat/completions" in text and "was begun" not in text
+        settings, records = read_trajectories(tmp_path / "out" / "trajectories.jsonl")
+        assert settings["sampling"]["top_p"] == top_p and not records

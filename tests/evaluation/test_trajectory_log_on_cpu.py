@@ -185,3 +185,35 @@ def test_damage_is_named(path, damage, message):
 
 def test_the_example_has_every_field():
     assert set(episode()) - {"record"} == set(FIELDS[EPISODE])
+
+
+def test_a_file_without_episodes_takes_other_settings(tmp_path):
+    path = tmp_path / "trajectories.jsonl"
+    for seed in (1, 2):
+        TrajectoryLog(path, {"seed": seed}).close()
+        assert read_trajectories(path) == ({"seed": seed}, [])
+    with path.open("a") as file:
+        file.write('{"record": "episode", "task_id": "torn')
+    log = TrajectoryLog(path, {"seed": 3})
+    log.append(episode())
+    log.close()
+    assert read_trajectories(path)[0] == {"seed": 3} and path.read_bytes().count(b"\n") == 2
+    before = path.read_bytes()
+    with pytest.raises(TrajectoryFileError, match="seed=3, now it is 4"):
+        TrajectoryLog(path, {"seed": 4})
+    assert path.read_bytes() == before
+
+
+def test_a_server_may_move_but_not_change_its_model(tmp_path):
+    path = tmp_path / "trajectories.jsonl"
+    log = TrajectoryLog(path, {"model": {"name": "m", "endpoint": "http://here:8000/v1"}})
+    log.append(episode())
+    log.close()
+    moved = "http://there:8001/v1"
+    log = TrajectoryLog(path, {"model": {"name": "m", "endpoint": moved}})
+    assert len(log.episodes()) == 1
+    log.close()
+    with pytest.raises(TrajectoryFileError, match="model.name='m', now it is 'other'"):
+        TrajectoryLog(path, {"model": {"name": "other", "endpoint": moved}})
+    with pytest.raises(TrajectoryFileError, match="model.endpoint"):
+        TrajectoryLog(path, {"model": {"name": "m"}})
