@@ -30,6 +30,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/siri.sh"
 
 begin_run siri_alfworld
 VAL_OPTIONS=()
+if [[ -n "${ALFWORLD_GAMES:-}" ]] && missing "$ALFWORLD_GAMES"; then
+    refuse "ALFWORLD_GAMES=$ALFWORLD_GAMES: no such folder; \`siri-verl data alfworld\` or \`alfworld-demo\` makes one"
+fi
 
 case "$PRESET" in
 cpu)

@@ -30,6 +30,10 @@ begin_run siri_webshop
 WEBSHOP_STORE=${WEBSHOP_STORE:-}
 WEBSHOP_SIZE=${WEBSHOP_SIZE:-small}
 
+if [[ -n "$WEBSHOP_STORE" ]] && missing "$WEBSHOP_STORE"; then
+    refuse "WEBSHOP_STORE=$WEBSHOP_STORE: no such folder; \`siri-verl data webshop\` makes a store"
+fi
+
 # known_split: says before anything is installed or made that the given store lacks the split.
 known_split() {
     local file known=""
@@ -43,9 +47,6 @@ known_split() {
 case "$PRESET" in
 cpu)
     no_gpu_knobs
-    if [[ -n "$WEBSHOP_STORE" ]] && missing "$WEBSHOP_STORE"; then
-        refuse "WEBSHOP_STORE=$WEBSHOP_STORE: no such folder; \`siri-verl data webshop\` makes a store"
-    fi
     # Only the demo shop has the split `demo`.
     SPLIT=${SPLIT:-$([[ -n "$WEBSHOP_STORE" ]] && echo by_product || echo demo)}
     known_split

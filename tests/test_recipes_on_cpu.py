@@ -212,11 +212,19 @@ def test_a_store_of_ones_own_is_cut_by_product_and_a_split_it_lacks_is_refused_a
     assert done.returncode == 1 and "has no splits; `siri-verl data webshop` makes a store" in done.stderr
 
 
-def test_a_store_that_is_not_there_is_refused_before_anything_is_installed(tmp_path):
+def refused(script, tmp_path, preset, **knobs):
+    """What a start says that ends before anything is installed."""
+    tools = {"VENV": str(tmp_path / "venv"), "PYTHON": "false", "SKIP_INSTALL": "0"}  # `false`: no install may succeed
+    done = dry_run(script, preset=preset, DRY_RUN="0", **{"GPUS": "8"} if preset == "gpu" else {}, **tools, **knobs)
+    assert done.returncode == 1 and not (tmp_path / "venv").exists() and "installing" not in done.stdout
+    return done.stderr
+
+
+@pytest.mark.parametrize("preset", ["cpu", "gpu"])
+@pytest.mark.parametrize("script, knob", [("siri_webshop.sh", "WEBSHOP_STORE"), ("siri_alfworld.sh", "ALFWORLD_GAMES")])
+def test_data_that_is_not_there_is_refused_before_anything_is_installed(script, knob, preset, tmp_path):
     absent = str(tmp_path / "absent")
-    done = dry_run("siri_webshop.sh", DRY_RUN="0", WEBSHOP_STORE=absent, VENV=str(tmp_path / "venv"))
-    assert done.returncode == 1 and f"WEBSHOP_STORE={absent}: no such folder" in done.stderr
-    assert not (tmp_path / "venv").exists()
+    assert f"{knob}={absent}: no such folder" in refused(script, tmp_path, preset, **{knob: absent})
 
 
 @pytest.mark.parametrize("products", ["0", "-5"])
