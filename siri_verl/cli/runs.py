@@ -24,19 +24,24 @@ from siri_verl.cli.common import app, console, fail
 
 
 @app.command()
-def curve(runs: list[Path], out: Annotated[Optional[Path], typer.Option(help="PNG file.")] = None) -> None:
+def curve(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders (trainer.default_local_dir).")],
+    out: Annotated[Optional[Path], typer.Option(help="PNG file; none: learning_curve.png in the one run.")] = None,
+) -> None:
     """Draw the learning curve of one or more run folders and print it as a table."""
-    from siri_verl.evaluation.curve import curve_table, draw_curve, read_curve
+    from siri_verl.evaluation.curve import curve_table, draw_curve, read_curve, run_names
 
+    if out is None and len(runs) > 1:
+        raise fail("--out: not given; with several runs, name a PNG file for the picture")
+    target = out or runs[0] / "learning_curve.png"
     try:
-        curves = {run.name: read_curve(run) for run in runs}
+        curves = {name: read_curve(run) for name, run in zip(run_names(runs), runs, strict=True)}
+        draw_curve(curves, target)
     except (OSError, ValueError) as error:
         raise fail(error) from error
     for name, points in curves.items():
         console.print(curve_table(name, points))
-    target = out or runs[0] / "learning_curve.png"
-    draw_curve(curves, target)
-    console.print(f"picture: {target}")
+    console.print(f"picture: {target}", soft_wrap=True)
 
 
 @app.command()

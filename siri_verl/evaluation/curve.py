@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,22 @@ class CurvePoint:
     episodes: int
     env_steps: int
     by_category: Mapping[str, float]
+
+
+def run_names(folders: Sequence[Path]) -> list[str]:
+    """A name for each run: as much of its folder's path as tells it apart from the others.
+
+    Raises:
+        ValueError: one was given twice.
+    """
+    paths = [folder.resolve() for folder in folders]
+    twice = [str(path) for path, count in Counter(paths).items() if count > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} was given twice; give every run once")
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
+    return ["/".join(path.parts[-depth:]) for path in paths]
 
 
 def read_curve(run: Path) -> list[CurvePoint]:

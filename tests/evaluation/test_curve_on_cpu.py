@@ -17,7 +17,9 @@ import io
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from siri_verl.cli import app
 from siri_verl.evaluation.curve import curve_table, draw_curve, read_curve
 from siri_verl.training.batch_metrics import validation_metrics
 from siri_verl.training.metrics_log import MetricsLog
@@ -75,3 +77,23 @@ def test_the_picture_is_a_png_of_one_run_or_several(tmp_path):
         assert data.startswith(b"\x89PNG")
         sizes.append(int.from_bytes(data[16:20], "big"))
     assert sizes[0] > sizes[1], "one run also gets its categories"
+
+
+def curve(*words):
+    result = CliRunner().invoke(app, ["curve", *map(str, words)], env={"COLUMNS": "160"})
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_runs_whose_folders_have_one_name_are_told_apart_and_overwrite_no_picture(tmp_path):
+    runs = [write_run(tmp_path / f"seed_{seed}" / "gigpo") for seed in (1, 2)]
+    picture = runs[0] / "learning_curve.png"
+    assert curve(runs[0])[0] == 0 and picture.is_file()
+    before = picture.read_bytes()
+    assert curve(*runs) == (1, "error --out: not given; with several runs, name a PNG file for the picture")
+    code, text = curve(*runs, "--out", tmp_path / "both.png")
+    assert code == 0 and "seed_1/gigpo: validation" in text and "seed_2/gigpo: validation" in text
+    assert picture.read_bytes() == before and (tmp_path / "both.png").is_file()
+    code, text = curve(runs[0], runs[0], "--out", tmp_path / "x.png")
+    assert code == 1 and "seed_1/gigpo was given twice" in text
+    code, text = curve(*runs, "--out", tmp_path / "x.nosuch")
+    assert code == 1 and "nosuch" in text

@@ -25,7 +25,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from siri_verl.core.decision import ACTIVE, CANDIDATE, RETIRED
-from siri_verl.evaluation.curve import CurvePoint, read_curve
+from siri_verl.evaluation.curve import CurvePoint, read_curve, run_names
 from siri_verl.evaluation.story import RunStory, read_story
 from siri_verl.training.run_config import CONFIG_FILE
 from siri_verl.training.run_record import read_starts
@@ -111,15 +111,8 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     """
     if not folders:
         raise ValueError("report: no run was given; give one or more run folders (trainer.default_local_dir)")
-    twice = [str(path) for path, count in Counter(f.resolve() for f in folders).items() if count > 1]
-    if twice:
-        raise ValueError(f"report: {twice[0]} was given twice; give every run once")
-    runs = [read_run(folder) for folder in folders]
-    paths = [run.folder.resolve() for run in runs]
-    depth = 1
-    while len({path.parts[-depth:] for path in paths}) < len(paths):
-        depth += 1
-    return [replace(run, name="/".join(path.parts[-depth:])) for run, path in zip(runs, paths, strict=True)]
+    names = run_names(folders)
+    return [replace(read_run(folder), name=name) for folder, name in zip(folders, names, strict=True)]
 
 
 def flat_config(path: Path) -> dict[str, Any]:
