@@ -34,11 +34,15 @@ def skill_list(bank: SkillBank, status: str | None = None, task_type: str | None
     """One line per skill: status, type, groups, mean Delta with its interval, utility, text.
 
     Raises:
-        ValueError: the status is unknown.
+        ValueError: the status is unknown, or no skill has the type; names the known ones.
     """
     if status is not None and status not in _STYLE:
         raise ValueError(f"skills list: status {status!r}, use one of {', '.join(_STYLE)}")
-    table = Table(title=f"{len(bank)} skills: {bank.census({s.task_type for s in bank.skills.values()})}")
+    types = sorted({skill.task_type for skill in bank.skills.values()})
+    if task_type is not None and task_type not in types:
+        known = f"use one of {', '.join(types)}" if types else "the bank is empty"
+        raise ValueError(f"skills list: no skill of --task-type {task_type!r}; {known}")
+    table = Table(title=f"{len(bank)} skills: {bank.census(set(types))}")
     for name, justify in (
         ("id", "left"),
         ("status", "left"),

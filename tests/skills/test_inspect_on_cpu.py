@@ -51,6 +51,10 @@ def test_list_shows_numbers_and_text():
     assert "s0001" not in text(skill_list(bank_at(4), task_type="garden"))
     with pytest.raises(ValueError, match="status 'dead'"):
         skill_list(bank_at(0), status="dead")
+    with pytest.raises(ValueError, match="--task-type 'cellar'; use one of garden, kitchen"):
+        skill_list(bank_at(0), task_type="cellar")
+    with pytest.raises(ValueError, match="--task-type 'garden'; the bank is empty"):
+        skill_list(SkillBank(), task_type="garden")
 
 
 def test_show_tells_where_a_skill_came_from_and_why_it_is_what_it_is():
