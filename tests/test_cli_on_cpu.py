@@ -150,6 +150,8 @@ def test_check_env_says_what_is_missing(tmp_path, monkeypatch):
         (["check-env", "webshop"], "siri-verl data webshop"),
         (["check-env", "toy", "--set", "max_turns=1"], "max_turns: got 1"),
         (["check-env", "toy", "--set", "colour=1"], "colour"),
+        (["check-env", "toy", "--episodes", 0], "--episodes 0: nothing would be played; use at least 1"),
+        (["check-env", "toy", "--max-turns", 0], "--max-turns 0: nothing would be played; use at least 1"),
     ],
 )
 def test_check_env_refuses_wrong_names_and_settings(arguments, says):

@@ -36,6 +36,9 @@ def check_env(name: str, settings: Settings = None, episodes: int = 5, max_turns
     from siri_verl.envs.checker import EnvironmentCheckError, check_text_env
     from siri_verl.envs.registry import make_environment
 
+    for option, value in (("--episodes", episodes), ("--max-turns", max_turns)):
+        if value < 1:
+            raise fail(f"{option} {value}: nothing would be played; use at least 1")
     try:
         env = make_environment(name, **parse_settings(settings))
         seen = check_text_env(env, episodes=episodes, max_turns=max_turns, seed=seed)
