@@ -233,6 +233,52 @@ def test_a_demo_shop_without_products_is_refused(products, tmp_path):
     assert result.exit_code == 1 and f"products: got {products};" in result.output and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("preset", ["cpu", "gpu"])
+@pytest.mark.parametrize("script", ["siri_webshop.sh", "siri_alfworld.sh"])
+def test_a_model_path_that_is_not_there_is_refused_before_anything_is_installed(script, preset, tmp_path):
+    for path in (str(tmp_path / "absent"), "./absent", "~/absent"):
+        said = refused(script, tmp_path, preset, MODEL_PATH=path, HOME=str(tmp_path))
+        assert f"MODEL_PATH={path.replace('~', str(tmp_path))}: no config.json there" in said
+
+
+def library(script, tmp_path, siri_verl="", **variables):
+    """A script after the recipes' library, in an empty folder, with `siri_verl` in place of the command line tool."""
+    (tmp_path / "siri-verl").write_text(f"#!/bin/sh\n{siri_verl}\n")
+    (tmp_path / "siri-verl").chmod(0o755)
+    sources = "".join(f'source "{RECIPES}/lib/{name}.sh"; ' for name in ("setup", "gpu", "siri"))
+    clean = {key: value for key, value in os.environ.items() if key not in ("DRY_RUN", "MODEL_PATH", "PLAN")}
+    environment = {**clean, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", **variables}
+    command = ["bash", "-c", f'set -euo pipefail; {sources} cd "{tmp_path}"; {script}']
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+
+
+def test_a_model_is_made_only_where_none_is_named(tmp_path):
+    make = 'PYTHON_BIN=echo; small_model webshop_demo "$PWD/made"; echo "uses $MODEL_PATH"'
+    named = library(make, tmp_path, MODEL_PATH="Qwen/Qwen2.5-0.5B-Instruct")
+    assert named.stdout == "uses Qwen/Qwen2.5-0.5B-Instruct\n", named.stderr
+    unnamed = library(make, tmp_path).stdout
+    assert f"-m siri_verl.data.webshop_demo.warm_start --out {tmp_path}/made\nuses {tmp_path}/made/model\n" in unnamed
+
+
+def test_a_run_without_a_plan_starts_and_one_that_does_not_fit_does_not(tmp_path):
+    start = "GPU_GIB=80 RUN_DIR=run MODEL_PATH=some/model; show_plan a=b; echo started"
+    for code, starts in ((0, True), (1, False), (2, False), (3, True)):
+        done = library(start, tmp_path, siri_verl=f"exit {code}")
+        assert (done.stdout == "started\n") == starts == (done.returncode == 0), done.stderr
+        assert ("warning: MODEL_PATH=some/model: no plan of memory" in done.stderr) == (code == 3)
+
+
+def test_the_plan_of_a_model_on_a_hub_has_an_exit_code_of_its_own():
+    run = ["plan", "+siri=[webshop,gpu,qwen_7b,gpus_8]"]
+    for words, code in (
+        (["actor_rollout_ref.model.path=some/model"], 3),
+        (["actor_rollout_ref.model.path=/no/model"], 1),
+        (["actor_rollout_ref.model.path=some/model", "actor_rollout_ref.rollout.tensor_model_parallel_size=3"], 1),
+    ):
+        result = CliRunner().invoke(app, [*run, *words])
+        assert result.exit_code == code and "error" in result.output, result.output
+
+
 def test_what_a_script_needs_it_says():
     for missing in ("TOKENS", "MINING_STEPS"):
         knobs = {"TOKENS": "1", "MINING_STEPS": "1"} | {missing: ""}

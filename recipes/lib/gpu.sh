@@ -108,9 +108,15 @@ need_megatron() {
         refuse "ENGINE=megatron: megatron-core and Megatron-Bridge are not installed in $("$PYTHON_BIN" -c 'import sys; print(sys.prefix)'); install them as verl's installation guide says, or run in verl's image, or use ENGINE=fsdp2"
 }
 
-# show_plan COMMAND...: the estimate of a training command, before it starts; ends here when it does not fit.
+# show_plan COMMAND...: the estimate of a training command, before it starts; ends here when it does not fit. A model
+# that only its hub knows has no estimate (exit code 3) and starts without.
 show_plan() {
+    local code=0
     [[ "${DRY_RUN:-0}" == 1 || "${PLAN:-1}" == 0 ]] && return
-    siri-verl plan --gpu-gib "$GPU_GIB" --out "$RUN_DIR/plan.json" -- "$@" ||
-        refuse "the plan above says why this does not fit; PLAN=0 starts it nevertheless"
+    siri-verl plan --gpu-gib "$GPU_GIB" --out "$RUN_DIR/plan.json" -- "$@" || code=$?
+    case "$code" in
+    0) ;;
+    3) echo "warning: MODEL_PATH=$MODEL_PATH: no plan of memory, for the model's sizes are not known; starting without" >&2 ;;
+    *) refuse "the plan above says why this does not fit; PLAN=0 starts it nevertheless" ;;
+    esac
 }

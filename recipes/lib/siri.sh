@@ -32,17 +32,30 @@ begin_run() {
         echo "preset: $PRESET (found by looking for GPUs; PRESET=cpu or PRESET=gpu decides otherwise)"
     fi
     if [[ "$PRESET" != cpu && "$PRESET" != gpu ]]; then
-        echo "PRESET=$PRESET: use cpu, gpu or auto" >&2
-        exit 1
+        refuse "PRESET=$PRESET: use cpu, gpu or auto"
+    fi
+    known_model
+}
+
+# known_model: a MODEL_PATH that is a path, not a hub's name, has to be there.
+known_model() {
+    case "${MODEL_PATH:-}" in
+    "~/"*) MODEL_PATH=$HOME/${MODEL_PATH#"~/"} ;;
+    [/.~]*) ;;
+    *) return 0 ;;
+    esac
+    if missing "$MODEL_PATH/config.json"; then
+        refuse "MODEL_PATH=$MODEL_PATH: no config.json there; give a Hugging Face folder (its full path) or a name on the hub"
     fi
 }
 
 # small_model MODULE DIR: a small model in DIR/model, warm-started by `siri_verl.data.MODULE`, unless MODEL_PATH is given.
 small_model() {
-    MODEL_PATH=${MODEL_PATH:-$2/model}
+    [[ -z "${MODEL_PATH:-}" ]] || return 0
+    MODEL_PATH=$2/model
     if missing "$MODEL_PATH/config.json"; then
         echo "warm-starting a small model with verl's SFT trainer (acting, following a skill, describing a procedure)"
-        "$PYTHON_BIN" -m "siri_verl.data.$1.warm_start" --out "$(dirname "$MODEL_PATH")"
+        "$PYTHON_BIN" -m "siri_verl.data.$1.warm_start" --out "$2"
     fi
 }
 

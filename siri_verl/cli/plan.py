@@ -22,6 +22,9 @@ import typer
 
 from siri_verl.cli.common import app, console, fail
 
+UNKNOWN_SIZES = 3
+"""Exit code; recipes/lib/gpu.sh starts the run nevertheless. Click has taken 2."""
+
 
 @app.command()
 def plan(
@@ -30,14 +33,19 @@ def plan(
     turns: Annotated[Optional[float], typer.Option(help="Turns of a session on average; none: the most.")] = None,
     out: Annotated[Optional[Path], typer.Option(help="JSON file.")] = None,
 ) -> None:
-    """Estimate memory per GPU, tokens and environment steps of a run. Exits 1 when it does not fit."""
+    """Estimate memory per GPU, tokens and environment steps of a run. Exits 1 when it does not fit or a setting is
+    wrong, 3 when all else is right but the model is one on a hub, whose sizes are not known here."""
     from siri_verl.config import ConfigError
+    from siri_verl.planning.architecture import UnknownSizes
     from siri_verl.planning.compose import ComposeError, compose_run
     from siri_verl.planning.plan import TOO_BIG, plan_run
     from siri_verl.planning.report import plan_json, print_plan
 
     try:
         made = plan_run(compose_run(overrides), gpu_gib=gpu_gib, turns=turns)
+    except UnknownSizes as error:
+        fail(error)
+        raise typer.Exit(UNKNOWN_SIZES) from error
     except (ConfigError, ComposeError) as error:
         raise fail(error) from error
     print_plan(made, console)

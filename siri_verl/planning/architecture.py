@@ -22,6 +22,10 @@ from typing import Any
 from siri_verl.config import ConfigError
 
 
+class UnknownSizes(ConfigError):
+    """The model is a name on a hub, which is not asked for sizes."""
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A dense decoder in the manner of Llama and Qwen2.
@@ -113,14 +117,16 @@ def architecture(path: str) -> Architecture:
         path: a Hugging Face folder, or a name in :data:`KNOWN`.
 
     Raises:
-        ConfigError: neither, or a folder without a decoder's sizes.
+        UnknownSizes: another name.
+        ConfigError: a path without a model, or a folder without a decoder's sizes.
     """
     folder = Path(path).expanduser()
     if (folder / "config.json").is_file():
         return from_folder(folder)
     if path in KNOWN:
         return KNOWN[path]
-    raise ConfigError(
+    is_path = folder.exists() or path.startswith(("/", ".", "~"))
+    raise (ConfigError if is_path else UnknownSizes)(
         f"actor_rollout_ref.model.path={path!r}: its sizes are not known; give a folder that holds the model's "
         f"config.json, or one of {', '.join(KNOWN)}"
     )

@@ -74,14 +74,15 @@ def plan_run(config: DictConfig, gpu_gib: float = 80.0, turns: float | None = No
         turns: of a session on average; None counts with the most.
 
     Raises:
-        ConfigError: a setting is wrong, or the model's sizes are not known.
+        UnknownSizes: nothing else is wrong, but the model's sizes are not known.
+        ConfigError: a setting is wrong.
     """
     settings = settings_of(config)
     if settings:  # what the run itself would refuse before it starts, as far as it needs no files
         check_algorithm(config)
         check_skills(config, settings)
-    arch, setup = architecture(config.actor_rollout_ref.model.path), setup_of(config)
-    batch, gpu = batch_of(config, settings, turns), gpu_gib * GIB
+    setup, batch, gpu = setup_of(config), batch_of(config, settings, turns), gpu_gib * GIB
+    arch = architecture(config.actor_rollout_ref.model.path)  # last: of an unknown model all else has been checked
     counts, on_host = budget(batch), host(arch, setup)
     remarks = [] if settings else ["no `siri:` block: every session is taken for one turn"]
     if settings:
