@@ -26,14 +26,18 @@ from pathlib import Path
 import pytest
 import yaml
 from typer.main import get_command
+from verl.trainer.ppo.utils import need_critic, need_reference_policy
+from verl.utils.config import omega_conf_to_dataclass, validate_config
 
 from siri_verl.cli import app
-from siri_verl.config import GigpoConfig, SiriConfig
+from siri_verl.config import GigpoConfig, SiriConfig, siri_config
 from siri_verl.planning.architecture import KNOWN
 from siri_verl.planning.compose import compose_run
 from siri_verl.planning.memory import GIB, host, phases
 from siri_verl.planning.plan import TOO_BIG_ABOVE, plan_run
 from siri_verl.reference import CONF, field_texts, reference
+from siri_verl.training.preflight import check_algorithm
+from siri_verl.training.preflight_skills import check_skills
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -188,6 +192,34 @@ def test_commands_in_the_text_exist(page):
         for word in words:
             if word.startswith("--"):
                 assert word.split("=")[0] in options, f"{named(page)}: {line!r}: no option {word}"
+
+
+def training_commands():
+    """Page, and the words after `verl.trainer.main_ppo` of every command that is written out in full."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in re.findall(r"^[^\n-]*python -m verl\.trainer\.main_ppo ([^\n]*)", text, re.MULTILINE):
+            if "..." not in line:
+                yield page, shlex.split(line.replace("$PWD", str(ROOT)), comments=True)
+
+
+def test_there_are_training_commands_written_out_in_full():
+    assert {page.name for page, _ in training_commands()} >= {"quick_start.md", "environments.md"}
+
+
+@pytest.mark.parametrize(("page", "words"), training_commands(), ids=lambda value: getattr(value, "name", ""))
+def test_training_commands_in_the_text_are_accepted(page, words):
+    config = compose_run(words)
+    validate_config(config, need_reference_policy(config), need_critic(config))
+    actor = omega_conf_to_dataclass(config.actor_rollout_ref.actor)
+    actor.validate(config.trainer.n_gpus_per_node, config.data.train_batch_size)
+    settings = siri_config(config)
+    check_algorithm(config)
+    check_skills(config, settings)
+    assert config.trainer.total_training_steps, f"{named(page)}: says when the run ends"
+    # what verl leaves at a value that hardly anybody wants
+    assert config.trainer.test_freq > 0 and config.trainer.save_freq > 0
+    assert "gsm8k" not in config.trainer.default_local_dir
 
 
 # ---- numbers and examples --------------------------------------------------------------------------------------------
