@@ -27,6 +27,7 @@ from omegaconf import DictConfig
 
 from siri_verl.config import siri_config
 from siri_verl.core.seeding import derive_seed
+from siri_verl.envs.base import UnknownTaskError
 from siri_verl.envs.panels import Panel, PanelError
 from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import TokenAgent
@@ -88,8 +89,8 @@ def retest_run(
         empty and no model is loaded.
 
     Raises:
-        FileNotFoundError, BankFileError, ModelFolderError, PanelError, RetestError, ConfigError: what is missing or
-            does not fit, by name.
+        FileNotFoundError, BankFileError, ModelFolderError, PanelError, RetestError, ConfigError: what is
+            missing or does not fit, by name.
     """
     config = load_config(run, options.overrides)
     settings, rollout = siri_config(config), config.actor_rollout_ref.rollout
@@ -126,7 +127,15 @@ def retest_run(
     dtype = options.dtype or str(rollout.dtype)
     how = "merged from shards, in bfloat16" if source.shards else "as saved"
     about["model"] = {"name": source.name, "folder": str(source.folder), "weights": how, "dtype": dtype}
-    type_of = task_types(make_env(), task_ids, task_typer(settings.task_type), seed)
+    try:
+        type_of = task_types(make_env(), task_ids, task_typer(settings.task_type), seed)
+    except UnknownTaskError as error:
+        store = ", ".join(f"{name}={value}" for name, value in environment.kwargs.items())
+        raise RetestError(
+            f"--panel {options.panel}: {error}; the run plays {environment.name} with {store or 'no settings'}: give "
+            "a panel that `siri-verl data panel` made of the same store, or name its new place (--set "
+            "siri.environment.kwargs.NAME=VALUE)"
+        ) from error
     with model_folder(source) as folder:
         policy = LightPolicy(
             folder,

@@ -23,7 +23,7 @@ from siri_verl.cli import app
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.utility import UtilitySettings
 from siri_verl.data.tiny_model import make_tiny_model
-from siri_verl.envs.panels import make_panel, write_dataset
+from siri_verl.envs.panels import Panel, make_panel, write_dataset
 from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.bank_file import save_bank
 from siri_verl.skills.skill import Provenance
@@ -82,6 +82,11 @@ def test_what_does_not_fit_together_is_refused(run):
     assert "no such panel file" in retest(run, "--panel", run / "none.json", code=1)
     assert "no such folder" in retest(run, "--panel", panel, "--model", run / "none", code=1)
     assert "expected key.path=value" in retest(run, "--panel", panel, "--set", "oops", code=1)
+    other = run.parent / "other.json"
+    Panel("toy", ("toy-of-another-store",), {}, "test").write(other)
+    unknown = retest(run, "--panel", other, code=1)
+    assert f"--panel {other}: task_id 'toy-of-another-store' is not one of" in unknown
+    assert "the run plays toy with " in unknown and "siri-verl data panel" in unknown
     own_loop = retest(run, "--panel", panel, "--set", "siri.tasks=dataset", code=1)
     assert "played by an agent loop of its own, which runs in the trainer alone" in own_loop
 
