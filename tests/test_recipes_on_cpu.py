@@ -279,6 +279,16 @@ def test_the_plan_of_a_model_on_a_hub_has_an_exit_code_of_its_own():
         assert result.exit_code == code and "error" in result.output, result.output
 
 
+def test_adapters_with_megatron_are_refused():
+    knobs = {"ENGINE": "megatron", "MODEL": "1.5b", "GPUS": "8"}
+    done = dry_run("siri_webshop.sh", preset="gpu", LORA="64", **knobs)
+    assert done.returncode == 1 and "use ENGINE=fsdp2 or LORA=0" in done.stderr
+    assert "ENGINE=megatron LORA=64: its checkpoints hold no model" in done.stderr
+    assert dry_run("siri_webshop.sh", preset="gpu", LORA="0", **knobs).returncode == 0
+    few = dry_run("siri_webshop.sh", preset="gpu", ENGINE="megatron", MODEL="7b", GPUS="1")
+    assert few.returncode == 1 and "use 4 GPUs or ENGINE=fsdp2" in few.stderr
+
+
 def test_what_a_script_needs_it_says():
     for missing in ("TOKENS", "MINING_STEPS"):
         knobs = {"TOKENS": "1", "MINING_STEPS": "1"} | {missing: ""}

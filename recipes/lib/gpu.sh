@@ -75,12 +75,15 @@ gpu_groups() {
     [[ "$NNODES" =~ ^[1-9][0-9]*$ ]] || refuse "NNODES=$NNODES: use a number of nodes"
 
     if ((LORA > 0)); then
+        # verl's Megatron checkpoint then has the adapters alone, in actor/model/huggingface/adapter.
+        [[ "$ENGINE" != megatron ]] ||
+            refuse "ENGINE=megatron LORA=$LORA: its checkpoints hold no model that siri-verl eval, export and skills retest can read; use ENGINE=fsdp2 or LORA=0"
         SIZE_GROUPS+=(lora)
         GPU_OVERRIDES+=("actor_rollout_ref.model.lora_rank=$LORA" "actor_rollout_ref.model.lora_alpha=$LORA")
     elif [[ "$ENGINE" == fsdp2 ]] && few_gpus; then
         SIZE_GROUPS+=(offload)
     elif [[ "$ENGINE" == megatron && "$MODEL" == 7b ]] && few_gpus; then
-        refuse "ENGINE=megatron MODEL=7b on $((GPUS * NNODES)) GPUs of 80 GB: weights, gradients and optimizer do not fit; use 4 GPUs, LORA=64 or ENGINE=fsdp2, which keeps them in main memory"
+        refuse "ENGINE=megatron MODEL=7b on $((GPUS * NNODES)) GPUs of 80 GB: weights, gradients and optimizer do not fit; use 4 GPUs or ENGINE=fsdp2, which keeps them in main memory"
     fi
     if ((NNODES > 1)); then
         [[ -n "${RAY_ADDRESS:-}" ]] ||
