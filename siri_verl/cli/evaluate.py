@@ -101,6 +101,7 @@ def evaluate(
             concurrent=concurrent,
             training_tasks=training_tasks,
             level=level,
+            against=against,
             api_key_env=api_key_env,
             timeout=timeout,
             retries=retries,
@@ -124,7 +125,7 @@ def evaluate(
                 count[0] += record["success"]
                 bar.update(row, advance=1, solved=count[0])
 
-            summary = run_evaluation(prepared, folder, end, begin, against)
+            summary = run_evaluation(prepared, folder, end, begin)
     except (ValueError, OSError, RuntimeError, TypeError, KeyError) as error:
         raise fail(error) from error
     console.print(summary_table(summary))

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from siri_verl.evaluation.policy import Sampling
 
@@ -35,3 +36,25 @@ def check_sampling(sampling: Sampling) -> None:
     need(0 <= sampling.temperature < math.inf, "temperature", "0 (the most likely token) or a positive number")
     need(0 < sampling.top_p <= 1, "top_p", "a share in (0, 1]; 1 keeps all")
     need(sampling.top_k >= -1, "top_k", "a positive number, or -1 to keep all")
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        ValueError: neither cpu nor a CUDA device of this machine; says what to use.
+    """
+    if device == "cpu":
+        return
+    if not re.fullmatch(r"cuda(:\d+)?", device):
+        raise ValueError(f"--device {device}: use cpu or cuda (one of several: cuda:1)")
+    import torch
+
+    count, index = torch.cuda.device_count(), int(device.partition(":")[2] or 0)
+    if not torch.cuda.is_available():
+        raise ValueError(
+            f"--device {device}: PyTorch {torch.__version__} finds no CUDA device here; use --device cpu, or see "
+            "`siri-verl doctor`"
+        )
+    if index >= count:
+        raise ValueError(f"--device {device}: the CUDA devices here are cuda:0 to cuda:{count - 1}; use one of them")

@@ -90,6 +90,8 @@ class EvalOptions:
     training_tasks: bool = False
     """Allow tasks that the run trained on."""
     level: float = 0.95
+    against: Path | None = None
+    """Folder of another evaluation, to be compared with."""
     api_key_env: str = "OPENAI_API_KEY"
     timeout: float = 120.0
     retries: int = 5

@@ -34,6 +34,7 @@ from siri_verl.endpoint import Endpoint, EndpointSettings
 from siri_verl.envs.panels import Panel
 from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import ChatAgent, ChatModel, EndpointChat, LocalChat, TokenAgent
+from siri_verl.evaluation.checks import check_device
 from siri_verl.evaluation.episodes import Agent, EpisodePlayer
 from siri_verl.evaluation.eval_options import (
     EvalOptions,
@@ -108,6 +109,13 @@ def prepare(options: EvalOptions) -> Prepared:
     how = protocol(options, config)
     if options.endpoint is not None:
         endpoint_settings(options)
+    else:
+        check_device(options.device)
+    if options.against is not None and not (options.against / TRAJECTORIES).is_file():
+        raise EvaluationError(
+            f"--against {options.against}: holds no {TRAJECTORIES}; give the folder of another evaluation (its "
+            "--out)"
+        )
     source = None if options.endpoint is not None else find_model(options.model)
     panel = find_panel(options, config)
     bank_file = bank = None
@@ -128,7 +136,6 @@ def run_evaluation(
     folder: Path,
     on_end: Callable[[Record], None] = lambda record: None,
     on_begin: Callable[[int], None] = lambda done: None,
-    against: Path | None = None,
 ) -> dict[str, Any]:
     """Play what is missing and write the summary.
 
@@ -137,7 +144,6 @@ def run_evaluation(
         folder: where the files go; one that holds a part of this evaluation is completed.
         on_end: called with each episode that was played now.
         on_begin: called once with the number of episodes that were there already.
-        against: folder of another evaluation, to be compared with.
 
     Returns:
         What summary.json holds.
@@ -148,6 +154,7 @@ def run_evaluation(
         Exception: whatever environment or model raise; finished episodes are on disk.
     """
     options, how, panel = prepared.options, prepared.how, prepared.panel
+    against = options.against
     started, played = time.monotonic(), 0
     # Read first: a wrong folder should be known before hours of play.
     others = None if against is None else read_trajectories(against / TRAJECTORIES)[1]

@@ -31,6 +31,7 @@ from siri_verl.envs.base import UnknownTaskError
 from siri_verl.envs.panels import Panel, PanelError
 from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import TokenAgent
+from siri_verl.evaluation.checks import check_device, check_sampling
 from siri_verl.evaluation.episodes import EpisodePlayer, PlayedEpisode
 from siri_verl.evaluation.policy import LightPolicy, Sampling, find_model, model_folder
 from siri_verl.evaluation.retest import RetestError, RetestReport, check_fresh, choose_skills, retest
@@ -89,9 +90,10 @@ def retest_run(
         empty and no model is loaded.
 
     Raises:
-        FileNotFoundError, BankFileError, ModelFolderError, PanelError, RetestError, ConfigError: what is
+        FileNotFoundError, BankFileError, ModelFolderError, PanelError, RetestError, ConfigError, ValueError: what is
             missing or does not fit, by name.
     """
+    check_device(options.device)
     config = load_config(run, options.overrides)
     settings, rollout = siri_config(config), config.actor_rollout_ref.rollout
     environment = settings.environment
@@ -108,6 +110,7 @@ def retest_run(
     seed = settings.seed if options.seed is None else options.seed
     given = {name: getattr(options, name) for name in ("temperature", "top_p", "top_k")}
     sampling = Sampling(**{name: rollout[name] if value is None else value for name, value in given.items()})
+    check_sampling(sampling)
     about = {
         "run": str(run),
         "bank": str(bank_path),

@@ -16,6 +16,7 @@
 import json
 
 import pytest
+import torch
 from hydra import compose, initialize_config_module
 from toy_player import BAD, CONDITION, GOOD, TRAIN
 from typer.testing import CliRunner
@@ -154,8 +155,7 @@ def test_a_changed_setting_is_refused_by_name(toy_model, panel, tmp_path):
 
 def test_a_skill_in_the_prompt_changes_what_happens_and_nothing_else(toy_model, panel, bank, tmp_path):
     evaluate(tmp_path / "plain", toy_model, panel)
-    prepared = prepare(options(toy_model, panel, bank=bank))
-    helped = run_evaluation(prepared, tmp_path / "bank", against=tmp_path / "plain")
+    helped = evaluate(tmp_path / "bank", toy_model, panel, bank=bank, against=tmp_path / "plain")
     assert helped["skills"]["shown_share"] == 1.0 and helped["skills"]["left_out_share"] == 0.0
     assert set(helped["skills"]["by_skill"]) == {"s0001"}, "the active one"
     effect = helped["against"]["success"]
@@ -249,7 +249,6 @@ def test_what_does_not_fit_is_named(run, toy_model, panel, bank, tmp_path):
         toy_model, "--panel", panel, "--bank", bank, "--task-type", "single", *out, code=1
     )
     assert "base_url='localhost:8000'" in cli("m", "--endpoint", "localhost:8000", "--panel", panel, *out, code=1)
-    assert "trajectories.jsonl" in cli(toy_model, "--panel", panel, "--against", tmp_path, *out, code=1)
     assert not (tmp_path / "out" / "summary.json").exists()
 
 
@@ -268,3 +267,17 @@ def test_sampling_lengths_and_endpoint_are_refused_before_anything_is_written(pa
         assert "127.0.0.1:9/v1/chat/completions" in text and "was begun" not in text
         settings, records = read_trajectories(tmp_path / "out" / "trajectories.jsonl")
         assert settings["sampling"]["top_p"] == top_p and not records
+
+
+def test_a_device_or_comparison_that_is_not_there_is_refused_before_anything_is_read(tmp_path):
+    words = ("no-model", "--panel", "no-panel", "--out", tmp_path / "out")
+    assert "--device gpu: use cpu or cuda" in cli(*words, "--device", "gpu", code=1)
+    gone = cli(*words, "--device", "cuda:99", code=1)
+    if torch.cuda.is_available():
+        assert "--device cuda:99: the CUDA devices here are cuda:0 to" in gone
+    else:
+        assert "--device cuda:99: PyTorch" in gone and "use --device cpu" in gone
+        assert "use --device cpu" in cli(*words, "--device", "cuda", code=1)
+    nosuch = cli(*words, "--against", "nosuch", code=1)
+    assert "--against nosuch: holds no trajectories.jsonl; give the folder of another evaluation" in nosuch
+    assert not (tmp_path / "out").exists()
