@@ -113,8 +113,7 @@ def prepare(options: EvalOptions) -> Prepared:
         check_device(options.device)
     if options.against is not None and not (options.against / TRAJECTORIES).is_file():
         raise EvaluationError(
-            f"--against {options.against}: holds no {TRAJECTORIES}; give the folder of another evaluation (its "
-            "--out)"
+            f"--against {options.against}: holds no {TRAJECTORIES}; give the folder of another evaluation (its --out)"
         )
     source = None if options.endpoint is not None else find_model(options.model)
     panel = find_panel(options, config)
