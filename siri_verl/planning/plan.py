@@ -149,7 +149,7 @@ def advice(setup: Setup, phase: str) -> str:
     if phase == "rollout":
         return "lower actor_rollout_ref.rollout.gpu_memory_utilization, or offload parameters and optimizer"
     ways = ["more GPUs", "a smaller model"]
-    if phase == "update" and setup.lora_rank == 0:
+    if phase == "update" and setup.lora_rank == 0 and setup.engine != "megatron":
         ways.insert(0, "`lora` in +siri=[...]")
     if setup.engine == "fsdp2" and not setup.offload_policy:
         ways.insert(0, "`offload` in +siri=[...] (states on the host)")
