@@ -104,6 +104,7 @@ class LightEngine:
         self._rows: list[_Request] = []
         self._waiting: list[_Request] = []
         self._asleep = False
+        self._updates = 0
         self._closed = False
         self._error: BaseException | None = None
         # _state guards the lists and flags and is held briefly; _compute is held for a step or a weight update
@@ -192,10 +193,17 @@ class LightEngine:
             weights: (name, tensor) pairs.
             version: what later completions report; None keeps the present one.
         """
-        with self._compute:
-            self.model.update_weights(weights)
-            if version is not None:
-                self.version = version
+        with self._state:
+            self._updates += 1  # else the thread, which takes the lock at every step, may keep it to the end of a reply
+        try:
+            with self._compute:
+                self.model.update_weights(weights)
+                if version is not None:
+                    self.version = version
+        finally:
+            with self._state:
+                self._updates -= 1
+                self._state.notify_all()
 
     def close(self) -> None:
         """End the thread; unfinished requests end as aborted."""
@@ -224,7 +232,7 @@ class LightEngine:
                 request.future.set_exception(error)
 
     def _ready(self) -> bool:
-        return self._closed or bool((self._waiting or self._rows) and not self._asleep)
+        return self._closed or bool((self._waiting or self._rows) and not self._asleep and not self._updates)
 
     def _wait_for_work(self) -> bool:
         with self._state:
