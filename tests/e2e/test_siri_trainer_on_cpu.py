@@ -125,6 +125,9 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(finished, inputs, tmp_pa
     assert train(inputs, tmp_path).returncode == 0
     resumed, whole = read_metrics(tmp_path / "metrics.jsonl"), read_metrics(finished / "metrics.jsonl")
     train_steps = [[steady(r) for r in records if r["kind"] == "train"] for records in (resumed, whole)]
+    # The run that was to end after step 1 was validated there.
+    for name in [name for name in train_steps[0][0] if name.startswith(("siri/val/", "val-"))]:
+        del train_steps[0][0][name]
     assert train_steps[0] == train_steps[1]
 
 
