@@ -107,12 +107,13 @@ class EnvAgentLoop(AgentLoopBase):
             self.tokenizer, self.settings.prompt, self.rollout_config.prompt_length, self.apply_chat_template_kwargs
         )
 
-    @classmethod
-    def _settings(cls, config: DictConfig) -> SiriConfig:
+    @staticmethod
+    def _settings(config: DictConfig) -> SiriConfig:
         """The run's settings, read once per config: verl makes a loop for every trajectory."""
-        if cls._known is None or cls._known[0] is not config:
-            EnvAgentLoop._known = config, siri_config(config)
-        return cls._known[1]
+        known = EnvAgentLoop._known
+        if known is None or known[0] is not config:
+            known = EnvAgentLoop._known = config, siri_config(config)
+        return known[1]
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> list[AgentLoopOutput]:
         """Play one episode.

@@ -212,8 +212,11 @@ class SkillBank:
         own = normalised(task)
         for skill in self.skills.values():
             for text in (skill.strategy, skill.control):
-                telling = len(text) >= 20 and not (own and normalised(text) in own)
-                if text and (text if telling else skill_block(skill.condition, text)) in prompt:
+                long = len(text) >= 20
+                if not text or (long and text not in prompt):  # the cheap look first: there may be many skills
+                    continue
+                telling = long and not (own and normalised(text) in own)
+                if telling or skill_block(skill.condition, text) in prompt:
                     return skill.skill_id
         return ""
 

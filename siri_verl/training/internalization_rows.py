@@ -90,9 +90,7 @@ class ExtraRows:
         return [key for key in self.keys if key is not None] + self.filler
 
 
-def select(
-    table: StepTable, is_open: np.ndarray, weight: np.ndarray, optimizer_steps: int, span: str = "action"
-) -> Selection:
+def select(table: StepTable, is_open: np.ndarray, weight: np.ndarray, optimizer_steps: int, span: str) -> Selection:
     """The open rows with an action, dealt to optimizer steps so that each learns about as many tokens of the span."""
     rows = np.flatnonzero(is_open & table.usable & table.valid & (table.span_tokens("action") > 0))
     return Selection(rows, np.asarray(weight)[rows], deal_rows(table.span_tokens(span)[rows], optimizer_steps))
@@ -152,7 +150,7 @@ def append(
     *,
     dp_size: int,
     optimizer_steps: int,
-    micro_batch: int = 1,
+    micro_batch: int,
 ) -> tuple[KVBatchMeta, ExtraRows]:
     """Put the selected turns into TransferQueue and lay out the batch so that optimizer steps and ranks share evenly.
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from siri_verl import plugin
 from siri_verl.config import ConfigError, SiriConfig, gigpo_config
@@ -84,7 +84,7 @@ def check_algorithm(config: DictConfig) -> None:
 
 def check_budget(config: DictConfig, settings: SiriConfig) -> None:
     """Every environment step is counted."""
-    if settings.budget.env_steps is not None and (config.algorithm.get("filter_groups") or {}).get("enable"):
+    if settings.budget.env_steps is not None and OmegaConf.select(config, "algorithm.filter_groups.enable"):
         raise ConfigError(
             f"siri.budget.env_steps={settings.budget.env_steps}: algorithm.filter_groups.enable=True drops groups "
             "before their environment steps are counted; set it to False, or the budget to null"

@@ -36,7 +36,7 @@ def check_skills(config: DictConfig, settings: SiriConfig) -> None:
     """
     if settings.phases.fixed == WARM_UP:
         return
-    if (config.algorithm.get("filter_groups") or {}).get("enable"):
+    if OmegaConf.select(config, "algorithm.filter_groups.enable"):
         raise ConfigError(
             "algorithm.filter_groups.enable=True: groups whose trajectories fare alike are dropped before they are "
             "looked at, and a skill's evidence would be chosen by its outcome; set it to False"

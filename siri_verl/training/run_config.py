@@ -56,7 +56,8 @@ def check_resumed(config: DictConfig) -> None:
     run = Path(config.trainer.default_local_dir)
     if config.trainer.resume_mode != "auto" or not all((run / name).is_file() for name in (TRACKER, CONFIG_FILE)):
         return
-    before, now = (_settings(given) for given in (OmegaConf.load(run / CONFIG_FILE), config))
+    both = OmegaConf.load(run / CONFIG_FILE), config
+    before, now = (flat_settings(OmegaConf.to_container(given, resolve=True)) for given in both)
     changed = {name: (before.get(name), now.get(name)) for name in sorted({*before, *now})}
     changed = {name: values for name, values in changed.items() if values[0] != values[1]}
     for name in DECISIVE:
@@ -71,8 +72,8 @@ def check_resumed(config: DictConfig) -> None:
         logger.warning("%s: goes on with other settings than before: %s", run, "; ".join(words))
 
 
-def _settings(config: DictConfig) -> dict[str, Any]:
-    """Dotted name -> value of every setting, interpolations resolved."""
+def flat_settings(settings: Any) -> dict[str, Any]:
+    """Dotted name -> value of every setting in nested mappings; an empty one is a value."""
     found: dict[str, Any] = {}
 
     def walk(value: Any, name: str) -> None:
@@ -82,7 +83,7 @@ def _settings(config: DictConfig) -> dict[str, Any]:
         else:
             found[name] = value
 
-    walk(OmegaConf.to_container(config, resolve=True), "")
+    walk(settings, "")
     return found
 
 

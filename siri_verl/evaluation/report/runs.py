@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 from siri_verl.core.decision import ACTIVE, CANDIDATE, RETIRED
 from siri_verl.evaluation.curve import CurvePoint, read_curve, run_names
 from siri_verl.evaluation.story import RunStory, read_story
-from siri_verl.training.run_config import CONFIG_FILE
+from siri_verl.training.run_config import CONFIG_FILE, flat_settings
 from siri_verl.training.run_record import read_starts
 
 
@@ -129,14 +129,4 @@ def flat_config(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: cannot be read as settings ({type(error).__name__}: {error})") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: holds {type(content).__name__}, expected settings by name")
-    found: dict[str, Any] = {}
-
-    def walk(value: Any, name: str) -> None:
-        if isinstance(value, dict) and value:
-            for key, item in value.items():
-                walk(item, f"{name}.{key}" if name else str(key))
-        else:
-            found[name] = value
-
-    walk(content, "")
-    return found
+    return flat_settings(content)
