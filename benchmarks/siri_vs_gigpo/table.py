@@ -23,33 +23,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy import stats
-from scipy.integrate import trapezoid
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
+from benchmarks.siri_vs_gigpo.differences import Interval, areas, interval, paired  # noqa: E402
 from benchmarks.siri_vs_gigpo.results import Key, Results  # noqa: E402
-from benchmarks.siri_vs_gigpo.settings import METHODS  # noqa: E402
+from benchmarks.siri_vs_gigpo.settings import FINAL_SEEDS, METHODS  # noqa: E402
 from siri_verl.core.files import write_text_atomically  # noqa: E402
-
-LEVEL, RESAMPLES = 0.95, 10_000
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over seeds with its 95 % intervals; None where one seed alone gives none."""
-
-    n: int
-    mean: float
-    t: tuple[float, float] | None
-    bootstrap: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -81,68 +67,44 @@ AIMS = (
 )
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """The mean of one value per seed.
-
-    Args:
-        values: at least one.
-
-    Raises:
-        ValueError: there is none.
-    """
-    given = np.asarray(values, dtype=float)
-    if not given.size:
-        raise ValueError("interval: no seed has a value")
-    n, mean = given.size, float(given.mean())
-    if n < 2:
-        return Interval(n, mean, None, None)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * given.std(ddof=1) / np.sqrt(n))
-    drawn = np.random.default_rng(0).choice(given, size=(RESAMPLES, n)).mean(axis=1)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(n, mean, (mean - half, mean + half), (float(low), float(high)))
-
-
-def paired(values: Mapping[Key, float], environment: str, method: str, against: str) -> Interval | None:
-    """The method minus the other one, over the seeds that both have; None without one."""
-    seeds = sorted(s for e, m, s in values if (e, m) == (environment, method) and (e, against, s) in values)
-    if not seeds:
-        return None
-    return interval([values[environment, method, s] - values[environment, against, s] for s in seeds])
-
-
-def area(points: Sequence[Mapping[str, Any]], until: float) -> float:
-    """Mean validation success over environment steps 0 to `until`: trapezoids between validations, level outside.
-
-    Args:
-        points: of curves.json, at least one.
-        until: environment steps, > 0.
-    """
-    x = np.array([p["env_steps"] for p in points], dtype=float)
-    y = np.array([p["success"] for p in points], dtype=float)
-    order = np.argsort(x, kind="stable")
-    x, y = x[order], y[order]
-    inside = x[(x > 0) & (x < until)]
-    at = np.concatenate([[0.0], inside, [until]])
-    return float(trapezoid(np.interp(at, x, y), at) / until)
-
-
-def areas(found: Results, environment: str) -> dict[Key, float]:
-    """The area under each finished run's curve, all up to the environment steps that the shortest reached."""
-    curves = {name: found.curves[name]["points"] for name in found.rows if name[0] == environment}
-    # This row's policy is siri's; it has no curve of its own.
-    curves = {name: points for name, points in curves.items() if METHODS[name[1]].start != "trained"}
-    if not curves:
-        return {}
-    until = min(max(p["env_steps"] for p in points) for points in curves.values())
-    return {name: area(points, until) for name, points in curves.items()}
-
-
 def show(value: Interval | None, bootstrap: bool = False) -> str:
     """`+.05 (.01 to .09)`, differences with their sign."""
     if value is None:
         return ""
     ends = value.bootstrap if bootstrap else value.t
     return f"{value.mean:+.3f}" + (f" ({ends[0]:+.3f} to {ends[1]:+.3f})" if ends else " (one seed)")
+
+
+def each_seed(success: Mapping[Key, float], methods: Sequence[str]) -> list[str]:
+    """Success of every run, a row per method and a column per seed, as lines of Markdown."""
+    seeds = sorted({seed for _, _, seed in success})
+    lines = [f"| method | {' | '.join(map(str, seeds))} |", "|---" * (len(seeds) + 1) + "|"]
+    for method in methods:
+        mine = {seed: value for (_, m, seed), value in success.items() if m == method}
+        lines.append(f"| `{method}` | {' | '.join(f'{mine[s]:.3f}' if s in mine else '' for s in seeds)} |")
+    return lines
+
+
+def origin(found: Results, environment: str) -> str:
+    """Command, seeds, machines, commits and starting weights of the runs in the table."""
+    names = sorted(name for name in found.rows if name[0] == environment)
+    facts = [found.curves[name]["facts"] for name in names]
+
+    def listed(values: Iterable[str]) -> str:
+        return ", ".join(dict.fromkeys(values))  # each once, in the order of the runs
+
+    machines = listed(
+        f"{m.get('processor', '?')}, {m.get('cores', '?')} cores, {m.get('memory_gib', '?')} GiB, "
+        f"{listed(m.get('accelerators', ())) or 'no accelerator'}"
+        for m in (fact["machine"] for fact in facts)
+    )
+    seeds = "final" if {seed for _, _, seed in names} <= set(FINAL_SEEDS) else "dev"
+    return (
+        f"Made by `python benchmarks/siri_vs_gigpo/run.py --seeds {seeds}`; seeds "
+        f"{listed(str(seed) for seed in sorted({seed for _, _, seed in names}))}; machine: {machines}; "
+        f"starting weights {listed(fact['warm_start'][:12] for fact in facts)}; settings "
+        f"{listed(fact['settings'] for fact in facts)}; commits {listed(fact['commit'][:7] for fact in facts)}."
+    )
 
 
 def table(found: Results, environment: str) -> str:
@@ -204,6 +166,7 @@ def table(found: Results, environment: str) -> str:
         verdict = "not run" if difference is None else "met" if aim.met(difference) else "missed"
         seeds = difference.n if difference else 0
         lines.append(f"| {aim.method} - {aim.against} | {aim.text} | {show(difference)} | {seeds} | {verdict} |")
+    lines += ["", "Success of each run:", "", *each_seed(success, present), "", origin(found, environment)]
     return "\n".join(lines) + "\n"
 
 

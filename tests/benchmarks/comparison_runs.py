@@ -26,7 +26,9 @@ from siri_verl.training.metrics_log import METRICS_FILE, MetricsLog  # noqa: E40
 
 WEBSHOP = settings.ENVIRONMENTS["webshop"]
 CONTROL = {"self_imitation_tokens": 120, "mining_steps": 7}
-FACTS = {"settings": WEBSHOP.fingerprint(), "overrides": [], "commit": "", "machine": {}, "warm_start": "", **CONTROL}
+MACHINE = {"processor": "EPYC", "cores": 2, "memory_gib": 24, "accelerators": []}
+WHERE = {"commit": "c7bff7cd8624", "machine": MACHINE, "warm_start": "88428f42d73c22c4"}
+FACTS = {"settings": WEBSHOP.fingerprint(), "overrides": [], **WHERE, **CONTROL}
 
 
 def entries(method, seed, success=0.5, curve=((0, 0.2), (20_100, 0.5))):

@@ -18,39 +18,39 @@ import pytest
 from comparison_runs import entries
 from scipy import stats
 
-from benchmarks.siri_vs_gigpo import results, settings, table
+from benchmarks.siri_vs_gigpo import differences, results, settings, table
 
 
 def test_paired_intervals_are_scipys():
     values = {("webshop", m, s): v for m, row in (("siri", [0.6, 0.7, 0.55, 0.62]), ("gigpo", [0.5, 0.58, 0.52, 0.49]))
               for s, v in enumerate(row)}  # fmt: skip
     values["webshop", "siri", 9] = 0.0  # no partner
-    found = table.paired(values, "webshop", "siri", "gigpo")
-    differences = np.array([0.1, 0.12, 0.03, 0.13])
+    found = differences.paired(values, "webshop", "siri", "gigpo")
+    gains = np.array([0.1, 0.12, 0.03, 0.13])
     low, high = stats.ttest_rel([0.6, 0.7, 0.55, 0.62], [0.5, 0.58, 0.52, 0.49]).confidence_interval(0.95)
-    assert found.n == 4 and found.mean == pytest.approx(differences.mean()) and found.t == pytest.approx((low, high))
-    theirs = stats.bootstrap((differences,), np.mean, method="percentile", n_resamples=10_000, rng=0)
+    assert found.n == 4 and found.mean == pytest.approx(gains.mean()) and found.t == pytest.approx((low, high))
+    theirs = stats.bootstrap((gains,), np.mean, method="percentile", n_resamples=10_000, rng=0)
     interval = theirs.confidence_interval
     assert found.bootstrap == pytest.approx((interval.low, interval.high), abs=0.006)
-    assert table.paired(values, "webshop", "grpo", "gigpo") is None
-    assert table.interval([0.4]) == table.Interval(1, 0.4, None, None)
+    assert differences.paired(values, "webshop", "grpo", "gigpo") is None
+    assert differences.interval([0.4]) == differences.Interval(1, 0.4, None, None)
 
 
 def test_area_is_the_mean_height_up_to_a_common_place():
     points = entries("siri", 1, curve=[(0, 0.2), (100, 0.4), (300, 0.4)])[1]["points"]
-    assert table.area(points, 100) == pytest.approx(0.3)
-    assert table.area(points, 200) == pytest.approx(0.35)
-    assert table.area(points[::-1], 600) == pytest.approx((0.3 * 100 + 0.4 * 500) / 600)
+    assert differences.area(points, 100) == pytest.approx(0.3)
+    assert differences.area(points, 200) == pytest.approx(0.35)
+    assert differences.area(points[::-1], 600) == pytest.approx((0.3 * 100 + 0.4 * 500) / 600)
 
 
 def test_aims_need_mean_and_interval():
     aim = table.AIMS[0]
-    assert aim.met(table.Interval(5, 0.06, (0.01, 0.11), None))
-    assert not aim.met(table.Interval(5, 0.04, (0.01, 0.07), None))
-    assert not aim.met(table.Interval(5, 0.06, (-0.01, 0.13), None))
-    assert not aim.met(table.Interval(1, 0.06, None, None))
-    assert table.AIMS[2].met(table.Interval(3, 0.01, (-0.01, 0.029), None))
-    assert not table.AIMS[2].met(table.Interval(3, 0.01, (-0.01, 0.031), None))
+    assert aim.met(differences.Interval(5, 0.06, (0.01, 0.11), None))
+    assert not aim.met(differences.Interval(5, 0.04, (0.01, 0.07), None))
+    assert not aim.met(differences.Interval(5, 0.06, (-0.01, 0.13), None))
+    assert not aim.met(differences.Interval(1, 0.06, None, None))
+    assert table.AIMS[2].met(differences.Interval(3, 0.01, (-0.01, 0.029), None))
+    assert not table.AIMS[2].met(differences.Interval(3, 0.01, (-0.01, 0.031), None))
 
 
 def test_table_and_curves_are_written(tmp_path, capsys):
@@ -68,5 +68,9 @@ def test_table_and_curves_are_written(tmp_path, capsys):
     assert "| siri_random_skills - gigpo | upper end under +5 points |  | 0 | not run |" in text
     skills = next(line for line in text.splitlines() if line.startswith("| siri_skills_in_prompt - siri"))
     assert skills.endswith("| missed |")
-    assert len(table.areas(results.Results(tmp_path), "webshop")) == 10, "a policy counts once"
+    assert "| method | 101 | 102 | 103 | 104 | 105 |" in text and "| `gigpo` | 0.500 | 0.520 | 0.490 |" in text
+    machine = "EPYC, 2 cores, 24 GiB, no accelerator"
+    assert f"run.py --seeds final`; seeds 101, 102, 103, 104, 105; machine: {machine}; " in text
+    assert "starting weights 88428f42d73c; settings" in text and text.strip().endswith("commits c7bff7c.")
+    assert len(differences.areas(results.Results(tmp_path), "webshop")) == 10, "a policy counts once"
     assert (tmp_path / "curves_webshop.png").read_bytes()[:4] == b"\x89PNG"
