@@ -94,14 +94,14 @@ def origin(found: Results, environment: str) -> str:
         return ", ".join(dict.fromkeys(values))  # each once, in the order of the runs
 
     machines = listed(
-        f"{m.get('processor', '?')}, {m.get('cores', '?')} cores, {m.get('memory_gib', '?')} GiB, "
-        f"{listed(m.get('accelerators', ())) or 'no accelerator'}"
+        f"{m['processor']}, {m['cores']} cores, {m['memory_gib']} GiB, {listed(m['accelerators']) or 'no accelerator'}"
         for m in (fact["machine"] for fact in facts)
     )
-    seeds = "final" if {seed for _, _, seed in names} <= set(FINAL_SEEDS) else "dev"
+    seeds = sorted({seed for _, _, seed in names})
+    which = "final" if set(seeds) <= set(FINAL_SEEDS) else f"dev --trial {found.folder.name}"
     return (
-        f"Made by `python benchmarks/siri_vs_gigpo/run.py --seeds {seeds}`; seeds "
-        f"{listed(str(seed) for seed in sorted({seed for _, _, seed in names}))}; machine: {machines}; "
+        f"Made by `python benchmarks/siri_vs_gigpo/run.py --seeds {which}`; seeds "
+        f"{', '.join(map(str, seeds))}; machine: {machines}; "
         f"starting weights {listed(fact['warm_start'][:12] for fact in facts)}; settings "
         f"{listed(fact['settings'] for fact in facts)}; commits {listed(fact['commit'][:7] for fact in facts)}."
     )
