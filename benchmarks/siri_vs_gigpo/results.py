@@ -41,7 +41,14 @@ RESULT: dict[str, type] = {
     "gradient_rows": int,
     "wall_seconds": float,
 }
-CURVE: dict[str, type] = {"environment": str, "method": str, "seed": int, "points": list, "facts": dict}
+CURVE: dict[str, type] = {
+    "environment": str,
+    "method": str,
+    "seed": int,
+    "points": list,
+    "facts": dict,
+    "success_by_type": dict,
+}
 POINT: dict[str, type] = {"step": int, "env_steps": int, "success": float, "low": float, "high": float, "episodes": int}
 FACTS: dict[str, type] = {
     "settings": str,
@@ -80,6 +87,7 @@ class Results:
             _check(self.curves_file, f"facts of {name}", curve["facts"], FACTS)
             for point in curve["points"]:
                 _check(self.curves_file, f"a point of {name}", point, POINT)
+            _check_types(self.curves_file, f"success_by_type of {name}", curve["success_by_type"])
         if lost := sorted(set(self.rows) - set(self.curves)):
             raise ResultsError(f"{self.rows_file}: {lost[0]} has no curve in {self.curves_file.name}; delete its row")
 
@@ -119,6 +127,7 @@ class Results:
         _check(self.rows_file, "new row", row, RESULT)
         _check(self.curves_file, "new curve", curve, CURVE)
         _check(self.curves_file, "new curve's facts", curve["facts"], FACTS)
+        _check_types(self.curves_file, "new curve's success_by_type", curve["success_by_type"])
         if key(row) != key(curve) or key(row) in self.rows:
             raise ResultsError(f"{self.rows_file}: {key(row)} is there already, or its curve is of {key(curve)}")
         self.curves[key(curve)] = dict(curve)
@@ -201,6 +210,13 @@ def _check(path: Path, where: str, entry: Any, schema: Mapping[str, type]) -> No
         kinds = (int, float) if kind is float else (kind,)
         if not isinstance(entry[name], kinds) or isinstance(entry[name], bool):
             raise ResultsError(f"{path}, {where}: {name}={entry[name]!r}, expected {kind.__name__}")
+
+
+def _check_types(path: Path, where: str, found: Mapping[str, Any]) -> None:
+    """Raise ResultsError unless every value is a share."""
+    for name, value in found.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise ResultsError(f"{path}, {where}: {name}={value!r}, expected a number from 0 to 1")
 
 
 def _write(path: Path, entries: Mapping[Key, Mapping[str, Any]]) -> None:

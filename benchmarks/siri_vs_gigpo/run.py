@@ -164,7 +164,9 @@ class Comparison:
             **results.control_numbers(folder),
         }
         points = results.curve_points(folder)
-        curve = {name: row[name] for name in ("environment", "method", "seed")} | {"points": points, "facts": facts}
+        by_type = {name: found["success"]["mean"] for name, found in summary["by_type"].items()}
+        curve = {name: row[name] for name in ("environment", "method", "seed")}
+        curve |= {"points": points, "facts": facts, "success_by_type": by_type}
         with self.results.alone():
             self.results.check_settings(self.name, self.fingerprint)
             self.results.add({name: row[name] for name in results.RESULT}, curve)

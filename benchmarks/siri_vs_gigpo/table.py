@@ -85,6 +85,22 @@ def each_seed(success: Mapping[Key, float], methods: Sequence[str]) -> list[str]
     return lines
 
 
+def each_type(found: Results, environment: str, methods: Sequence[str]) -> list[str]:
+    """Success by type of task, the mean over a method's seeds, as lines of Markdown; none where no run has types."""
+    runs = {name: found.curves[name]["success_by_type"] for name in sorted(found.rows) if name[0] == environment}
+    types = sorted({kind for by_type in runs.values() for kind in by_type})
+    if not types:
+        return []
+    lines = ["", "Success by type of task, mean over seeds:", ""]
+    lines += [f"| method | seeds | {' | '.join(types)} |", "|---" * (len(types) + 2) + "|"]
+    for method in methods:
+        mine = [by_type for (_, m, _), by_type in runs.items() if m == method]
+        shares = [[by_type[kind] for by_type in mine if kind in by_type] for kind in types]
+        means = [f"{np.mean(each):.2f}" if each else "" for each in shares]
+        lines.append(f"| `{method}` | {len(mine)} | {' | '.join(means)} |")
+    return lines
+
+
 def origin(found: Results, environment: str) -> str:
     """Command, seeds, machines, commits and starting weights of the runs in the table."""
     names = sorted(name for name in found.rows if name[0] == environment)
@@ -166,7 +182,8 @@ def table(found: Results, environment: str) -> str:
         verdict = "not run" if difference is None else "met" if aim.met(difference) else "missed"
         seeds = difference.n if difference else 0
         lines.append(f"| {aim.method} - {aim.against} | {aim.text} | {show(difference)} | {seeds} | {verdict} |")
-    lines += ["", "Success of each run:", "", *each_seed(success, present), "", origin(found, environment)]
+    lines += ["", "Success of each run:", "", *each_seed(success, present)]
+    lines += [*each_type(found, environment, present), "", origin(found, environment)]
     return "\n".join(lines) + "\n"
 
 

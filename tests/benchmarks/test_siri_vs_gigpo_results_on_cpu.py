@@ -78,6 +78,15 @@ def test_a_damaged_row_is_named(tmp_path, change, text):
         results.Results(tmp_path)
 
 
+def test_a_share_that_is_none_is_named(tmp_path):
+    row, curve = entries("siri", 101, by_type={"bath": 1.2})
+    with pytest.raises(results.ResultsError, match="success_by_type: bath=1.2, expected a number from 0 to 1"):
+        results.Results(tmp_path).add(row, curve)
+    (tmp_path / "curves.json").write_text(json.dumps([{**curve, "success_by_type": {"bath": "most"}}]))
+    with pytest.raises(results.ResultsError, match="bath='most', expected a number"):
+        results.Results(tmp_path)
+
+
 def test_some_of_the_seeds_can_be_run_alone_and_an_unknown_one_is_named(tmp_path):
     place = ("webshop", True, "base", (), tmp_path / "work")
     alone = run.Comparison(*place, home=tmp_path / "home", only=(102,))
@@ -190,4 +199,6 @@ def test_a_trained_run_is_measured_and_entered_and_nothing_is_trained_twice(shop
     assert facts["warm_start"] == run.weights_hash(model) and "siri.seed=101" in facts["overrides"]
     assert not any(str(tmp_path) in word for word in facts["overrides"])
     summary = json.loads((folder / "eval" / "demo-test" / "summary.json").read_text())
+    by_type = here.results.curves["webshop", "siri", 101]["success_by_type"]
+    assert by_type == {name: kind["success"]["mean"] for name, kind in summary["by_type"].items()} != {}
     assert summary["settings"]["panel"]["split"] == "demo/test" and summary["settings"]["prompting"]["kind"] == "plain"

@@ -58,7 +58,13 @@ def test_table_and_curves_are_written(tmp_path, capsys):
     for seed, base in zip(settings.FINAL_SEEDS, (0.50, 0.52, 0.49, 0.51, 0.50), strict=True):
         for method, gain in (("gigpo", 0.0), ("siri", 0.08 + 0.01 * (seed % 2)), ("siri_skills_in_prompt", 0.2)):
             found.add(
-                *entries(method, seed, base + gain, curve=[(0, 0.2), (10_000, 0.3 + gain), (20_100, base + gain)])
+                *entries(
+                    method,
+                    seed,
+                    base + gain,
+                    curve=[(0, 0.2), (10_000, 0.3 + gain), (20_100, base + gain)],
+                    by_type={"pets": base, "bath": base + gain},
+                )
             )
     table.main(["--folder", str(tmp_path)])
     text = (tmp_path / "table.md").read_text()
@@ -69,6 +75,7 @@ def test_table_and_curves_are_written(tmp_path, capsys):
     skills = next(line for line in text.splitlines() if line.startswith("| siri_skills_in_prompt - siri"))
     assert skills.endswith("| missed |")
     assert "| method | 101 | 102 | 103 | 104 | 105 |" in text and "| `gigpo` | 0.500 | 0.520 | 0.490 |" in text
+    assert "| method | seeds | bath | pets |" in text and "| `siri_skills_in_prompt` | 5 | 0.70 | 0.50 |" in text
     machine = "EPYC, 2 cores, 24 GiB, no accelerator"
     assert f"run.py --seeds final`; seeds 101, 102, 103, 104, 105; machine: {machine}; " in text
     assert "starting weights 88428f42d73c; settings" in text and text.strip().endswith("commits c7bff7c.")
