@@ -13,7 +13,7 @@
 # limitations under the License.
 """The table and the curves of the comparison, from the results files alone.
 
-    python benchmarks/siri_vs_gigpo/table.py          prints, and writes table.md and curves_<environment>.png
+    python benchmarks/siri_vs_gigpo/table.py          prints; writes table.md and curves_<environment>.png
     python benchmarks/siri_vs_gigpo/table.py --folder benchmarks/siri_vs_gigpo/development/base
 
 Differences are paired over seeds: Student's t, and a percentile bootstrap beside it, which is narrow with few seeds.
@@ -33,6 +33,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from benchmarks.siri_vs_gigpo.differences import Interval, areas, interval, paired  # noqa: E402
+from benchmarks.siri_vs_gigpo.picture import draw  # noqa: E402
 from benchmarks.siri_vs_gigpo.results import Key, Results  # noqa: E402
 from benchmarks.siri_vs_gigpo.settings import FINAL_SEEDS, METHODS  # noqa: E402
 from siri_verl.core.files import write_text_atomically  # noqa: E402
@@ -185,31 +186,6 @@ def table(found: Results, environment: str) -> str:
     lines += ["", "Success of each run:", "", *each_seed(success, present)]
     lines += [*each_type(found, environment, present), "", origin(found, environment)]
     return "\n".join(lines) + "\n"
-
-
-def draw(found: Results, environment: str, target: Path) -> None:
-    """Validation success over environment steps: each run thin, each method's mean over its seeds thick."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
-    for method in METHODS:
-        curves = [found.curves[name]["points"] for name in sorted(found.rows) if name[:2] == (environment, method)]
-        if not curves or METHODS[method].start == "trained":
-            continue
-        runs = [np.array([(p["env_steps"], p["success"]) for p in points], dtype=float) for points in curves]
-        at = np.linspace(max(run[0, 0] for run in runs), min(run[-1, 0] for run in runs), 60)
-        mean = np.mean([np.interp(at, run[:, 0], run[:, 1]) for run in runs], axis=0)
-        (line,) = axis.plot(at, mean, linewidth=2.2, label=f"{method} ({len(runs)})")
-        for run in runs:
-            axis.plot(run[:, 0], run[:, 1], color=line.get_color(), linewidth=0.6, alpha=0.5)
-    axis.set(xlabel="environment steps", ylabel="validation success, plain prompt", ylim=(0, 1), title=environment)
-    axis.grid(alpha=0.3)
-    axis.legend(title="mean over seeds (how many)", fontsize="small")
-    figure.savefig(target, dpi=130)
-    plt.close(figure)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,79 @@
+# Copyright 2026 The siri_verl Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The comparison as a picture: validation curves, and each run's success on the held-out tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.siri_vs_gigpo.differences import interval
+from benchmarks.siri_vs_gigpo.results import Results
+from benchmarks.siri_vs_gigpo.settings import METHODS
+
+
+def draw(found: Results, environment: str, target: Path) -> None:
+    """Write the picture of an environment's finished runs.
+
+    Left, validation success over environment steps: each run thin, each method's mean over its seeds thick. Right,
+    success on the held-out tasks at the end: a point per run, beside them the mean with its 95 % interval (t).
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    present = [method for method in METHODS if any(name[:2] == (environment, method) for name in found.rows)]
+    colors = {method: f"C{number}" for number, method in enumerate(present)}
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(13, 5.2), layout="constrained", sharey=True, gridspec_kw={"width_ratios": (3, 2)}
+    )
+    for method in present:
+        if METHODS[method].start != "trained":  # the others have no curve of their own
+            _curves(left, found, environment, method, colors[method])
+        _points(right, found, environment, method, present.index(method), colors[method])
+    left.set(xlabel="environment steps", ylabel="success", ylim=(0, 1))
+    left.set_title("validation, plain prompt: each run, mean over seeds")
+    left.legend(title="mean over seeds (how many)", fontsize="small", loc="upper left")
+    right.set_title("held-out tasks at the end: each run, mean (95 %, t)")
+    right.set_xticks(range(len(present)), present, rotation=35, ha="right", fontsize="small")
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    figure.suptitle(environment)
+    figure.savefig(target, dpi=110)
+    plt.close(figure)
+
+
+def _curves(axis: Any, found: Results, environment: str, method: str, color: str) -> None:
+    curves = [found.curves[name]["points"] for name in sorted(found.rows) if name[:2] == (environment, method)]
+    runs = [np.array([(p["env_steps"], p["success"]) for p in points], dtype=float) for points in curves]
+    at = np.linspace(max(run[0, 0] for run in runs), min(run[-1, 0] for run in runs), 60)
+    mean = np.mean([np.interp(at, run[:, 0], run[:, 1]) for run in runs], axis=0)
+    axis.plot(at, mean, color=color, linewidth=2.2, label=f"{method} ({len(runs)})")
+    for run in runs:
+        axis.plot(run[:, 0], run[:, 1], color=color, linewidth=0.6, alpha=0.4)
+
+
+def _points(axis: Any, found: Results, environment: str, method: str, place: int, color: str) -> None:
+    values = [row["success"] for name, row in sorted(found.rows.items()) if name[:2] == (environment, method)]
+    axis.scatter(np.full(len(values), place - 0.12), values, color=color, s=22, alpha=0.7)
+    over_seeds = interval(values)
+    error = None
+    if over_seeds.t:
+        # an interval over two or three seeds may pass 0 or 1, which success cannot
+        low, high = np.clip(over_seeds.t, 0, 1)
+        error = [[over_seeds.mean - low], [high - over_seeds.mean]]
+    axis.errorbar(place + 0.12, over_seeds.mean, yerr=error, color=color, fmt="D", markersize=6, capsize=4)
