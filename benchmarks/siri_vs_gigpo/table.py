@@ -144,10 +144,11 @@ def table(found: Results, environment: str) -> str:
     lines = [
         f"## {environment}",
         "",
-        "Mean over seeds (95 %, Student's t); differences to gigpo are paired over the seeds both have.",
+        "Mean over seeds (95 %, Student's t). Differences, of success or of the area, are paired over common seeds.",
         "",
-        "| method | seeds | success | score | area under curve | success - gigpo, t | bootstrap | area - gigpo, t |",
-        "|---|---|---|---|---|---|---|---|",
+        "| method | seeds | success | score | area under curve | method - gigpo, t | bootstrap | area - gigpo, t "
+        "| siri - method, t |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for method in present:
         minus = paired(success, environment, method, "gigpo") if method != "gigpo" else None
@@ -157,6 +158,7 @@ def table(found: Results, environment: str) -> str:
             str(sum(m == method for _, m, _ in rows)),
             *(plain(mean(values, method)) for values in (success, score, under)),
             *(show(minus), show(minus, bootstrap=True), show(minus_area)),
+            show(paired(success, environment, "siri", method) if method != "siri" else None),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     costs = ("env_steps", "generated_tokens", "mining_tokens", "gradient_rows", "wall_seconds")

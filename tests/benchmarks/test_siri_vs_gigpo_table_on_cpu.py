@@ -75,6 +75,8 @@ def test_table_and_curves_are_written(tmp_path, capsys):
     skills = next(line for line in text.splitlines() if line.startswith("| siri_skills_in_prompt - siri"))
     assert skills.endswith("| missed |")
     assert "| method | 101 | 102 | 103 | 104 | 105 |" in text and "| `gigpo` | 0.500 | 0.520 | 0.490 |" in text
+    prompt = next(line for line in text.splitlines() if line.startswith("| `siri_skills_in_prompt` | 5 | 0.704"))
+    assert prompt.endswith("| -0.114 (-0.121 to -0.107) |"), "what siri is ahead of it"
     assert "| method | seeds | bath | pets |" in text and "| `siri_skills_in_prompt` | 5 | 0.70 | 0.50 |" in text
     machine = "EPYC, 2 cores, 24 GiB, no accelerator"
     assert f"run.py --seeds final`; seeds 101, 102, 103, 104, 105; machine: {machine}; " in text
