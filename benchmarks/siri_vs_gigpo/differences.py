@@ -24,7 +24,7 @@ from scipy import stats
 from scipy.integrate import trapezoid
 
 from benchmarks.siri_vs_gigpo.results import Key, Results
-from benchmarks.siri_vs_gigpo.settings import METHODS
+from benchmarks.siri_vs_gigpo.settings import METHODS, TRAINED
 
 LEVEL, RESAMPLES = 0.95, 10_000
 
@@ -88,7 +88,7 @@ def areas(found: Results, environment: str) -> dict[Key, float]:
     """The area under each finished run's curve, all up to the environment steps that the shortest reached."""
     curves = {name: found.curves[name]["points"] for name in found.rows if name[0] == environment}
     # This row's policy is siri's; it has no curve of its own.
-    curves = {name: points for name, points in curves.items() if METHODS[name[1]].start != "trained"}
+    curves = {name: points for name, points in curves.items() if METHODS[name[1]].start != TRAINED}
     if not curves:
         return {}
     until = min(max(p["env_steps"] for p in points) for points in curves.values())

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.siri_vs_gigpo.differences import interval
 from benchmarks.siri_vs_gigpo.results import Results
-from benchmarks.siri_vs_gigpo.settings import METHODS
+from benchmarks.siri_vs_gigpo.settings import METHODS, TRAINED
 
 
 def draw(found: Results, environment: str, target: Path) -> None:
@@ -42,7 +42,7 @@ def draw(found: Results, environment: str, target: Path) -> None:
         1, 2, figsize=(13, 5.2), layout="constrained", sharey=True, gridspec_kw={"width_ratios": (3, 2)}
     )
     for method in present:
-        if METHODS[method].start != "trained":  # the others have no curve of their own
+        if METHODS[method].start != TRAINED:  # the others have no curve of their own
             _curves(left, found, environment, method, colors[method])
         _points(right, found, environment, method, present.index(method), colors[method])
     left.set(xlabel="environment steps", ylabel="success", ylim=(0, 1))

@@ -23,9 +23,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from siri_verl.core.confidence import confidence_sequence
+from siri_verl.core.decision import ACTIVE
 from siri_verl.core.files import write_text_atomically
 from siri_verl.core.phases import INTERNALIZATION, MINING, PHASES
 from siri_verl.evaluation.curve import read_curve
+from siri_verl.skills.bank_file import load_bank
 from siri_verl.training.metrics_log import METRICS_FILE, read_metrics
 
 RESULT: dict[str, type] = {
@@ -48,8 +51,27 @@ CURVE: dict[str, type] = {
     "points": list,
     "facts": dict,
     "success_by_type": dict,
+    "active_skills": list,
 }
-POINT: dict[str, type] = {"step": int, "env_steps": int, "success": float, "low": float, "high": float, "episodes": int}
+POINT: dict[str, type] = {
+    "step": int,
+    "env_steps": int,
+    "success": float,
+    "low": float,
+    "high": float,
+    "episodes": int,
+    "by_category": dict,
+}
+SKILL: dict[str, type] = {
+    "id": str,
+    "task_type": str,
+    "text": str,
+    "groups": int,
+    "mean": float,
+    "low": float,
+    "high": float,
+    "utility": float,
+}
 FACTS: dict[str, type] = {
     "settings": str,
     "overrides": list,
@@ -84,10 +106,7 @@ class Results:
         self.rows = {key(row): row for row in _read(self.rows_file, RESULT)}
         self.curves = {key(curve): curve for curve in _read(self.curves_file, CURVE)}
         for name, curve in self.curves.items():
-            _check(self.curves_file, f"facts of {name}", curve["facts"], FACTS)
-            for point in curve["points"]:
-                _check(self.curves_file, f"a point of {name}", point, POINT)
-            _check_types(self.curves_file, f"success_by_type of {name}", curve["success_by_type"])
+            _check_parts(self.curves_file, f"curve of {name}", curve)
         if lost := sorted(set(self.rows) - set(self.curves)):
             raise ResultsError(f"{self.rows_file}: {lost[0]} has no curve in {self.curves_file.name}; delete its row")
 
@@ -126,8 +145,7 @@ class Results:
         """Enter a finished run, at once and for good; inside `alone` where other processes may write."""
         _check(self.rows_file, "new row", row, RESULT)
         _check(self.curves_file, "new curve", curve, CURVE)
-        _check(self.curves_file, "new curve's facts", curve["facts"], FACTS)
-        _check_types(self.curves_file, "new curve's success_by_type", curve["success_by_type"])
+        _check_parts(self.curves_file, "new curve", curve)
         if key(row) != key(curve) or key(row) in self.rows:
             raise ResultsError(f"{self.rows_file}: {key(row)} is there already, or its curve is of {key(curve)}")
         self.curves[key(curve)] = dict(curve)
@@ -181,8 +199,32 @@ def control_numbers(run: Path) -> dict[str, int]:
 
 
 def curve_points(run: Path) -> list[dict[str, Any]]:
-    """The validations of a run."""
-    return [{name: getattr(point, name) for name in POINT} for point in read_curve(run)]
+    """The validations of a run, success in all and by type of task."""
+    points = [{name: getattr(point, name) for name in POINT} for point in read_curve(run)]
+    return [point | {"by_category": dict(point["by_category"])} for point in points]
+
+
+def active_skills(bank: Path) -> list[dict[str, Any]]:
+    """The active skills of a checkpoint's bank with their evidence; none where the run keeps no bank.
+
+    Returns:
+        of each skill id, task_type, text; groups: paired groups it was tested in; mean, low, high: of Delta over them,
+        with the anytime-valid interval that decisions show; utility.
+    """
+    if not bank.exists():
+        return []
+    held, found = load_bank(bank), []
+    for skill in held.skills.values():
+        if skill.status != ACTIVE:
+            continue
+        deltas = [evidence.delta for evidence in skill.evidence]
+        low, high = confidence_sequence(deltas, held.book.settings.interval_level)
+        numbers = {"mean": sum(deltas) / len(deltas), "low": low, "high": high, "utility": held.utility(skill.skill_id)}
+        rounded = {name: round(float(value), 4) for name, value in numbers.items()}
+        found.append(
+            {"id": skill.skill_id, "task_type": skill.task_type, "text": skill.block, "groups": len(deltas), **rounded}
+        )
+    return found
 
 
 def _read(path: Path, schema: Mapping[str, type]) -> list[dict[str, Any]]:
@@ -212,7 +254,18 @@ def _check(path: Path, where: str, entry: Any, schema: Mapping[str, type]) -> No
             raise ResultsError(f"{path}, {where}: {name}={entry[name]!r}, expected {kind.__name__}")
 
 
-def _check_types(path: Path, where: str, found: Mapping[str, Any]) -> None:
+def _check_parts(path: Path, where: str, curve: Mapping[str, Any]) -> None:
+    """Raise ResultsError unless what a curve's entry holds is of its schema."""
+    _check(path, f"{where}: facts", curve["facts"], FACTS)
+    _check_shares(path, f"{where}: success_by_type", curve["success_by_type"])
+    for point in curve["points"]:
+        _check(path, f"{where}: a point", point, POINT)
+        _check_shares(path, f"{where}: by_category of step {point['step']}", point["by_category"])
+    for skill in curve["active_skills"]:
+        _check(path, f"{where}: a skill", skill, SKILL)
+
+
+def _check_shares(path: Path, where: str, found: Mapping[str, Any]) -> None:
     """Raise ResultsError unless every value is a share."""
     for name, value in found.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:

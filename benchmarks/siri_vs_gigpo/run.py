@@ -46,9 +46,11 @@ from benchmarks.siri_vs_gigpo.settings import (  # noqa: E402
     FINAL_SEEDS,
     METHODS,
     PHASE_0,
+    PRESETS,
     TRAINED,
     Environment,
 )
+from siri_verl.skills.bank_file import BANK_FILE, load_bank  # noqa: E402
 from siri_verl.training import run_record  # noqa: E402
 
 SETTINGS_FILE = HERE / "settings.py"
@@ -159,14 +161,15 @@ class Comparison:
             # Paths say nothing about the run.
             "overrides": [word for word in given if str(self.work) not in word and str(model) not in word],
             "commit": run_record.source_commit(REPO) or "",
-            "machine": run_record.machine(),
+            "machine": {name: fact for name, fact in run_record.machine().items() if name != "system"},
             "warm_start": weights_hash(model),
             **results.control_numbers(folder),
         }
         points = results.curve_points(folder)
         by_type = {name: found["success"]["mean"] for name, found in summary["by_type"].items()}
         curve = {name: row[name] for name in ("environment", "method", "seed")}
-        curve |= {"points": points, "facts": facts, "success_by_type": by_type}
+        skills = results.active_skills(plan.newest_checkpoint(folder) / BANK_FILE)
+        curve |= {"points": points, "facts": facts, "success_by_type": by_type, "active_skills": skills}
         with self.results.alone():
             self.results.check_settings(self.name, self.fingerprint)
             self.results.add({name: row[name] for name in results.RESULT}, curve)
@@ -182,7 +185,6 @@ class Comparison:
         from siri_verl.core.decision import ACTIVE
         from siri_verl.evaluation.eval_options import EvalOptions
         from siri_verl.evaluation.eval_run import prepare, run_evaluation
-        from siri_verl.skills.bank_file import BANK_FILE, load_bank
 
         split = self.environment.test if self.final else self.environment.development
         bank = plan.newest_checkpoint(run) / BANK_FILE if with_skills else None
@@ -327,7 +329,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(shlex.join(comparison.words(job, kwargs, model / given.environment, planned=True)))
         return 0
     if final:
-        check_committed(SETTINGS_FILE)
+        for file in (SETTINGS_FILE, PRESETS):
+            check_committed(file)
     if not jobs:
         print("nothing is missing")
         return 0

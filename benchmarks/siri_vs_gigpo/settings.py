@@ -82,7 +82,6 @@ METHODS = {
     # The policy that siri trained, with the best active skills of its bank in the prompt.
     "siri_skills_in_prompt": Method(seeds=3, start=TRAINED, of="siri"),
 }
-HEADLINE = ("gigpo", "siri", "siri_random_skills", "gigpo_self_imitation")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@
 """The table and the curves of the comparison, from the results files alone.
 
     python benchmarks/siri_vs_gigpo/table.py          prints; writes table.md and curves_<environment>.png
-    python benchmarks/siri_vs_gigpo/table.py --folder benchmarks/siri_vs_gigpo/development/base
+    python benchmarks/siri_vs_gigpo/table.py --folder benchmarks/siri_vs_gigpo/development/first
 
 Differences are paired over seeds: Student's t, and a percentile bootstrap beside it, which is narrow with few seeds.
 """
@@ -69,7 +69,7 @@ AIMS = (
 
 
 def show(value: Interval | None, bootstrap: bool = False) -> str:
-    """`+.05 (.01 to .09)`, differences with their sign."""
+    """`+0.050 (+0.010 to +0.090)`: the mean and one of its intervals, with their signs."""
     if value is None:
         return ""
     ends = value.bootstrap if bootstrap else value.t

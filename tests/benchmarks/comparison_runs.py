@@ -36,9 +36,10 @@ def entries(method, seed, success=0.5, curve=((0, 0.2), (20_100, 0.5)), by_type=
     costs = {"generated_tokens": 5, "mining_tokens": 0, "gradient_rows": 9, "wall_seconds": 1.5}
     row = {**name, "env_steps": 20_100, "tasks": 240, "success": success, "score": success, **costs}
     points = [
-        {"step": i, "env_steps": x, "success": y, "low": y, "high": y, "episodes": 9} for i, (x, y) in enumerate(curve)
+        {"step": i, "env_steps": x, "success": y, "low": y, "high": y, "episodes": 9, "by_category": {}}
+        for i, (x, y) in enumerate(curve)
     ]
-    return row, {**name, "points": points, "facts": FACTS, "success_by_type": by_type or {}}
+    return row, {**name, "points": points, "facts": FACTS, "success_by_type": by_type or {}, "active_skills": []}
 
 
 def comparison(tmp_path, final=True, trial="base", extra=()):

@@ -23,8 +23,10 @@ from comparison_runs import FACTS, WEBSHOP, comparison, entries, phase_0
 from hydra import compose, initialize_config_module
 
 from benchmarks.siri_vs_gigpo import plan, results, run, settings
+from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import BANK_FILE, save_bank
+from siri_verl.skills.skill import Provenance
 from siri_verl.training.metrics_log import METRICS_FILE, MetricsLog
 from siri_verl.training.run_config import save_config
 
@@ -82,9 +84,38 @@ def test_a_share_that_is_none_is_named(tmp_path):
     row, curve = entries("siri", 101, by_type={"bath": 1.2})
     with pytest.raises(results.ResultsError, match="success_by_type: bath=1.2, expected a number from 0 to 1"):
         results.Results(tmp_path).add(row, curve)
-    (tmp_path / "curves.json").write_text(json.dumps([{**curve, "success_by_type": {"bath": "most"}}]))
-    with pytest.raises(results.ResultsError, match="bath='most', expected a number"):
+    damaged = json.loads(json.dumps({**curve, "success_by_type": {}}))
+    damaged["points"][1]["by_category"] = {"bath": "most"}
+    (tmp_path / "curves.json").write_text(json.dumps([damaged]))
+    with pytest.raises(results.ResultsError, match="by_category of step 1: bath='most', expected a number"):
         results.Results(tmp_path)
+
+
+def test_a_bad_point_or_skill_is_refused_before_it_is_written(tmp_path):
+    row, curve = entries("siri", 101)
+    found = results.Results(tmp_path)
+    with pytest.raises(results.ResultsError, match="a point: .*step='late', expected int"):
+        found.add(row, {**curve, "points": [{**curve["points"][0], "step": "late"}]})
+    with pytest.raises(results.ResultsError, match="a skill: fields must be id, task_type"):
+        found.add(row, {**curve, "active_skills": [{"id": "s0001"}]})
+    assert not (tmp_path / "curves.json").exists()
+
+
+def test_active_skills_are_written_down_with_their_evidence(tmp_path):
+    bank = SkillBank()
+    for strategy in ("read the features first", "click next"):
+        bank.add("the bath is named", strategy, "bath", Provenance("t", "t_0", 1))
+    for step in range(12):
+        bank.record(TreatmentEffect("g", "s0001", 0.75, 1.0, 0.25, 4, 4), f"t{step}", step)
+    bank.record(TreatmentEffect("g", "s0002", 0.75, 1.0, 0.25, 4, 4), "t", 13)
+    save_bank(bank, tmp_path / BANK_FILE)
+    (skill,) = results.active_skills(tmp_path / BANK_FILE)
+    assert skill["text"] == "When the bath is named: read the features first" and skill["task_type"] == "bath"
+    assert (skill["groups"], skill["mean"]) == (12, 0.75) and 0 < skill["low"] < 0.75 < skill["high"] <= 1
+    assert skill["utility"] == pytest.approx(bank.utility("s0001"), abs=1e-4)
+    assert results.active_skills(tmp_path / "none") == []
+    row, curve = entries("siri", 101)
+    results.Results(tmp_path).add(row, {**curve, "active_skills": [skill]})
 
 
 def test_some_of_the_seeds_can_be_run_alone_and_an_unknown_one_is_named(tmp_path):
