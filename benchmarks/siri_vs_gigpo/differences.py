@@ -84,11 +84,20 @@ def area(points: Sequence[Mapping[str, Any]], until: float) -> float:
     return float(trapezoid(np.interp(at, x, y), at) / until)
 
 
+def present(found: Results, environment: str) -> list[str]:
+    """Methods with a finished run, in the order of settings.py."""
+    return [method for method in METHODS if any(name[:2] == (environment, method) for name in found.rows)]
+
+
+def has_curve(method: str) -> bool:
+    """Whether the method trains; what evaluates another's policy has no curve of its own."""
+    return METHODS[method].start != TRAINED
+
+
 def areas(found: Results, environment: str) -> dict[Key, float]:
     """The area under each finished run's curve, all up to the environment steps that the shortest reached."""
-    curves = {name: found.curves[name]["points"] for name in found.rows if name[0] == environment}
-    # This row's policy is siri's; it has no curve of its own.
-    curves = {name: points for name, points in curves.items() if METHODS[name[1]].start != TRAINED}
+    names = [name for name in found.rows if name[0] == environment and has_curve(name[1])]
+    curves = {name: found.curves[name]["points"] for name in names}
     if not curves:
         return {}
     until = min(max(p["env_steps"] for p in points) for points in curves.values())

@@ -20,9 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.siri_vs_gigpo.differences import interval
+from benchmarks.siri_vs_gigpo.differences import has_curve, interval, present
 from benchmarks.siri_vs_gigpo.results import Results
-from benchmarks.siri_vs_gigpo.settings import METHODS, TRAINED
 
 
 def draw(found: Results, environment: str, target: Path) -> None:
@@ -36,20 +35,19 @@ def draw(found: Results, environment: str, target: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    present = [method for method in METHODS if any(name[:2] == (environment, method) for name in found.rows)]
-    colors = {method: f"C{number}" for number, method in enumerate(present)}
+    methods = present(found, environment)
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(13, 5.2), layout="constrained", sharey=True, gridspec_kw={"width_ratios": (3, 2)}
     )
-    for method in present:
-        if METHODS[method].start != TRAINED:  # the others have no curve of their own
-            _curves(left, found, environment, method, colors[method])
-        _points(right, found, environment, method, present.index(method), colors[method])
+    for place, method in enumerate(methods):
+        if has_curve(method):
+            _curves(left, found, environment, method, f"C{place}")
+        _points(right, found, environment, method, place, f"C{place}")
     left.set(xlabel="environment steps", ylabel="success", ylim=(0, 1))
     left.set_title("validation, plain prompt: each run, mean over seeds")
     left.legend(title="mean over seeds (how many)", fontsize="small", loc="upper left")
     right.set_title("held-out tasks at the end: each run, mean (95 %, t)")
-    right.set_xticks(range(len(present)), present, rotation=35, ha="right", fontsize="small")
+    right.set_xticks(range(len(methods)), methods, rotation=35, ha="right", fontsize="small")
     for axis in (left, right):
         axis.grid(alpha=0.3)
     figure.suptitle(environment)

@@ -23,12 +23,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from siri_verl.core.confidence import confidence_sequence
 from siri_verl.core.decision import ACTIVE
 from siri_verl.core.files import write_text_atomically
 from siri_verl.core.phases import INTERNALIZATION, MINING, PHASES
 from siri_verl.evaluation.curve import read_curve
 from siri_verl.skills.bank_file import load_bank
+from siri_verl.skills.inspect import delta_interval, mean_delta
 from siri_verl.training.metrics_log import METRICS_FILE, read_metrics
 
 RESULT: dict[str, type] = {
@@ -200,29 +200,34 @@ def control_numbers(run: Path) -> dict[str, int]:
 
 def curve_points(run: Path) -> list[dict[str, Any]]:
     """The validations of a run, success in all and by type of task."""
-    points = [{name: getattr(point, name) for name in POINT} for point in read_curve(run)]
-    return [point | {"by_category": dict(point["by_category"])} for point in points]
+    return [{name: getattr(point, name) for name in POINT} for point in read_curve(run)]
 
 
 def active_skills(bank: Path) -> list[dict[str, Any]]:
-    """The active skills of a checkpoint's bank with their evidence; none where the run keeps no bank.
+    """The active skills of a checkpoint's bank with their evidence.
 
     Returns:
         of each skill id, task_type, text; groups: paired groups it was tested in; mean, low, high: of Delta over them,
         with the anytime-valid interval that decisions show; utility.
+
+    Raises:
+        BankFileError: the bank is not there, or damaged; every run keeps one.
     """
-    if not bank.exists():
-        return []
     held, found = load_bank(bank), []
     for skill in held.skills.values():
         if skill.status != ACTIVE:
             continue
-        deltas = [evidence.delta for evidence in skill.evidence]
-        low, high = confidence_sequence(deltas, held.book.settings.interval_level)
-        numbers = {"mean": sum(deltas) / len(deltas), "low": low, "high": high, "utility": held.utility(skill.skill_id)}
+        low, high = delta_interval(held, skill)
+        numbers = {"mean": mean_delta(skill), "low": low, "high": high, "utility": held.utility(skill.skill_id)}
         rounded = {name: round(float(value), 4) for name, value in numbers.items()}
         found.append(
-            {"id": skill.skill_id, "task_type": skill.task_type, "text": skill.block, "groups": len(deltas), **rounded}
+            {
+                "id": skill.skill_id,
+                "task_type": skill.task_type,
+                "text": skill.block,
+                "groups": len(skill.evidence),
+                **rounded,
+            }
         )
     return found
 

@@ -167,9 +167,11 @@ class Comparison:
         }
         points = results.curve_points(folder)
         by_type = {name: found["success"]["mean"] for name, found in summary["by_type"].items()}
-        curve = {name: row[name] for name in ("environment", "method", "seed")}
         skills = results.active_skills(plan.newest_checkpoint(folder) / BANK_FILE)
-        curve |= {"points": points, "facts": facts, "success_by_type": by_type, "active_skills": skills}
+        curve = {
+            **{name: row[name] for name in ("environment", "method", "seed")},
+            **{"points": points, "facts": facts, "success_by_type": by_type, "active_skills": skills},
+        }
         with self.results.alone():
             self.results.check_settings(self.name, self.fingerprint)
             self.results.add({name: row[name] for name in results.RESULT}, curve)

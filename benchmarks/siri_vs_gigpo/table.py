@@ -32,10 +32,10 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmarks.siri_vs_gigpo.differences import Interval, areas, interval, paired  # noqa: E402
+from benchmarks.siri_vs_gigpo.differences import Interval, areas, interval, paired, present  # noqa: E402
 from benchmarks.siri_vs_gigpo.picture import draw  # noqa: E402
 from benchmarks.siri_vs_gigpo.results import Key, Results  # noqa: E402
-from benchmarks.siri_vs_gigpo.settings import FINAL_SEEDS, METHODS  # noqa: E402
+from benchmarks.siri_vs_gigpo.settings import FINAL_SEEDS  # noqa: E402
 from siri_verl.core.files import write_text_atomically  # noqa: E402
 
 
@@ -130,7 +130,7 @@ def table(found: Results, environment: str) -> str:
     success = {name: float(row["success"]) for name, row in rows.items()}
     score = {name: float(row["score"]) for name, row in rows.items()}
     under = areas(found, environment)
-    present = [method for method in METHODS if any(m == method for _, m, _ in rows)]
+    methods = present(found, environment)
 
     def mean(values: Mapping[Key, float], method: str) -> Interval | None:
         mine = [value for (_, m, _), value in sorted(values.items()) if m == method]
@@ -150,7 +150,7 @@ def table(found: Results, environment: str) -> str:
         "| siri - method, t |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for method in present:
+    for method in methods:
         minus = paired(success, environment, method, "gigpo") if method != "gigpo" else None
         minus_area = paired(under, environment, method, "gigpo") if method != "gigpo" else None
         cells = [
@@ -169,7 +169,7 @@ def table(found: Results, environment: str) -> str:
         f"| method | {' | '.join(costs)} |",
         "|---|---|---|---|---|---|",
     ]
-    for method in present:
+    for method in methods:
         mine = [row for (_, m, _), row in rows.items() if m == method]
         numbers = [f"{np.mean([row[cost] for row in mine]):,.0f}" for cost in costs]
         lines.append(f"| `{method}` | {' | '.join(numbers)} |")
@@ -185,8 +185,8 @@ def table(found: Results, environment: str) -> str:
         verdict = "not run" if difference is None else "met" if aim.met(difference) else "missed"
         seeds = difference.n if difference else 0
         lines.append(f"| {aim.method} - {aim.against} | {aim.text} | {show(difference)} | {seeds} | {verdict} |")
-    lines += ["", "Success of each run:", "", *each_seed(success, present)]
-    lines += [*each_type(found, environment, present), "", origin(found, environment)]
+    lines += ["", "Success of each run:", "", *each_seed(success, methods)]
+    lines += [*each_type(found, environment, methods), "", origin(found, environment)]
     return "\n".join(lines) + "\n"
 
 

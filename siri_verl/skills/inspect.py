@@ -62,7 +62,7 @@ def skill_list(bank: SkillBank, status: str | None = None, task_type: str | None
             Text(skill.status, style=_STYLE[skill.status]),
             escape(skill.task_type),
             str(len(skill.evidence)),
-            _number(_mean(skill)),
+            _number(mean_delta(skill)),
             _interval(bank, skill),
             _number(bank.utility(skill.skill_id)) if skill.evidence else "-",
             escape(skill.block),
@@ -91,7 +91,7 @@ def skill_show(bank: SkillBank, skill_id: str) -> Table:
         "mined by": f"{source.miner} at step {source.step}, from task {source.task_id}, trajectory {source.trajectory}",
         "mined again": f"{skill.repeats} times",
         "control tokens taken out": str(skill.neutralised),
-        "evidence": f"{count} groups, mean Delta {_number(_mean(skill))}, {_interval(bank, skill)} at any time",
+        "evidence": f"{count} groups, mean Delta {_number(mean_delta(skill))}, {_interval(bank, skill)} at any time",
         "utility": _number(state.utility)
         + f" (moving average), {_number(bank.book.shrunken_effect(skill_id))} (shrunken)",
     }
@@ -197,14 +197,20 @@ def skill_diff(before: SkillBank, after: SkillBank) -> Table | Group:
     return table
 
 
-def _mean(skill: Skill) -> float:
+def mean_delta(skill: Skill) -> float:
+    """Mean Delta over the groups a skill was tested in; NaN before the first."""
     return math.fsum(e.delta for e in skill.evidence) / len(skill.evidence) if skill.evidence else math.nan
+
+
+def delta_interval(bank: SkillBank, skill: Skill) -> tuple[float, float]:
+    """(low, high) of a tested skill's mean Delta, valid at any time of looking."""
+    return confidence_sequence([e.delta for e in skill.evidence], bank.book.settings.interval_level)
 
 
 def _interval(bank: SkillBank, skill: Skill) -> str:
     if not skill.evidence:
         return "-"
-    low, high = confidence_sequence([e.delta for e in skill.evidence], bank.book.settings.interval_level)
+    low, high = delta_interval(bank, skill)
     # Square brackets would be read as markup.
     return f"{_number(low)} to {_number(high)}"
 

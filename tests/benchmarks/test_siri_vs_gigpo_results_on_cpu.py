@@ -25,7 +25,7 @@ from hydra import compose, initialize_config_module
 from benchmarks.siri_vs_gigpo import plan, results, run, settings
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.skills.bank import SkillBank
-from siri_verl.skills.bank_file import BANK_FILE, save_bank
+from siri_verl.skills.bank_file import BANK_FILE, BankFileError, save_bank
 from siri_verl.skills.skill import Provenance
 from siri_verl.training.metrics_log import METRICS_FILE, MetricsLog
 from siri_verl.training.run_config import save_config
@@ -113,7 +113,8 @@ def test_active_skills_are_written_down_with_their_evidence(tmp_path):
     assert skill["text"] == "When the bath is named: read the features first" and skill["task_type"] == "bath"
     assert (skill["groups"], skill["mean"]) == (12, 0.75) and 0 < skill["low"] < 0.75 < skill["high"] <= 1
     assert skill["utility"] == pytest.approx(bank.utility("s0001"), abs=1e-4)
-    assert results.active_skills(tmp_path / "none") == []
+    with pytest.raises(BankFileError, match="none: no such file"):
+        results.active_skills(tmp_path / "none")
     row, curve = entries("siri", 101)
     results.Results(tmp_path).add(row, {**curve, "active_skills": [skill]})
 
