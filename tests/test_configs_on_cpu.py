@@ -10,10 +10,11 @@ from omegaconf import open_dict
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import omega_conf_to_dataclass, validate_config
 
-from siri_verl.config import GigpoConfig, SiriConfig, gigpo_config, siri_config
-from siri_verl.data.tiny_model import make_tiny_model
-from siri_verl.training.preflight import check_algorithm
-from siri_verl.training.preflight_skills import check_skills
+from siri_verl.demos.tiny_model import make_tiny_model
+from siri_verl.settings.read import gigpo_settings, siri_settings
+from siri_verl.settings.schema import GigpoSettings, SiriSettings
+from siri_verl.training.preflight.run import check_algorithm
+from siri_verl.training.preflight.skills import check_skills
 
 STORE = "siri.environment.kwargs.store=/a/store"
 GAMES = "siri.environment.kwargs.data=/some/games"
@@ -62,8 +63,8 @@ def test_verls_checks_and_dataclasses_accept_every_group(config):
 
 
 def test_our_own_checks_accept_every_group(config):
-    settings = siri_config(config)
-    assert isinstance(settings, SiriConfig) and isinstance(gigpo_config(config.algorithm), GigpoConfig)
+    settings = siri_settings(config)
+    assert isinstance(settings, SiriSettings) and isinstance(gigpo_settings(config.algorithm), GigpoSettings)
     check_algorithm(config)
     check_skills(config, settings)
     assert config.trainer.v1.trainer_mode == "siri"
@@ -72,10 +73,10 @@ def test_our_own_checks_accept_every_group(config):
 
 def test_base_spells_out_the_defaults_of_every_setting():
     config = composed("+siri=base")
-    assert siri_config(config) == SiriConfig()
-    assert gigpo_config(config.algorithm) == GigpoConfig()
-    assert set(config.siri) == set(vars(SiriConfig()))
-    for name, block in vars(SiriConfig()).items():
+    assert siri_settings(config) == SiriSettings()
+    assert gigpo_settings(config.algorithm) == GigpoSettings()
+    assert set(config.siri) == set(vars(SiriSettings()))
+    for name, block in vars(SiriSettings()).items():
         if hasattr(block, "__dataclass_fields__"):
             assert set(config.siri[name]) == set(block.__dataclass_fields__), name
 
@@ -83,7 +84,7 @@ def test_base_spells_out_the_defaults_of_every_setting():
 def test_published_webshop_settings():
     """The table of published settings of arXiv 2505.10978's reference code, column WebShop."""
     config = composed(*RUNS["webshop on GPUs"])
-    actor, rollout, settings = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout, siri_config(config)
+    actor, rollout, settings = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout, siri_settings(config)
     assert (config.data.train_batch_size, rollout.n) == (16, 8)
     assert settings.rollout.max_turns == settings.environment.kwargs["max_turns"] == 15
     assert (config.data.max_prompt_length, config.data.max_response_length) == (4096, 512)
@@ -97,7 +98,7 @@ def test_published_webshop_settings():
     assert (settings.reward.kind, settings.reward.success_reward) == ("success", 10.0)
     assert settings.prompt.history_length == 2
     assert settings.task_type.kind == "webshop"
-    gigpo = gigpo_config(config.algorithm)
+    gigpo = gigpo_settings(config.algorithm)
     assert (gigpo.gamma, gigpo.step_weight, gigpo.invalid_penalty, gigpo.norm) == (0.95, 1.0, 0.1, "mean")
     assert (gigpo.episode_stats, gigpo.similarity) == ("per_step", None)
 
@@ -105,11 +106,11 @@ def test_published_webshop_settings():
 def test_published_alfworld_settings():
     """The same table, column ALFWorld; what it shares with WebShop is compared with that."""
     config, webshop = composed(*RUNS["alfworld on GPUs"]), composed(*RUNS["webshop on GPUs"])
-    actor, rollout, settings = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout, siri_config(config)
+    actor, rollout, settings = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout, siri_settings(config)
     assert settings.rollout.max_turns == settings.environment.kwargs["max_turns"] == 50
     assert (config.data.max_prompt_length, config.data.max_response_length) == (2048, 512)
     assert actor.ppo_mini_batch_size * rollout.n == 256
-    assert gigpo_config(config.algorithm).norm == "mean_std"
+    assert gigpo_settings(config.algorithm).norm == "mean_std"
     assert settings.task_type.kind == "alfworld"
     same = ("optim", "clip_ratio", "entropy_coeff", "use_kl_loss", "kl_loss_coef", "kl_loss_type")
     assert all(actor[name] == webshop.actor_rollout_ref.actor[name] for name in same)
@@ -121,15 +122,15 @@ def test_published_alfworld_settings():
 
 
 def test_the_demo_shop_names_departments_instead_of_broad_kinds_of_goods():
-    settings = siri_config(composed("+siri=[webshop,cpu,cpu_small,webshop_demo]", STORE))
-    assert settings.task_type.kind == "siri_verl.data.webshop_demo.task_types:department"
+    settings = siri_settings(composed("+siri=[webshop,cpu,cpu_small,webshop_demo]", STORE))
+    assert settings.task_type.kind == "siri_verl.demos.webshop.task_types:department"
 
 
 def test_the_generated_games_are_played_as_their_small_model_learned_them():
-    from siri_verl.data.alfworld_demo import settings as demo
+    from siri_verl.demos.alfworld import settings as demo
 
     config = composed(*RUNS["alfworld on a CPU"])
-    settings = siri_config(config)
+    settings = siri_settings(config)
     assert settings.rollout.max_turns == settings.environment.kwargs["max_turns"] == demo.MAX_TURNS <= 12
     assert (settings.prompt.template, settings.prompt.history_length) == (demo.TEMPLATE, demo.HISTORY_LENGTH)
     assert (config.data.train_batch_size, config.actor_rollout_ref.rollout.n) == (4, 4)
@@ -154,7 +155,7 @@ def test_cpu_preset_is_float32_without_an_accelerators_parts(tmp_path):
     assert set(engine.mixed_precision.values()) == {"fp32"} and engine.use_torch_compile is False
     assert config.actor_rollout_ref.rollout.name == "light" and config.trainer.device == "cpu"
     assert config.ray_kwargs.ray_init.num_gpus == config.trainer.n_gpus_per_node == 1
-    assert siri_config(config).rollout.request_seeds, "so that a run repeats exactly"
+    assert siri_settings(config).rollout.request_seeds, "so that a run repeats exactly"
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

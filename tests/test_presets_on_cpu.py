@@ -17,11 +17,11 @@ from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import omega_conf_to_dataclass, validate_config
 from verl.workers.config import AgentLoopConfig, FSDPEngineConfig, RolloutConfig
 
-from siri_verl.config import siri_config
 from siri_verl.planning.compose import compose_run
 from siri_verl.planning.plan import TOO_BIG, plan_run
-from siri_verl.training.preflight import check_algorithm
-from siri_verl.training.preflight_skills import check_skills
+from siri_verl.settings.read import siri_settings
+from siri_verl.training.preflight.run import check_algorithm
+from siri_verl.training.preflight.skills import check_skills
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "siri_webshop.sh"
 PRESETS = Path(__file__).parents[1] / "siri_verl" / "conf" / "siri"
@@ -102,7 +102,7 @@ def check(knobs, recipe=RECIPE):
             ref[f"ppo_{size}"] = ref.pop(f"log_prob_{size}", None)
         ref.use_dynamic_bsz = ref.pop("log_prob_use_dynamic_bsz", False)
     reference = omega_conf_to_dataclass(ref)
-    settings = siri_config(config)
+    settings = siri_settings(config)
     check_algorithm(config)
     check_skills(config, settings)
 

@@ -15,9 +15,9 @@ from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
 
 from siri_verl.cli import app
-from siri_verl.config import gigpo_config, siri_config
-from siri_verl.training.preflight import check_algorithm
-from siri_verl.training.preflight_skills import check_skills
+from siri_verl.settings.read import gigpo_settings, siri_settings
+from siri_verl.training.preflight.run import check_algorithm
+from siri_verl.training.preflight.skills import check_skills
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 GIGPO = {"siri.phases.fixed": "warm_up"}
@@ -109,8 +109,8 @@ def test_a_recipe_composes_passes_the_checks_and_changes_its_flag_alone(script, 
     words = overrides(script, preset=preset)
     config = composed(words)
     validate_config(config, need_reference_policy(config), need_critic(config))
-    settings = siri_config(config)
-    gigpo_config(config.algorithm)
+    settings = siri_settings(config)
+    gigpo_settings(config.algorithm)
     check_algorithm(config)
     check_skills(config, settings)
     assert config.trainer.v1.trainer_mode == "siri" and settings.seed == 1
@@ -129,7 +129,7 @@ def test_the_alfworld_recipe_composes_and_validates_on_seen_and_unseen_rooms(pre
     assert words[0] == f"+siri=[{groups}]" and words[-1] == "siri.seed=9"
     config = composed(words)
     validate_config(config, need_reference_policy(config), need_critic(config))
-    settings = siri_config(config)
+    settings = siri_settings(config)
     check_algorithm(config)
     check_skills(config, settings)
     assert settings.environment.name == "alfworld" and settings.environment.kwargs["data"] == "/some/games"
@@ -164,7 +164,7 @@ def test_arguments_come_last_and_knobs_reach_the_run():
     words = overrides("ablations/no_gate.sh", "siri.internalization.gate=true", SEED="5", EXPERIMENT="mine")
     assert words[-1] == "siri.internalization.gate=true"
     config = composed(words)
-    assert siri_config(config).internalization.gate is True and siri_config(config).seed == 5
+    assert siri_settings(config).internalization.gate is True and siri_settings(config).seed == 5
     assert config.trainer.experiment_name == "mine" and config.trainer.default_local_dir.endswith("runs/mine")
 
 
@@ -172,7 +172,7 @@ def test_a_store_of_ones_own_is_not_taken_for_the_demo_shop():
     demo = overrides("siri_webshop.sh")
     own = overrides("siri_webshop.sh", WEBSHOP_STORE="/a/store", SPLIT="by_product")
     assert demo[0] == "+siri=[webshop,cpu,cpu_small,webshop_demo]" and own[0] == "+siri=[webshop,cpu,cpu_small]"
-    assert siri_config(composed(own)).environment.kwargs["store"] == "/a/store"
+    assert siri_settings(composed(own)).environment.kwargs["store"] == "/a/store"
 
 
 def test_the_full_webshop_catalogue_brings_the_extra_that_fetches_it():
@@ -245,7 +245,7 @@ def test_a_model_is_made_only_where_none_is_named(tmp_path):
     named = library(make, tmp_path, MODEL_PATH="Qwen/Qwen2.5-0.5B-Instruct")
     assert named.stdout == "uses Qwen/Qwen2.5-0.5B-Instruct\n", named.stderr
     unnamed = library(make, tmp_path).stdout
-    assert f"-m siri_verl.data.webshop_demo.warm_start --out {tmp_path}/made\nuses {tmp_path}/made/model\n" in unnamed
+    assert f"-m siri_verl.demos.webshop.warm_start --out {tmp_path}/made\nuses {tmp_path}/made/model\n" in unnamed
 
 
 def test_a_run_without_a_plan_starts_and_one_that_does_not_fit_does_not(tmp_path):

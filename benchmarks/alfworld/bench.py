@@ -33,7 +33,7 @@ ENVIRONMENTS, RESETS = 64, 3
 def games(folder: Path, count: int) -> list[str]:
     """Training games, evenly over the task types."""
     if not folder.exists():
-        from siri_verl.data.alfworld_demo.generator import generate
+        from siri_verl.demos.alfworld.generator import generate
 
         generate(folder, games=120, validation=6, rooms="full", check=False)
     known = list(GameFolder(folder).listing("train").games.values())
@@ -117,7 +117,7 @@ def measure_speed(files: list[str], steps: int, chunk: int = 3) -> dict:
 def occupied(files: list[str], steps: int = 20) -> dict:
     """MiB resident and private of this process with 64 environments in play."""
     from siri_verl.envs.alfworld import fast_textworld
-    from siri_verl.envs.server_process import private_memory_mib
+    from siri_verl.envs.servers.process import private_memory_mib
 
     fast_textworld()
     envs = []

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from siri_verl.rollout.light_engine import LightEngine
-from siri_verl.rollout.light_model import LightModel, load_model
-from siri_verl.rollout.light_sampling import SamplingParams
+from siri_verl.light.engine import LightEngine
+from siri_verl.light.model import LightModel, load_model
+from siri_verl.light.sampling import SamplingParams
 
 VOCAB = 1024
 Prompts = list[list[int]]

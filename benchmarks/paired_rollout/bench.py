@@ -23,7 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from siri_verl.core.pairing import TreatmentEffect
-from siri_verl.data.webshop_demo.words import NOUNS
+from siri_verl.demos.webshop.words import NOUNS
 from siri_verl.envs.panels import make_panel, write_dataset
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import save_bank

@@ -14,9 +14,9 @@ from typing import Any
 from benchmarks.siri_vs_gigpo.results import Key
 from benchmarks.siri_vs_gigpo.settings import METHODS, PHASE_0, TRAINED, Environment
 from siri_verl.core.phases import WARM_UP
-from siri_verl.evaluation.policy import TRACKER
-from siri_verl.training.checkpoint import STATE_FILE
-from siri_verl.training.metrics_log import METRICS_FILE
+from siri_verl.runs.checkpoint import STATE_FILE
+from siri_verl.runs.metrics import METRICS_FILE
+from siri_verl.runs.models import TRACKER
 
 
 @dataclass(frozen=True)

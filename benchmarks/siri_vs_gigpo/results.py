@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from siri_verl.core.decision import ACTIVE
-from siri_verl.core.files import write_text_atomically
 from siri_verl.core.phases import INTERNALIZATION, MINING, PHASES
-from siri_verl.evaluation.curve import read_curve
+from siri_verl.files import write_text_atomically
+from siri_verl.report.curve import read_curve
+from siri_verl.report.tables import delta_interval, mean_delta
+from siri_verl.runs.metrics import METRICS_FILE, read_metrics
 from siri_verl.skills.bank_file import load_bank
-from siri_verl.skills.inspect import delta_interval, mean_delta
-from siri_verl.training.metrics_log import METRICS_FILE, read_metrics
 
 RESULT: dict[str, type] = {
     "environment": str,

@@ -38,8 +38,8 @@ from benchmarks.siri_vs_gigpo.settings import (  # noqa: E402
     TRAINED,
     Environment,
 )
+from siri_verl.runs import record as run_record  # noqa: E402
 from siri_verl.skills.bank_file import BANK_FILE, load_bank  # noqa: E402
-from siri_verl.training import run_record  # noqa: E402
 
 SETTINGS_FILE = HERE / "settings.py"
 MODEL_LIMIT = 5 << 20
@@ -173,8 +173,8 @@ class Comparison:
     def evaluate(self, run: Path, *, with_skills: bool) -> dict[str, Any]:
         """`siri-verl eval` of a run's last checkpoint, on the plain prompt or with the best active skills in it."""
         from siri_verl.core.decision import ACTIVE
-        from siri_verl.evaluation.eval_options import EvalOptions
-        from siri_verl.evaluation.eval_run import prepare, run_evaluation
+        from siri_verl.evaluation.options import EvalOptions
+        from siri_verl.evaluation.run import prepare, run_evaluation
 
         split = self.environment.test if self.final else self.environment.development
         bank = plan.newest_checkpoint(run) / BANK_FILE if with_skills else None
@@ -209,7 +209,7 @@ class Comparison:
 
 def prepare_webshop(data: Path, shipped: Path) -> tuple[dict[str, Any], Path]:
     """The demo shop, made here, and the warm-started model: the committed one, or one made now to be committed."""
-    from siri_verl.data.webshop_demo.generator import PANELS, generate
+    from siri_verl.demos.webshop.generator import PANELS, generate
 
     shop = data / "webshop_demo"
     if not (shop / PANELS).exists():
@@ -217,7 +217,7 @@ def prepare_webshop(data: Path, shipped: Path) -> tuple[dict[str, Any], Path]:
     if not (shipped / "config.json").exists():
         made = data / "webshop_demo_model"
         if not (made / "model" / "config.json").exists():
-            command = [sys.executable, "-m", "siri_verl.data.webshop_demo.warm_start", "--out", str(made)]
+            command = [sys.executable, "-m", "siri_verl.demos.webshop.warm_start", "--out", str(made)]
             subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
         size = sum(file.stat().st_size for file in (made / "model").rglob("*") if file.is_file())
         if size > MODEL_LIMIT:

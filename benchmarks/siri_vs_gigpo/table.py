@@ -24,7 +24,7 @@ from benchmarks.siri_vs_gigpo.differences import Interval, areas, interval, pair
 from benchmarks.siri_vs_gigpo.picture import draw  # noqa: E402
 from benchmarks.siri_vs_gigpo.results import Key, Results  # noqa: E402
 from benchmarks.siri_vs_gigpo.settings import FINAL_SEEDS  # noqa: E402
-from siri_verl.core.files import write_text_atomically  # noqa: E402
+from siri_verl.files import write_text_atomically  # noqa: E402
 
 
 @dataclass(frozen=True)

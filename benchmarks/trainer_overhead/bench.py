@@ -21,7 +21,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from siri_verl.data.tiny_model import make_tiny_model
+from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.envs.panels import make_panel, write_dataset
 
 HERE = Path(__file__).parent

@@ -21,7 +21,7 @@ import sys
 import time
 
 from siri_verl.envs.registry import make_environment
-from siri_verl.envs.server_process import private_memory_mib
+from siri_verl.envs.servers.process import private_memory_mib
 
 STEP_LIMIT_MS, MEMORY_LIMIT = 0.3, 1.1
 EPISODES, EPISODE = 256, 15  # played in all by each process of the memory measurement, and turns of each

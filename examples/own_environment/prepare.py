@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))
 from guess_number import THINGS  # noqa: E402
 from player import Lesson, teach  # noqa: E402
 
-from siri_verl.rollout.prompts import COMPACT, TurnView, render_prompt  # noqa: E402
+from siri_verl.trajectory.prompts import COMPACT, TurnView, render_prompt  # noqa: E402
 
 
 def lessons(seed: int = 0) -> list[Lesson]:

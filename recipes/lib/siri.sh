@@ -37,13 +37,13 @@ known_model() {
     fi
 }
 
-# small_model MODULE DIR: a small model in DIR/model, warm-started by `siri_verl.data.MODULE`, unless MODEL_PATH is given.
+# small_model MODULE DIR: a small model in DIR/model, warm-started by `siri_verl.demos.MODULE`, unless MODEL_PATH is given.
 small_model() {
     [[ -z "${MODEL_PATH:-}" ]] || return 0
     MODEL_PATH=$2/model
     if missing "$MODEL_PATH/config.json"; then
         echo "warm-starting a small model with verl's SFT trainer (acting, following a skill, describing a procedure)"
-        "$PYTHON_BIN" -m "siri_verl.data.$1.warm_start" --out "$2"
+        "$PYTHON_BIN" -m "siri_verl.demos.$1.warm_start" --out "$2"
     fi
 }
 

@@ -23,7 +23,7 @@ def data_alfworld_demo(
     overwrite: bool = False,
 ) -> None:
     """Make ALFWorld games in the official layout, without a download: all six task types, seen and unseen rooms."""
-    from siri_verl.data.alfworld_demo.generator import generate
+    from siri_verl.demos.alfworld.generator import generate
 
     try:
         counts = generate(

@@ -55,7 +55,7 @@ def data_webshop_demo(
     overwrite: bool = False,
 ) -> None:
     """Make the demo shop: self-made products in the official format, prepared, with panels."""
-    from siri_verl.data.webshop_demo.generator import MAX_PRODUCTS, generate
+    from siri_verl.demos.webshop.generator import MAX_PRODUCTS, generate
 
     try:
         wanted = MAX_PRODUCTS if products is None else products

@@ -17,7 +17,7 @@ def docs(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 when the page is stale.")] = False,
 ) -> None:
     """Write the configuration reference from the typed settings."""
-    from siri_verl.reference import reference
+    from siri_verl.settings.reference import reference
 
     page, text = out / "configuration.md", reference()
     if check:

@@ -54,8 +54,8 @@ def evaluate(
     started again with the same words, it goes on where it stopped."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from siri_verl.evaluation.eval_options import EvalOptions
-    from siri_verl.evaluation.eval_run import SUMMARY, TRAJECTORIES, prepare, run_evaluation
+    from siri_verl.evaluation.options import EvalOptions
+    from siri_verl.evaluation.run import SUMMARY, TRAJECTORIES, prepare, run_evaluation
     from siri_verl.evaluation.summary_table import summary_lines, summary_table
 
     try:

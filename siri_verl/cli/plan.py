@@ -23,7 +23,7 @@ def plan(
 ) -> None:
     """Estimate memory per GPU, tokens and environment steps of a run. Exits 1 when it does not fit or a setting is
     wrong, 3 when all else is right but the model is one on a hub, whose sizes are not known here."""
-    from siri_verl.config import ConfigError
+    from siri_verl.failures import ConfigError
     from siri_verl.planning.architecture import UnknownSizes
     from siri_verl.planning.compose import ComposeError, compose_run
     from siri_verl.planning.plan import TOO_BIG, plan_run

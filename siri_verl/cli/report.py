@@ -34,7 +34,7 @@ def report(
     title: Annotated[str, typer.Option(help="Of the page.")] = "",
 ) -> None:
     """Write one self-contained HTML page, and PNG pictures, about one or more runs."""
-    from siri_verl.evaluation.report import ReportOptions, write_report
+    from siri_verl.report import ReportOptions, write_report
 
     if out is None and len(runs) > 1:
         raise fail("--out: not given; with several runs, name a folder for the report")

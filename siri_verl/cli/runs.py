@@ -17,7 +17,7 @@ def curve(
     out: Annotated[Optional[Path], typer.Option(help="PNG file; none: learning_curve.png in the one run.")] = None,
 ) -> None:
     """Draw the learning curve of one or more run folders and print it as a table."""
-    from siri_verl.evaluation.curve import curve_table, draw_curve, read_curve, run_names
+    from siri_verl.report.curve import curve_table, draw_curve, read_curve, run_names
 
     if out is None and len(runs) > 1:
         raise fail("--out: not given; with several runs, name a PNG file for the picture")
@@ -41,9 +41,9 @@ def story(
     what they changed."""
     from rich.markdown import Markdown
 
-    from siri_verl.evaluation.story import read_story
-    from siri_verl.evaluation.story_pictures import draw_all
-    from siri_verl.evaluation.story_words import tell, with_pictures
+    from siri_verl.report.story import read_story
+    from siri_verl.report.story_pictures import draw_all
+    from siri_verl.report.story_words import tell, with_pictures
 
     try:
         told = read_story(run)

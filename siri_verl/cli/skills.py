@@ -34,7 +34,7 @@ def skills_list(
     task_type: Annotated[Optional[str], typer.Option(help="Only this task type.")] = None,
 ) -> None:
     """All skills with status, utility and evidence."""
-    from siri_verl.skills.inspect import skill_list
+    from siri_verl.report.tables import skill_list
 
     try:
         console.print(skill_list(open_bank(path), status, task_type))
@@ -45,7 +45,7 @@ def skills_list(
 @skills.command("show")
 def skills_show(path: Path, skill_id: str) -> None:
     """One skill: text, provenance, numbers."""
-    from siri_verl.skills.inspect import skill_show
+    from siri_verl.report.tables import skill_show
 
     try:
         console.print(skill_show(open_bank(path), skill_id))
@@ -56,7 +56,7 @@ def skills_show(path: Path, skill_id: str) -> None:
 @skills.command("history")
 def skills_history(path: Path, skill_id: str) -> None:
     """Every group a skill was shown in, and every decision with its reason."""
-    from siri_verl.skills.inspect import skill_history
+    from siri_verl.report.tables import skill_history
 
     try:
         console.print(skill_history(open_bank(path), skill_id))
@@ -67,7 +67,7 @@ def skills_history(path: Path, skill_id: str) -> None:
 @skills.command("diff")
 def skills_diff(before: Path, after: Path) -> None:
     """What changed between two banks."""
-    from siri_verl.skills.inspect import skill_diff
+    from siri_verl.report.tables import skill_diff
 
     console.print(skill_diff(open_bank(before), open_bank(after)))
 
@@ -95,9 +95,9 @@ def skills_retest(
 ) -> None:
     """Test skills again after a run, on fresh tasks: pairs of episodes without and with the skill, same task and
     seed."""
-    from siri_verl.core.files import write_text_atomically
     from siri_verl.evaluation.retest_report import report_json, retest_table
     from siri_verl.evaluation.retest_run import RetestOptions, retest_run
+    from siri_verl.files import write_text_atomically
 
     options = RetestOptions(
         panel=panel,

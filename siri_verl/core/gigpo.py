@@ -33,16 +33,7 @@ from numpy.typing import NDArray
 
 from siri_verl.core.anchors import similar_anchors
 from siri_verl.core.returns import discount, discounted_returns, sum_turns, trajectory_returns, turn_order
-from siri_verl.core.rows import (
-    FloatRows,
-    IntRows,
-    as_list,
-    check_lengths,
-    check_present,
-    factorize,
-    flags,
-    numbers,
-)
+from siri_verl.core.rows import FloatRows, IntRows, as_list, check_lengths, check_present, factorize, flags, numbers
 
 __all__ = ["GigpoAdvantages", "check_group_size", "discounted_returns", "gigpo_advantages", "trajectory_returns"]
 

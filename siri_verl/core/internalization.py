@@ -26,13 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from siri_verl.core.gate import (
-    InternalizationSettings,
-    advantage_weights,
-    deal_rows,
-    open_rows,
-    self_imitation_rows,
-)
+from siri_verl.core.gate import InternalizationSettings, advantage_weights, deal_rows, open_rows, self_imitation_rows
 from siri_verl.core.rows import FloatRows, as_list, check_lengths, flags, numbers
 
 if TYPE_CHECKING:

@@ -29,15 +29,7 @@ import math
 from collections.abc import Iterable
 
 from siri_verl.core.confidence import confidence_sequence, log_e_value, log_e_value_below
-from siri_verl.core.decision import (
-    ACTIVE,
-    CANDIDATE,
-    RETIRED,
-    STATUSES,
-    Decision,
-    SkillState,
-    UtilitySettings,
-)
+from siri_verl.core.decision import ACTIVE, CANDIDATE, RETIRED, STATUSES, Decision, SkillState, UtilitySettings
 
 __all__ = ["ACTIVE", "CANDIDATE", "RETIRED", "Decision", "DecisionBook", "SkillState", "UtilitySettings"]
 

@@ -16,9 +16,9 @@ from verl.utils import normalize_token_ids
 
 from siri_verl.endpoint import Completion, ContextLengthError, Endpoint, Message
 from siri_verl.evaluation.episodes import Answer, PlayedEpisode
-from siri_verl.evaluation.policy import Sampling
-from siri_verl.rollout.prompt_builder import PromptBuilder, PromptTooLongError
-from siri_verl.rollout.prompts import TurnView
+from siri_verl.light.policy import Sampling
+from siri_verl.trajectory.prompt_builder import PromptBuilder, PromptTooLongError
+from siri_verl.trajectory.prompts import TurnView
 
 
 class Policy(Protocol):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 
-from siri_verl.evaluation.policy import Sampling
+from siri_verl.light.policy import Sampling
 
 
 def check_sampling(sampling: Sampling) -> None:

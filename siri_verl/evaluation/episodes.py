@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from siri_verl.core.seeding import derive_seed
-from siri_verl.rollout.prompt_builder import PromptTooLongError
-from siri_verl.rollout.prompts import TurnView, parse_reply
+from siri_verl.trajectory.prompt_builder import PromptTooLongError
+from siri_verl.trajectory.prompts import TurnView, parse_reply
 
 TERMINATED, TRUNCATED, PROMPT_TOO_LONG = "terminated", "truncated", "prompt_too_long"
 

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from siri_verl.evaluation.policy import TRACKER, ModelFolderError, ModelSource, find_model, model_folder
+from siri_verl.runs.models import TRACKER, ModelFolderError, ModelSource, find_model, model_folder
 
 NOTE = "siri_export.json"
 """Where the folder says what it was made from."""

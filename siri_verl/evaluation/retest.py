@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from siri_verl.core.decision import ACTIVE
 from siri_verl.core.seeding import derive_seed
+from siri_verl.core.statistics import PairedEffect, paired_effect
 from siri_verl.evaluation.episodes import EpisodePlan, PlayedEpisode
-from siri_verl.evaluation.paired import PairedEffect, paired_effect
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Skill
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from siri_verl.evaluation.paired import PairedEffect
+from siri_verl.core.statistics import PairedEffect
 from siri_verl.evaluation.retest import RetestReport
 
 REPORT_VERSION = 1

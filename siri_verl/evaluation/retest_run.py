@@ -13,7 +13,6 @@ import pyarrow
 import pyarrow.parquet
 from omegaconf import DictConfig
 
-from siri_verl.config import siri_config
 from siri_verl.core.seeding import derive_seed
 from siri_verl.envs.base import UnknownTaskError
 from siri_verl.envs.panels import Panel, PanelError
@@ -21,12 +20,14 @@ from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import TokenAgent
 from siri_verl.evaluation.checks import check_device, check_sampling
 from siri_verl.evaluation.episodes import EpisodePlayer, PlayedEpisode
-from siri_verl.evaluation.policy import LightPolicy, Sampling, find_model, model_folder
 from siri_verl.evaluation.retest import RetestError, RetestReport, check_fresh, choose_skills, retest
-from siri_verl.rollout.prompt_builder import PromptBuilder
+from siri_verl.light.policy import LightPolicy, Sampling
+from siri_verl.runs.config import load_config
+from siri_verl.runs.models import find_model, model_folder
+from siri_verl.settings.read import siri_settings
 from siri_verl.skills.bank_file import ANY_LENGTH, BANK_FILE, load_bank
 from siri_verl.skills.task_type import task_typer
-from siri_verl.training.run_config import load_config
+from siri_verl.trajectory.prompt_builder import PromptBuilder
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def retest_run(
     """
     check_device(options.device)
     config = load_config(run, options.overrides)
-    settings, rollout = siri_config(config), config.actor_rollout_ref.rollout
+    settings, rollout = siri_settings(config), config.actor_rollout_ref.rollout
     environment = settings.environment
     if settings.tasks == "dataset":
         raise RetestError(

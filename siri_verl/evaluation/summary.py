@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from siri_verl.evaluation.intervals import clustered_mean, wilson_interval
-from siri_verl.evaluation.paired import paired_effect
+from siri_verl.core.statistics import clustered_mean, paired_effect, wilson
 
 SCHEMA, VERSION = "siri_verl.evaluation", 1
 Record = Mapping[str, Any]
@@ -23,7 +22,7 @@ def summarize(
     """The numbers of finished episodes.
 
     Args:
-        records: episodes of all trials (siri_verl/evaluation/trajectory_log.py).
+        records: episodes of all trials (siri_verl/evaluation/log.py).
         max_response_length: a reply of that many tokens counts as cut.
         level: coverage of the intervals.
         seed: of the bootstrap.
@@ -77,7 +76,7 @@ def compare(records: Sequence[Record], others: Sequence[Record], level: float = 
         level: coverage of the intervals.
 
     Returns:
-        `success` and `score`, as siri_verl/evaluation/paired.py has them: `plain` is the other, `skill` this one.
+        `success` and `score`, as siri_verl/core/paired.py has them: `plain` is the other, `skill` this one.
     """
 
     def effect(value: Callable[[Record], float]) -> dict[str, Any]:
@@ -105,7 +104,7 @@ def _outcome(records: Sequence[Record], level: float, seed: int) -> dict[str, An
     return {
         "success": {
             **asdict(clustered_mean(tasks, success, level=level, seed=seed)),
-            "wilson": list(wilson_interval(int(sum(success)), len(success), level)),
+            "wilson": list(wilson(int(sum(success)), len(success), level)),
         },
         "score": asdict(clustered_mean(tasks, [r["score"] for r in records], level=level, seed=seed)),
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from siri_verl.config import ConfigError
+from siri_verl.failures import ConfigError
 
 
 class UnknownSizes(ConfigError):

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from siri_verl.config import ConfigError, SiriConfig, siri_config
+from siri_verl.failures import ConfigError
 from siri_verl.planning.memory import FULL, HALF, Setup
 from siri_verl.planning.tokens import Batch
+from siri_verl.settings.read import siri_settings
+from siri_verl.settings.schema import SiriSettings
 
 SERVER_MIB = {"webshop": 54, "alfworld": 280, "toy": 1}
 """An environment process with 64 sessions, beyond what Python and Ray take (benchmarks/webshop and benchmarks/alfworld;
@@ -19,7 +21,7 @@ PROCESS_MIB = 90
 """An environment process before its first session."""
 
 
-def settings_of(config: DictConfig) -> SiriConfig | None:
+def settings_of(config: DictConfig) -> SiriSettings | None:
     """The `siri:` block; None where there is none. Environment settings left open (`???`) do not matter to a plan."""
     if config.get("siri") is None:
         return None
@@ -28,7 +30,7 @@ def settings_of(config: DictConfig) -> SiriConfig | None:
     if missing:
         config = copy.deepcopy(config)
         config.siri.environment.kwargs.update(dict.fromkeys(missing, ""))
-    return siri_config(config)
+    return siri_settings(config)
 
 
 def _float_bytes(name: str) -> int:
@@ -111,7 +113,7 @@ def divides(name: str, size: int, gpus: int) -> None:
         )
 
 
-def batch_of(config: DictConfig, settings: SiriConfig | None, turns: float | None) -> Batch:
+def batch_of(config: DictConfig, settings: SiriSettings | None, turns: float | None) -> Batch:
     """What an iteration is made of; without a `siri:` block a session is taken for one turn.
 
     Raises:
@@ -150,7 +152,7 @@ def batch_of(config: DictConfig, settings: SiriConfig | None, turns: float | Non
     )
 
 
-def environment_bytes(settings: SiriConfig) -> tuple[float, str | None]:
+def environment_bytes(settings: SiriSettings) -> tuple[float, str | None]:
     """(memory of one node's environment servers, a remark where it is not known)."""
     environment = settings.environment
     known = SERVER_MIB.get(environment.name)

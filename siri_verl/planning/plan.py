@@ -11,8 +11,8 @@ from siri_verl.planning.architecture import Architecture, architecture
 from siri_verl.planning.inputs import batch_of, environment_bytes, settings_of, setup_of
 from siri_verl.planning.memory import GIB, Setup, host, kv_tokens, phases
 from siri_verl.planning.tokens import Batch, Budget, budget
-from siri_verl.training.preflight import check_algorithm
-from siri_verl.training.preflight_skills import check_skills
+from siri_verl.training.preflight.run import check_algorithm
+from siri_verl.training.preflight.skills import check_skills
 
 FITS, TIGHT, TOO_BIG, NO_GPU = "fits", "tight", "does not fit", "runs on the CPU"
 TIGHT_ABOVE, TOO_BIG_ABOVE = 0.85, 0.96

@@ -18,7 +18,7 @@ import psutil
 import torch
 from verl.plugin.platform import PlatformBase
 
-from siri_verl.platform import vllm_cpu
+from siri_verl.platform.vllm_cpu import settings as vllm_cpu
 
 CPU = torch.device("cpu")
 

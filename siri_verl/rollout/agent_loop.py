@@ -15,14 +15,15 @@ from omegaconf import DictConfig
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput, register
 from verl.utils.profiler import simple_timer
 
-from siri_verl.config import RewardConfig, SiriConfig, siri_config
 from siri_verl.core.seeding import derive_seed
-from siri_verl.envs.server import EnvironmentSession, StepResult
-from siri_verl.rollout.action_span import action_span
+from siri_verl.envs.servers.pool import EnvironmentSession, StepResult
 from siri_verl.rollout.environments import environment_pool
-from siri_verl.rollout.prompt_builder import BuiltPrompt, PromptBuilder, PromptTooLongError
-from siri_verl.rollout.prompts import TurnView, parse_reply
+from siri_verl.settings.read import siri_settings
+from siri_verl.settings.schema import RewardSettings, SiriSettings
 from siri_verl.training.step_table import EXCLUDED_STATUSES
+from siri_verl.trajectory.action_span import action_span
+from siri_verl.trajectory.prompt_builder import BuiltPrompt, PromptBuilder, PromptTooLongError
+from siri_verl.trajectory.prompts import TurnView, parse_reply
 
 AGENT_NAME = "siri_env"
 # Why an episode stopped; beside these the environment server's own "environment_lost" and "environment_error".
@@ -65,7 +66,7 @@ class Episode:
         return [(turn.prompt.view.observation, turn.action) for turn in self.turns]
 
 
-def training_reward(config: RewardConfig, result: StepResult) -> float:
+def training_reward(config: RewardSettings, result: StepResult) -> float:
     """The training reward of one step, from the environment's native result."""
     if config.kind == "success":
         return config.success_reward if result.info.get("success") else 0.0
@@ -84,7 +85,7 @@ class EnvAgentLoop(AgentLoopBase):
     """The loop for text environments. Needs the worker of `siri_verl.rollout.worker`, which says whether this is
     validation."""
 
-    _known: ClassVar[tuple[DictConfig, SiriConfig] | None] = None
+    _known: ClassVar[tuple[DictConfig, SiriSettings] | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any):
         # Every turn is a prompt of its own, so verl's model-specific joining of turns is not needed; for known model
@@ -96,11 +97,11 @@ class EnvAgentLoop(AgentLoopBase):
         )
 
     @staticmethod
-    def _settings(config: DictConfig) -> SiriConfig:
+    def _settings(config: DictConfig) -> SiriSettings:
         """The run's settings, read once per config: verl makes a loop for every trajectory."""
         known = EnvAgentLoop._known
         if known is None or known[0] is not config:
-            known = EnvAgentLoop._known = config, siri_config(config)
+            known = EnvAgentLoop._known = config, siri_settings(config)
         return known[1]
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> list[AgentLoopOutput]:

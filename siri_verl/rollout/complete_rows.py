@@ -16,11 +16,11 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 
 from siri_verl.core.pairing import PLAIN
 from siri_verl.core.segments import runs
-from siri_verl.rollout import turn_fields
-from siri_verl.rollout.action_span import action_span
-from siri_verl.rollout.prompts import ACTION
+from siri_verl.rollout import row_contract
 from siri_verl.training.step_table import EXCLUDED_STATUSES
 from siri_verl.training.turn_table import split_fields
+from siri_verl.trajectory.action_span import action_span
+from siri_verl.trajectory.prompts import ACTION
 
 TOOL_CALL = re.compile(r"<tool_call>.*?</tool_call>", re.DOTALL)
 SPANS = "action_spans"
@@ -83,7 +83,7 @@ def complete_rows(
         RowContractError, TurnCountError, MissingAnchorsError: what is missing, and the line to add.
     """
     name = f"{columns.get('uid')}_{columns.get('session_id')}"
-    if len(outputs) == 1 and outputs[0].extra_fields.get(turn_fields.LISTS[turn_fields.ANCHOR]) is not None:
+    if len(outputs) == 1 and outputs[0].extra_fields.get(row_contract.LISTS[row_contract.ANCHOR]) is not None:
         outputs = one_row_per_turn(outputs[0])
     rows = list(outputs)
     if not rows:
@@ -98,10 +98,10 @@ def complete_rows(
     missing = any(bool(row.extra_fields.get("skill_missing", False)) for row in rows)
     for turn, row in enumerate(rows):
         fields = row.extra_fields
-        for field in turn_fields.REQUIRED:
+        for field in row_contract.REQUIRED:
             if fields.get(field) is None:
                 raise RowContractError(
-                    turn_fields.MISSING_ANCHORS.format(count=1, rows=len(rows), field=field, key=f"{name}_{turn}")
+                    row_contract.MISSING_ANCHORS.format(count=1, rows=len(rows), field=field, key=f"{name}_{turn}")
                 )
         plain = fields.get("plain_prompt_ids")
         if skill_id and plain is None and not fields.get("skill_missing", False):
@@ -111,7 +111,7 @@ def complete_rows(
                 "or, if the block did not fit, output.extra_fields['skill_missing'] = True"
             )
         if "span_start" not in fields:
-            fields["span_start"], fields["span_end"] = reply_span(tokenizer, row, bool(fields[turn_fields.VALID]))
+            fields["span_start"], fields["span_end"] = reply_span(tokenizer, row, bool(fields[row_contract.VALID]))
         fields.update(task_id=task_id, arm=arm, skill_id=skill_id, success=success, skill_missing=missing)
         fields["plain_prompt_ids"] = None if not skill_id else plain
         fields.setdefault("score", float(success))
@@ -120,7 +120,7 @@ def complete_rows(
         if fields.get("status") in EXCLUDED_STATUSES:
             # None of its tokens enters a loss.
             row.response_mask = [0] * len(row.response_ids)
-    valid = sum(bool(row.extra_fields[turn_fields.VALID]) for row in rows) / len(rows)
+    valid = sum(bool(row.extra_fields[row_contract.VALID]) for row in rows) / len(rows)
     shown = {"acc": float(success), "success": float(success), "score": float(last["score"])}
     shown |= {"turns": float(len(rows)), "valid_share": valid}
     last["reward_extra_info"] = {**shown, **(last.get("reward_extra_info") or {})}
@@ -149,9 +149,9 @@ def _success(rows: Sequence[AgentLoopOutput], name: str, success_reward: float) 
     stated = rows[-1].extra_fields.get("success")
     if stated is not None:
         return bool(stated)
-    rewards = [row.extra_fields.get(turn_fields.TURN_REWARD) for row in rows]
-    total = sum(float(reward) for reward in rewards if reward not in (None, turn_fields.OUTCOME))
-    if turn_fields.OUTCOME in rewards[-1:]:
+    rewards = [row.extra_fields.get(row_contract.TURN_REWARD) for row in rows]
+    total = sum(float(reward) for reward in rewards if reward not in (None, row_contract.OUTCOME))
+    if row_contract.OUTCOME in rewards[-1:]:
         if rows[-1].reward_score is None:
             raise RowContractError(
                 f"row {name}: states no 'success', and the reward model scores it only later; add\n"

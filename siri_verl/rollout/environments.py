@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import asyncio
 
-from siri_verl.config import EnvironmentConfig
-from siri_verl.envs.server import EnvironmentPool, PoolConfig
+from siri_verl.envs.servers.pool import EnvironmentPool, PoolSettings
+from siri_verl.settings.schema import EnvironmentSettings
 
 POOL_NAME = "rollout"
 _pools: dict[str, asyncio.Task[EnvironmentPool]] = {}
 
 
-def pool_config(config: EnvironmentConfig) -> PoolConfig:
+def pool_settings(config: EnvironmentSettings) -> PoolSettings:
     """The pool's settings from the `siri.environment` block."""
-    return PoolConfig(
+    return PoolSettings(
         environment=config.name,
         kwargs=dict(config.kwargs),
         num_servers=config.num_servers,
@@ -24,10 +24,10 @@ def pool_config(config: EnvironmentConfig) -> PoolConfig:
     )
 
 
-async def environment_pool(config: EnvironmentConfig) -> EnvironmentPool:
+async def environment_pool(config: EnvironmentSettings) -> EnvironmentPool:
     """This node's pool for the configured environment; loops that ask at the same time share one connection."""
     task = _pools.get(config.name)
     if task is None:
-        task = asyncio.create_task(EnvironmentPool.connect_or_create(POOL_NAME, pool_config(config)))
+        task = asyncio.create_task(EnvironmentPool.connect_or_create(POOL_NAME, pool_settings(config)))
         _pools[config.name] = task
     return await asyncio.shield(task)

@@ -18,11 +18,12 @@ from tensordict import TensorDict
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
 import siri_verl.rollout.agent_loop  # noqa: F401  registers the loop
-from siri_verl.config import ConfigError, siri_config
 from siri_verl.core.pairing import PLAIN, SKILL
 from siri_verl.core.phases import WARM_UP
+from siri_verl.failures import ConfigError
 from siri_verl.rollout.complete_rows import complete_rows
 from siri_verl.rollout.task_columns import PLAIN_SESSIONS, SKILL_ID, SKILL_TEXT, add_columns
+from siri_verl.settings.read import siri_settings
 from siri_verl.skills.skill import Skill
 
 # AgentLoopWorkerTQ is already a Ray actor class; a subclass needs the class it wraps.
@@ -54,7 +55,7 @@ class SiriAgentLoopWorker(_PlainWorker):
 
     @cached_property
     def _success_reward(self) -> float:
-        return siri_config(self.config).reward.success_reward
+        return siri_settings(self.config).reward.success_reward
 
     async def _agent_loop_postprocess(self, output: Any, validate: bool, **kwargs: Any) -> None:
         """Complete the rows of loops that are not siri_verl's own, then store them as verl does."""
@@ -91,7 +92,7 @@ def check_trainer_mode(config: Any) -> None:
         ConfigError: the mode is verl's and the settings ask for more than the first phase.
     """
     mode = config.trainer.v1.trainer_mode
-    if mode in ("sync", "colocate_async", "separate_async") and siri_config(config).phases.fixed != WARM_UP:
+    if mode in ("sync", "colocate_async", "separate_async") and siri_settings(config).phases.fixed != WARM_UP:
         raise ConfigError(
             f"trainer.v1.trainer_mode={mode!r}: skills are mined between steps, with all groups of a step whole and of "
             "one policy, which is trainer.v1.trainer_mode=siri alone; for GiGPO without skills in this mode set "

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from siri_verl.core.decision import Decision, UtilitySettings
-from siri_verl.core.files import write_text_atomically
+from siri_verl.files import write_text_atomically
 from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.sanitize import UnsafeTextError, neutralise
 from siri_verl.skills.skill import Evidence, Provenance, Skill

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 
-from siri_verl.skills.episodes import Episode
+from siri_verl.skills.pool import Episode
 from siri_verl.skills.skill import normalised
 
 _BRACKETED = re.compile(r"^\s*(\w+)\s*\[(.*)\]\s*$", re.DOTALL)

@@ -20,10 +20,10 @@ from siri_verl.core.decision import ACTIVE, CANDIDATE
 from siri_verl.core.seeding import derive_seed
 from siri_verl.endpoint import EndpointSettings
 from siri_verl.skills.bank import Entry, SkillBank
-from siri_verl.skills.control import random_summary
-from siri_verl.skills.episodes import Episode, SuccessPool
 from siri_verl.skills.leaks import find_leak
 from siri_verl.skills.mining_prompt import MINING_TEMPLATES, parse_mined_skill, render_mining_prompt
+from siri_verl.skills.pool import Episode, SuccessPool
+from siri_verl.skills.random_summary import random_summary
 from siri_verl.skills.skill import Provenance
 
 Generate = Callable[[Sequence[str]], Sequence[str]]

@@ -7,18 +7,19 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from siri_verl.config import SiriConfig, gigpo_config
 from siri_verl.envs.registry import make_environment
-from siri_verl.rollout.prompt_builder import PromptBuilder
-from siri_verl.skills.endpoint import EndpointWriter
+from siri_verl.settings.read import gigpo_settings
+from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.task_type import task_typer
 from siri_verl.training.dataset_tasks import dataset_tasks
-from siri_verl.training.group_planner import DatasetPlanner, GroupPlanner, Planner
+from siri_verl.training.endpoint_writer import EndpointWriter
+from siri_verl.training.method import SkillRun
+from siri_verl.training.planner import DatasetPlanner, GroupPlanner, Planner
 from siri_verl.training.policy_writer import PolicyWriter
-from siri_verl.training.skill_run import SkillRun
+from siri_verl.trajectory.prompt_builder import PromptBuilder
 
 
-def make_planner(config: DictConfig, settings: SiriConfig, tokenizer: Any) -> Planner:
+def make_planner(config: DictConfig, settings: SiriSettings, tokenizer: Any) -> Planner:
     """Names the type and the skill of each task: over the run's environment, or over the dataset's rows."""
     data, typer = config.data, task_typer(settings.task_type)
     if settings.tasks == "dataset":
@@ -30,16 +31,18 @@ def make_planner(config: DictConfig, settings: SiriConfig, tokenizer: Any) -> Pl
     return GroupPlanner(env, prompts, typer, settings.seed)
 
 
-def make_skill_run(config: DictConfig, settings: SiriConfig, tokenizer: Any) -> SkillRun:
+def make_skill_run(config: DictConfig, settings: SiriSettings, tokenizer: Any) -> SkillRun:
     """SIRI's state over the run. Weights are scaled by how the chosen estimator normalises."""
-    norm = gigpo_config(config.algorithm).norm
+    norm = gigpo_settings(config.algorithm).norm
     if config.algorithm.adv_estimator == "grpo":
         norm = "mean_std" if config.algorithm.get("norm_adv_by_std_in_grpo", True) else "mean"
     planner = make_planner(config, settings, tokenizer)
     return SkillRun(settings, config.actor_rollout_ref.rollout.n, norm, planner, tokenizer.all_special_tokens)
 
 
-def make_writer(config: DictConfig, settings: SiriConfig, client: Any, tokenizer: Any) -> PolicyWriter | EndpointWriter:
+def make_writer(
+    config: DictConfig, settings: SiriSettings, client: Any, tokenizer: Any
+) -> PolicyWriter | EndpointWriter:
     """Asks the rollout servers' current weights for skills, or the endpoint of `siri.mining.endpoint`; sampled as
     rollouts are, and seeded where they are."""
     rollout, data = config.actor_rollout_ref.rollout, config.data

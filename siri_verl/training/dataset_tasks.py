@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from omegaconf import DictConfig
 
-from siri_verl.config import ConfigError
+from siri_verl.failures import ConfigError
 
 TASK_ID, TASK = "task_id", "task"
 

@@ -29,9 +29,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from siri_verl.config import ConfigError, gigpo_config
 from siri_verl.core.gigpo import GigpoAdvantages, gigpo_advantages
 from siri_verl.core.pairing import advantage_groups
+from siri_verl.failures import ConfigError
+from siri_verl.settings.read import gigpo_settings
 
 if TYPE_CHECKING:
     from siri_verl.training.step_table import StepTable
@@ -96,7 +97,7 @@ def check_estimator(name: str) -> None:
 
 def table_advantages(table: StepTable, algorithm: Any, arms: str | None = None) -> GigpoAdvantages:
     """GiGPO advantages of a table's rows; rows of excluded episodes and padding hold 0. `arms` replaces the setting."""
-    settings = gigpo_config(algorithm)
+    settings = gigpo_settings(algorithm)
     return gigpo_advantages(
         advantage_groups(table.group.tolist(), table["arm"].tolist(), arms or settings.arms),
         table.trajectory,
@@ -196,7 +197,7 @@ def _check_signature(original: Callable) -> None:
     Raises:
         RuntimeError: it does not; says what to change.
     """
-    from siri_verl.seams import SEAMS
+    from siri_verl.seams.training import SEAMS
 
     (expected,) = [s.parameters for s in SEAMS if s.target.endswith(":compute_advantage_for_multi_trajectories")]
     found = tuple(inspect.signature(original).parameters)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from siri_verl.rollout import turn_fields
+from siri_verl.rollout import row_contract
 
 EXCLUDED_STATUSES = frozenset({"environment_lost", "environment_error"})
 """Episodes that ended for a reason that is not the policy's: their rows enter no statistic and get advantage 0."""
@@ -91,11 +91,11 @@ class StepTable:
         fields = plain_fields(extra_fields)
         real = np.array([not tag.get("is_padding", False) for tag in tags], dtype=bool)
         rows = [f if r and isinstance(f, dict) else {} for f, r in zip(fields, real, strict=True)]
-        for name in turn_fields.REQUIRED:
+        for name in row_contract.REQUIRED:
             missing = [key for key, row, r in zip(keys, rows, real, strict=True) if r and row.get(name) is None]
             if missing:
                 raise MissingAnchorsError(
-                    turn_fields.MISSING_ANCHORS.format(
+                    row_contract.MISSING_ANCHORS.format(
                         count=len(missing), rows=int(real.sum()), field=name, key=missing[0]
                     )
                 )
@@ -107,15 +107,15 @@ class StepTable:
             group=np.array([uid for uid, _, _ in parts], dtype=object),
             trajectory=np.array([f"{uid}_{session}" for uid, session, _ in parts], dtype=object),
             turn=np.array([index for _, _, index in parts], dtype=np.int64),
-            anchor=[str(row.get(turn_fields.ANCHOR, "")) for row in rows],
+            anchor=[str(row.get(row_contract.ANCHOR, "")) for row in rows],
             reward=reward,
-            valid=np.array([bool(row.get(turn_fields.VALID, True)) for row in rows]),
+            valid=np.array([bool(row.get(row_contract.VALID, True)) for row in rows]),
             reply=np.array([int(tag.get("response_len", 0)) for tag in tags], dtype=np.int64),
             columns={
                 name: np.array(
                     [row.get(name, default) for row in rows], dtype=object if isinstance(default, str) else None
                 )
-                for name, default in turn_fields.OPTIONAL.items()
+                for name, default in row_contract.OPTIONAL.items()
             },
             transcripts={
                 f"{uid}_{session}": (str(row.get("task", "")), row["transcript"])
@@ -201,9 +201,9 @@ def plain_fields(extra_fields: Iterable[Any]) -> list[Any]:
 def states_outcome(fields: Iterable[Any]) -> bool:
     """Whether any row leaves a turn's reward to the reward function."""
     for row in fields:
-        for name in (turn_fields.TURN_REWARD, turn_fields.LISTS[turn_fields.TURN_REWARD]):
+        for name in (row_contract.TURN_REWARD, row_contract.LISTS[row_contract.TURN_REWARD]):
             stated = row.get(name) if isinstance(row, dict) else None
-            if turn_fields.OUTCOME in (stated if isinstance(stated, list) else [stated]):
+            if row_contract.OUTCOME in (stated if isinstance(stated, list) else [stated]):
                 return True
     return False
 
@@ -226,11 +226,11 @@ def _rewards(
             last[uid, session] = max(turn, last.get((uid, session), turn))
     rewards = np.zeros(len(rows))
     for i, ((uid, session, turn), row) in enumerate(zip(parts, rows, strict=True)):
-        stated = row.get(turn_fields.TURN_REWARD, 0.0)
+        stated = row.get(row_contract.TURN_REWARD, 0.0)
         if isinstance(stated, str):
-            where = f"row {uid}_{session}_{turn}: {turn_fields.TURN_REWARD}={stated!r}"
-            if stated != turn_fields.OUTCOME:
-                raise ValueError(f"{where}: give a number, or {turn_fields.OUTCOME!r} for the reward function's score")
+            where = f"row {uid}_{session}_{turn}: {row_contract.TURN_REWARD}={stated!r}"
+            if stated != row_contract.OUTCOME:
+                raise ValueError(f"{where}: give a number, or {row_contract.OUTCOME!r} for the reward function's score")
             if scores is None:
                 raise MissingOutcomeError(f"{where}, but the batch has no scores; state the reward as a number")
             rewards[i] = scores[i] if turn == last[uid, session] else 0.0

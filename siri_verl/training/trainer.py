@@ -30,25 +30,22 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.metric import reduce_metrics
 from verl.utils.py_functional import rename_dict
 
-from siri_verl.config import siri_config
-from siri_verl.plugin import require
+from siri_verl.failures import require
 from siri_verl.rollout.task_columns import add_columns
+from siri_verl.runs import checkpoint
+from siri_verl.runs.config import check_resumed
+from siri_verl.runs.folder import RunFiles
+from siri_verl.settings.read import siri_settings
 from siri_verl.skills.bank_file import dump_bank
-from siri_verl.training import (
-    batch_metrics,
-    checkpoint,
-    internalization_rows,
-    proof,
-    trajectory_log,
-    update_guard,
-)
+from siri_verl.training import internalization_rows, update_guard
+from siri_verl.training import metrics as batch_metrics
+from siri_verl.training import prompt_log as proof
+from siri_verl.training import sample as trajectory_log
 from siri_verl.training.assembly import make_skill_run, make_writer
 from siri_verl.training.estimator import last_advantages, use_table, weighting_advantages
 from siri_verl.training.loss import LAMBDA, siri_loss
-from siri_verl.training.preflight import check_run
-from siri_verl.training.preflight_skills import check_skill_inputs, check_skills
-from siri_verl.training.run_config import check_resumed
-from siri_verl.training.run_files import RunFiles
+from siri_verl.training.preflight.run import check_run
+from siri_verl.training.preflight.skills import check_skill_inputs, check_skills
 from siri_verl.training.step_table import StepTable, canonical_order
 
 logger = logging.getLogger(__name__)
@@ -60,7 +57,7 @@ class SiriTrainer(PPOTrainerSync):
 
     def __init__(self, config: DictConfig):
         require()
-        self.settings = siri_config(config)
+        self.settings = siri_settings(config)
         check_run(config, self.settings)
         check_skills(config, self.settings)
         check_skill_inputs(self.settings)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A batch as one row per turn, whether its loop returned turns or whole trajectories.
 
-Rows of whole trajectories state lists (`siri_verl/rollout/turn_fields.py`), one entry per run of ones of their response
-mask; each such run becomes a row of the table, exactly as if the loop had returned it as one.
+Rows of whole trajectories state lists (`siri_verl/rollout/row_contract.py`), one entry per run of ones of their
+response mask; each such run becomes a row of the table, exactly as if the loop had returned it as one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from siri_verl.core.segments import Segments, find_segments, spread
-from siri_verl.rollout import turn_fields
+from siri_verl.rollout import row_contract
 from siri_verl.training.step_table import StepTable, fetch_scores, plain_fields, split_key, states_outcome
 
 
@@ -43,7 +43,7 @@ class TurnTable:
 
 def holds_trajectories(fields: Sequence[Any]) -> bool:
     """Whether any row states its anchors as a list."""
-    name = turn_fields.LISTS[turn_fields.ANCHOR]
+    name = row_contract.LISTS[row_contract.ANCHOR]
     return any(isinstance(row, dict) and row.get(name) is not None for row in fields)
 
 
@@ -73,7 +73,7 @@ def build_turns(
     for i in order:
         row = fields[i] if isinstance(fields[i], dict) else {}
         mask = np.asarray(masks[i])
-        if row.get(turn_fields.LISTS[turn_fields.ANCHOR]) is None:
+        if row.get(row_contract.LISTS[row_contract.ANCHOR]) is None:
             pieces, stated = [(0, len(mask))], [row]
         else:
             found = find_segments([mask])
@@ -100,10 +100,10 @@ def split_fields(key: str, row: dict[str, Any], turns: int) -> list[dict[str, An
         TurnCountError: a list is missing or has another number of entries than the row has turns.
     """
     lists: dict[str, list[Any]] = {}
-    for name, plural in turn_fields.LISTS.items():
+    for name, plural in row_contract.LISTS.items():
         stated = row.get(plural)
-        if name == turn_fields.TURN_REWARD and stated == turn_fields.OUTCOME:
-            stated = [turn_fields.OUTCOME] * turns
+        if name == row_contract.TURN_REWARD and stated == row_contract.OUTCOME:
+            stated = [row_contract.OUTCOME] * turns
         if stated is None or isinstance(stated, str) or not hasattr(stated, "__len__"):
             raise TurnCountError(
                 f"row {key}: states 'anchors', but {plural!r} is {stated!r}; give a list with one entry per turn"
@@ -115,7 +115,7 @@ def split_fields(key: str, row: dict[str, Any], turns: int) -> list[dict[str, An
                 "give one entry per turn"
             )
         lists[name] = list(stated)
-    shared = {name: value for name, value in row.items() if name not in turn_fields.LISTS.values()}
+    shared = {name: value for name, value in row.items() if name not in row_contract.LISTS.values()}
     return [{**shared, **{name: values[t] for name, values in lists.items()}} for t in range(turns)]
 
 

@@ -4,16 +4,16 @@
 from pathlib import Path
 
 import pytest
-from comparison_runs import CONTROL, WEBSHOP, comparison, entries, phase_0
 from hydra import compose, initialize_config_module
+from support.comparison_runs import CONTROL, WEBSHOP, comparison, entries, phase_0
 
 from benchmarks.siri_vs_gigpo import plan, run, settings
-from siri_verl.config import siri_config
 from siri_verl.core.phases import PHASES, PhaseMachine, PhaseSettings
-from siri_verl.training.checkpoint import load_state
-from siri_verl.training.metrics_log import METRICS_FILE
-from siri_verl.training.preflight import check_algorithm
-from siri_verl.training.preflight_skills import check_skills
+from siri_verl.runs.checkpoint import load_state
+from siri_verl.runs.metrics import METRICS_FILE
+from siri_verl.settings.read import siri_settings
+from siri_verl.training.preflight.run import check_algorithm
+from siri_verl.training.preflight.skills import check_skills
 
 
 def test_methods_and_seeds_are_those_of_the_protocol():
@@ -113,7 +113,7 @@ def test_what_runs_are_started_with_composes_and_differs_in_the_methods_own_sett
                 continue
             words = plan.training_words(WEBSHOP, places, {"store": "/s"}, tmp_path, 101, name, CONTROL, ["siri.seed=7"])
             config = compose("ppo_trainer", overrides=words)
-            block = siri_config(config)
+            block = siri_settings(config)
             check_algorithm(config)
             check_skills(config, block)
             assert (block.seed, block.budget.env_steps) == (7, WEBSHOP.budget)

@@ -7,16 +7,16 @@ import subprocess
 import threading
 
 import pytest
-from comparison_runs import FACTS, WEBSHOP, comparison, entries, phase_0
 from hydra import compose, initialize_config_module
+from support.comparison_runs import FACTS, WEBSHOP, comparison, entries, phase_0
 
 from benchmarks.siri_vs_gigpo import plan, results, run, settings
 from siri_verl.core.pairing import TreatmentEffect
+from siri_verl.runs.config import save_config
+from siri_verl.runs.metrics import METRICS_FILE, MetricsLog
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import BANK_FILE, BankFileError, save_bank
 from siri_verl.skills.skill import Provenance
-from siri_verl.training.metrics_log import METRICS_FILE, MetricsLog
-from siri_verl.training.run_config import save_config
 
 
 def test_rows_survive_and_a_run_without_its_row_is_not_finished(tmp_path):
@@ -171,8 +171,8 @@ def test_costs_and_the_controls_numbers_come_from_the_runs_metrics(tmp_path):
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    from siri_verl.data.webshop_demo.generator import MIN_PRODUCTS, generate
-    from siri_verl.data.webshop_demo.model import make_model
+    from siri_verl.demos.webshop.generator import MIN_PRODUCTS, generate
+    from siri_verl.demos.webshop.model import make_model
 
     folder = tmp_path_factory.mktemp("shop")
     generate(folder / "webshop_demo", products=MIN_PRODUCTS)

@@ -3,8 +3,8 @@
 
 import numpy as np
 import pytest
-from comparison_runs import entries
 from scipy import stats
+from support.comparison_runs import entries
 
 from benchmarks.siri_vs_gigpo import differences, results, settings, table
 

@@ -8,10 +8,11 @@ import re
 from pathlib import Path
 
 import pytest
-from test_training_seams_on_cpu import test_seam as the_contract
+from contracts.test_training_seams_on_cpu import test_seam as the_contract
 
 from siri_verl import doctor
-from siri_verl.seams import Seam, every_seam, problem, resolve
+from siri_verl.seams.every import every_seam
+from siri_verl.seams.seam import Seam, problem, resolve
 
 SEAMS = every_seam()
 # every class has a constructor

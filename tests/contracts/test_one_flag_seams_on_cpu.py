@@ -5,7 +5,7 @@ import inspect
 
 import pytest
 
-from siri_verl.seams import resolve
+from siri_verl.seams.seam import resolve
 
 V1 = "verl.trainer.ppo.v1"
 MODES = ("sync", "colocate_async", "separate_async")

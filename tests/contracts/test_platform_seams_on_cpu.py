@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from siri_verl.platform.seams import PLATFORM_SEAMS
-from siri_verl.seams import problem
+from siri_verl.seams.platform import PLATFORM_SEAMS
+from siri_verl.seams.seam import problem
 
 
 @pytest.mark.parametrize("seam", PLATFORM_SEAMS, ids=lambda seam: seam.target)
@@ -42,7 +42,7 @@ def test_cpu_engines_are_registered_by_the_plugin():
 def test_the_server_answers_every_call_verl_makes_of_its_servers():
     from verl.workers.rollout import replica
 
-    from siri_verl.rollout.light_server import LightServer
+    from siri_verl.light.server import LightServer
 
     calls = set(re.findall(r"server\.(\w+)\.remote\(", inspect.getsource(replica)))
     assert {"abort_all_requests", "wake_up"} <= calls, (
@@ -51,7 +51,7 @@ def test_the_server_answers_every_call_verl_makes_of_its_servers():
     )
     absent = sorted(name for name in calls if not hasattr(LightServer, name))
     assert not absent, (
-        f"verl.workers.rollout.replica calls {', '.join(absent)} of its servers; in siri_verl/rollout/light_server.py: "
+        f"verl.workers.rollout.replica calls {', '.join(absent)} of its servers; in siri_verl/light/server.py: "
         "add it to LightServer"
     )
 
@@ -59,9 +59,9 @@ def test_the_server_answers_every_call_verl_makes_of_its_servers():
 def test_generate_takes_what_verls_client_sends():
     from verl.workers.rollout.llm_server import LLMServerClient
 
-    from siri_verl.rollout.light_server import LightServer
+    from siri_verl.light.server import LightServer
 
-    where, ours = "verl.workers.rollout.llm_server:LLMServerClient.generate", "siri_verl/rollout/light_server.py"
+    where, ours = "verl.workers.rollout.llm_server:LLMServerClient.generate", "siri_verl/light/server.py"
     source = inspect.getsource(LLMServerClient.generate)
     start, end = source.find("server.generate.remote("), source.find("global_steps = output")
     assert 0 < start < end, (
@@ -80,7 +80,7 @@ def test_fields_of_the_token_output():
     built = {"token_ids", "log_probs", "stop_reason", "num_preempted", "extra_fields"}
     gone = sorted(built - set(TokenOutput.model_fields))
     assert not gone, (
-        f"verl.workers.rollout.replica:TokenOutput has no {', '.join(gone)}; in siri_verl/rollout/light_server.py: "
+        f"verl.workers.rollout.replica:TokenOutput has no {', '.join(gone)}; in siri_verl/light/server.py: "
         "build what verl's clients now expect"
     )
 
@@ -88,16 +88,16 @@ def test_fields_of_the_token_output():
 def test_the_router_answers_every_call_verl_makes_of_its_routers():
     from verl.workers.rollout.router import RequestLoadBalancer
 
-    from siri_verl.rollout.light_router import LightRouter
+    from siri_verl.light.router import LightRouter
 
     where = "verl.workers.rollout.router:RequestLoadBalancer"
     names = [n for n, v in vars(RequestLoadBalancer).items() if inspect.isfunction(v) and not n.startswith("_")]
-    assert "acquire_server" in names, f"{where} has no acquire_server; in siri_verl/rollout/light_router.py: follow it"
+    assert "acquire_server" in names, f"{where} has no acquire_server; in siri_verl/light/router.py: follow it"
     for name in names:
         theirs = set(inspect.signature(getattr(RequestLoadBalancer, name)).parameters) - {"extra"}
         ours = set(inspect.signature(getattr(LightRouter, name)).parameters) if hasattr(LightRouter, name) else set()
         assert theirs <= ours, (
-            f"{where}.{name} takes {', '.join(sorted(theirs))}; in siri_verl/rollout/light_router.py: "
+            f"{where}.{name} takes {', '.join(sorted(theirs))}; in siri_verl/light/router.py: "
             f"LightRouter.{name} must take {', '.join(sorted(theirs - ours))} too"
         )
 

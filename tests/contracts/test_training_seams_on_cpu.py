@@ -5,7 +5,8 @@ import inspect
 
 import pytest
 
-from siri_verl.seams import SEAMS, problem, resolve
+from siri_verl.seams.seam import problem, resolve
+from siri_verl.seams.training import SEAMS
 
 
 @pytest.mark.parametrize("seam", SEAMS, ids=lambda seam: seam.target)

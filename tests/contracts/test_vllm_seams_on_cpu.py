@@ -5,9 +5,9 @@ import inspect
 
 import pytest
 
-from siri_verl.platform import vllm_cpu
-from siri_verl.platform.vllm_seams import VLLM_CPU_SEAMS
-from siri_verl.seams import problem, resolve
+from siri_verl.platform.vllm_cpu import settings as vllm_cpu
+from siri_verl.seams.seam import problem, resolve
+from siri_verl.seams.vllm_cpu import VLLM_CPU_SEAMS
 
 pytestmark = pytest.mark.skipif(
     vllm_cpu.installed_version() is None, reason="vllm-cpu is not installed: bash recipes/vllm_cpu.sh"
@@ -21,7 +21,7 @@ def test_seam(seam):
 
 
 def test_vllm_still_empties_the_weights_it_repacks():
-    utils, ours = "vllm.model_executor.layers.utils", "siri_verl/platform/vllm_worker.py"
+    utils, ours = "vllm.model_executor.layers.utils", "siri_verl/platform/vllm_cpu/worker.py"
     source = inspect.getsource(resolve(f"{utils}:dispatch_cpu_unquantized_gemm"))
     assert "layer.weight = torch.nn.Parameter(torch.empty(0), requires_grad=False)" in source, (
         f"{utils}:dispatch_cpu_unquantized_gemm no longer empties the weight; in {ours}: drop the extension if vLLM "
@@ -40,11 +40,11 @@ def test_verl_is_answered_with_the_wheel_under_vllms_name():
 
     found = version("vllm")
     assert found == f"{vllm_cpu.VERSION}+cpu", (
-        f"importlib.metadata gives vllm {found}; in siri_verl/platform/vllm_cpu.py: answer with {vllm_cpu.VERSION}+cpu"
+        f"importlib.metadata gives vllm {found}; siri_verl/platform/vllm_cpu/settings.py: answer {vllm_cpu.VERSION}+cpu"
     )
     found = get_rollout_replica_class("vllm").__name__
     assert found == "CpuVllmReplica", (
-        f"verl.workers.rollout.replica gives {found} for 'vllm'; in siri_verl/platform/vllm_server.py: register "
+        f"verl.workers.rollout.replica gives {found} for 'vllm'; in siri_verl/platform/vllm_cpu/server.py: register "
         "CpuVllmReplica where verl now looks replicas up"
     )
     found = vllm_cpu.problems()

@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 
 import numpy as np
 import pytest
-from gigpo_reference import advantages, rows_of
+from support.gigpo_reference import advantages, rows_of
 
 from siri_verl.core.gigpo import check_group_size, discounted_returns, gigpo_advantages, trajectory_returns
 

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import numpy as np
-from gigpo_reference import advantages, reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.gigpo_reference import advantages, reference
 
 # Rewards on a grid keep float noise far from the tolerances compared with here.
 REWARDS = st.sampled_from([0.0, 0.0, 0.0, 1.0, 10.0, -0.5, 0.1, 0.2])

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from gigpo_reference import advantages, columns, rows_of
+from support.gigpo_reference import advantages, columns, rows_of
 
 from siri_verl.core.gigpo import gigpo_advantages
 

@@ -18,14 +18,15 @@ from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import omega_conf_to_dataclass, validate_config
 
 from siri_verl.cli import app
-from siri_verl.config import GigpoConfig, SiriConfig, siri_config
 from siri_verl.planning.architecture import KNOWN
 from siri_verl.planning.compose import compose_run
 from siri_verl.planning.memory import GIB, host, phases
 from siri_verl.planning.plan import TOO_BIG_ABOVE, plan_run
-from siri_verl.reference import CONF, field_texts, reference
-from siri_verl.training.preflight import check_algorithm
-from siri_verl.training.preflight_skills import check_skills
+from siri_verl.settings.read import siri_settings
+from siri_verl.settings.reference import CONF, field_texts, reference
+from siri_verl.settings.schema import GigpoSettings, SiriSettings
+from siri_verl.training.preflight.run import check_algorithm
+from siri_verl.training.preflight.skills import check_skills
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -122,7 +123,7 @@ def every_block(name, schema):
             yield from every_block(f"{name}.{field.name}", type(value))
 
 
-BLOCKS = dict([*every_block("siri", SiriConfig), *every_block("algorithm.gigpo", GigpoConfig)])
+BLOCKS = dict([*every_block("siri", SiriSettings), *every_block("algorithm.gigpo", GigpoSettings)])
 
 
 def test_every_setting_says_what_it_means_and_is_in_the_reference():
@@ -201,7 +202,7 @@ def test_training_commands_in_the_text_are_accepted(page, words):
     validate_config(config, need_reference_policy(config), need_critic(config))
     actor = omega_conf_to_dataclass(config.actor_rollout_ref.actor)
     actor.validate(config.trainer.n_gpus_per_node, config.data.train_batch_size)
-    settings = siri_config(config)
+    settings = siri_settings(config)
     check_algorithm(config)
     check_skills(config, settings)
     assert config.trainer.total_training_steps, f"{named(page)}: says when the run ends"

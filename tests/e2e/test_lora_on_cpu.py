@@ -4,10 +4,10 @@ evaluated after the run has them too."""
 
 import pytest
 import torch
-from toy_run import STEPS, check_run, train, write_inputs
+from support.toy_run import STEPS, check_run, train, write_inputs
 from transformers import AutoModelForCausalLM
 
-from siri_verl.evaluation.policy import find_model, model_folder
+from siri_verl.runs.models import find_model, model_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # two minutes on two free cores
 

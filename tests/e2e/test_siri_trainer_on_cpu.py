@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from siri_verl.core.trajectory import read_trajectories
-from siri_verl.data.tiny_model import make_tiny_model
+from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.envs.panels import make_panel, write_dataset
-from siri_verl.training.metrics_log import read_metrics
+from siri_verl.runs.metrics import read_metrics
+from siri_verl.trajectory.file import read_trajectories
 
 STEPS = 2
 VARYING = ("timing", "perf/", "rollout_corr", "rollout_probs_diff", "rollout_actor_probs")

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_player import BAD, CONDITION, GOOD, HISTORY, TRAIN, make_player
+from support.toy_player import BAD, CONDITION, GOOD, HISTORY, TRAIN, make_player
 
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.envs.panels import make_panel, write_dataset
+from siri_verl.runs.metrics import read_metrics
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import load_bank, save_bank
 from siri_verl.skills.skill import Provenance
-from siri_verl.training.metrics_log import read_metrics
 
 STEPS = 4
 SESSIONS = 8

@@ -9,11 +9,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from pool_job import SERVERS, SESSIONS
-from ray_nodes import two_ray_nodes
-from toy_run import check_run, train, write_inputs
+from support.pool_job import SERVERS, SESSIONS
+from support.ray_nodes import two_ray_nodes
+from support.toy_run import check_run, train, write_inputs
 
-from siri_verl.data.webshop_demo.generator import STORE, generate
+from siri_verl.demos.webshop.generator import STORE, generate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # three minutes on two free cores
 
@@ -38,7 +38,7 @@ def test_a_run_spreads_over_both_nodes(nodes, tmp_path):
 
 def test_the_catalogue_is_in_memory_once(nodes, tmp_path):
     generate(tmp_path / "shop")
-    job = [sys.executable, str(Path(__file__).with_name("pool_job.py")), str(tmp_path / "shop" / STORE)]
+    job = [sys.executable, str(Path(__file__).parents[1] / "support" / "pool_job.py"), str(tmp_path / "shop" / STORE)]
     done = subprocess.run(job, env={**os.environ, **nodes}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
     said = json.loads(done.stdout.splitlines()[-1])

@@ -2,7 +2,7 @@
 """Two trainer workers, each with a light server of its own, on one node."""
 
 import pytest
-from toy_run import check_run, train, write_inputs
+from support.toy_run import check_run, train, write_inputs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # two minutes on two free cores
 

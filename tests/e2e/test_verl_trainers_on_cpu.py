@@ -72,9 +72,9 @@ def test_sft_writes_a_model_the_light_server_can_serve(tmp_path):
     import torch
     from transformers import AutoConfig, AutoTokenizer
 
-    from siri_verl.rollout.light_engine import LightEngine
-    from siri_verl.rollout.light_model import LightModel, load_model
-    from siri_verl.rollout.light_sampling import SamplingParams
+    from siri_verl.light.engine import LightEngine
+    from siri_verl.light.model import LightModel, load_model
+    from siri_verl.light.sampling import SamplingParams
 
     folder = tmp_path / "out" / f"global_step_{found[-1]['step']}" / "huggingface"
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -7,11 +7,11 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from toy_player import TRAIN, lessons, make_tokenizer
-from toy_run import check_run, train, write_inputs
+from support.toy_player import TRAIN, lessons, make_tokenizer
+from support.toy_run import check_run, train, write_inputs
 from transformers import AutoModelForCausalLM
 
-from siri_verl.platform import vllm_cpu
+from siri_verl.platform.vllm_cpu import settings as vllm_cpu
 
 pytestmark = [
     pytest.mark.slow,  # three minutes on two free cores
@@ -42,7 +42,7 @@ def test_a_run_on_vllm_is_a_run(finished):
         assert found["siri/rollout/servers"] == 1
     log = (folder / "log").read_text()
     assert "--worker-extension-cls" in log or "worker_extension_cls" in log
-    assert "siri_verl.platform.vllm_worker.CpuWorkerExtension" in log
+    assert "siri_verl.platform.vllm_cpu.worker.CpuWorkerExtension" in log
 
 
 def test_the_engine_plays_with_new_weights_in_every_step(finished):

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import ray
 
-from siri_verl.config import EnvironmentConfig
 from siri_verl.envs.base import EpisodeOverError, UnknownTaskError
-from siri_verl.envs.server import EnvironmentPool, EnvironmentPoolError, EnvironmentStartError, PoolConfig
-from siri_verl.rollout.environments import pool_config
+from siri_verl.envs.servers.pool import EnvironmentPool, EnvironmentPoolError, EnvironmentStartError, PoolSettings
+from siri_verl.rollout.environments import pool_settings
+from siri_verl.settings.schema import EnvironmentSettings
 
-FAULTY = "faulty_env:siri_verl_tests/Faulty-v0"
+FAULTY = "support.faulty_env:siri_verl_tests/Faulty-v0"
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def cluster():
         num_cpus=2,
         include_dashboard=False,
         log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}},
+        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}},
     )
     yield
     ray.shutdown()
@@ -30,7 +30,7 @@ def cluster():
 
 def config(**changes):
     settings = dict(num_servers=2, sessions_per_server=2, step_timeout_s=20.0, open_timeout_s=60.0)
-    return PoolConfig(FAULTY, **{**settings, **changes})
+    return PoolSettings(FAULTY, **{**settings, **changes})
 
 
 def run(test, name, settings):
@@ -193,7 +193,7 @@ def test_wrong_settings_show_when_connecting(cluster):
         with pytest.raises(EnvironmentStartError, match="refused to start"):
             await EnvironmentPool.connect_or_create("refuse", config(kwargs={"refuse": True}))
         with pytest.raises(EnvironmentStartError, match="no_such_environment.*webshop|toy"):
-            await EnvironmentPool.connect_or_create("none", PoolConfig("no_such_environment"))
+            await EnvironmentPool.connect_or_create("none", PoolSettings("no_such_environment"))
 
     asyncio.run(asyncio.wait_for(go(), 120))
     with pytest.raises(ValueError, match="num_servers must be an integer of at least 1, got 0"):
@@ -230,16 +230,16 @@ def test_a_swollen_server_is_replaced_between_episodes(cluster):
 
 
 def test_a_run_limits_the_memory_of_its_servers():
-    assert pool_config(EnvironmentConfig()).memory_limit_mib == 4096.0
-    assert pool_config(EnvironmentConfig(memory_limit_mib=700.0)).memory_limit_mib == 700.0
-    assert pool_config(EnvironmentConfig(memory_limit_mib=None)).memory_limit_mib is None
+    assert pool_settings(EnvironmentSettings()).memory_limit_mib == 4096.0
+    assert pool_settings(EnvironmentSettings(memory_limit_mib=700.0)).memory_limit_mib == 700.0
+    assert pool_settings(EnvironmentSettings(memory_limit_mib=None)).memory_limit_mib is None
     with pytest.raises(ValueError, match="memory_limit_mib must be None or positive MiB, got 0"):
-        PoolConfig("toy", memory_limit_mib=0)
+        PoolSettings("toy", memory_limit_mib=0)
 
 
 READS_A_FILE = """
 import mmap, sys
-from siri_verl.envs.server_process import private_memory_mib
+from siri_verl.envs.servers.process import private_memory_mib
 start = private_memory_mib()
 with open(sys.argv[1], "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as pages:
     sum(pages[k] for k in range(0, len(pages), 4096))
@@ -270,5 +270,5 @@ def test_webshop_plays_the_same_in_every_server(cluster, shop_store, shop):
             assert all(answer == answers[0] for answer in answers), "frozen results compare by value"
         assert all(a.reward == 1.0 and a.terminated and a.info["success"] and a.status == "ok" for a in answers)
 
-    settings = PoolConfig("webshop", {"store": str(shop_store)}, num_servers=2, sessions_per_server=2)
+    settings = PoolSettings("webshop", {"store": str(shop_store)}, num_servers=2, sessions_per_server=2)
     run(test, "webshop", settings)

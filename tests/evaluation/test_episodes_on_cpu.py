@@ -5,20 +5,20 @@ from concurrent.futures import Future
 
 import gymnasium
 import pytest
-from toy_policy import READ_THE_NOTE, ToyPolicy
+from support.toy_policy import READ_THE_NOTE, ToyPolicy
 
-from siri_verl.config import PromptConfig
 from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import TokenAgent
 from siri_verl.evaluation.episodes import PROMPT_TOO_LONG, TRUNCATED, EpisodePlan, EpisodePlayer
-from siri_verl.rollout.prompt_builder import PromptBuilder, PromptTooLongError
+from siri_verl.settings.schema import PromptSettings
+from siri_verl.trajectory.prompt_builder import PromptBuilder, PromptTooLongError
 
 TASKS = make_environment("toy", split="validation").unwrapped.task_ids()
 SKILL = f"When things are to be put away: {READ_THE_NOTE}"
 
 
 def player(policy, length=1500, **settings):
-    prompts = PromptBuilder(policy.tokenizer, PromptConfig(), length)
+    prompts = PromptBuilder(policy.tokenizer, PromptSettings(), length)
     settings = {"max_turns": 6, "seed": 3, **settings}
     return EpisodePlayer(TokenAgent(policy, prompts), lambda: make_environment("toy"), **settings)
 

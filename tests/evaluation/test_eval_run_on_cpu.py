@@ -6,22 +6,22 @@ import json
 import pytest
 import torch
 from hydra import compose, initialize_config_module
-from toy_player import BAD, CONDITION, GOOD, TRAIN
+from support.toy_player import BAD, CONDITION, GOOD, TRAIN
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.utility import UtilitySettings
 from siri_verl.envs.panels import Panel, make_panel, write_dataset
-from siri_verl.evaluation.eval_options import EvalOptions, protocol
-from siri_verl.evaluation.eval_run import prepare, run_evaluation
-from siri_verl.evaluation.policy import Sampling
+from siri_verl.evaluation.log import EPISODE, TrajectoryFileError, read_trajectories
+from siri_verl.evaluation.options import EvalOptions, protocol
+from siri_verl.evaluation.run import prepare, run_evaluation
 from siri_verl.evaluation.summary import summarize
-from siri_verl.evaluation.trajectory_log import EPISODE, TrajectoryFileError, read_trajectories
+from siri_verl.light.policy import Sampling
+from siri_verl.runs.config import save_config
 from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.bank_file import save_bank
 from siri_verl.skills.skill import Provenance
-from siri_verl.training.run_config import save_config
 
 KNOWN = TRAIN[:2]
 HOW = dict(

@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
-from siri_verl.data.tiny_model import make_tiny_model
+from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.evaluation.export import export_policy
-from siri_verl.evaluation.policy import ModelFolderError
+from siri_verl.runs.models import ModelFolderError
 
 
 @pytest.fixture(scope="module")

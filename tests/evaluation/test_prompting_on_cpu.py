@@ -5,29 +5,24 @@ import json
 from dataclasses import replace
 
 import pytest
-from chat_server import CONTEXT, chat_server
-from toy_player import TRAIN
+from support.chat_server import CONTEXT, chat_server
+from support.toy_player import TRAIN
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
-from siri_verl.config import PromptConfig
 from siri_verl.envs.panels import Panel
 from siri_verl.envs.toy import ToyEnv
 from siri_verl.evaluation.episodes import Answer, EpisodePlan, PlayedEpisode, PlayedTurn
-from siri_verl.evaluation.eval_options import EvalOptions
-from siri_verl.evaluation.eval_run import prepare, run_evaluation
-from siri_verl.evaluation.evaluate import Reflecting
+from siri_verl.evaluation.log import EPISODE, REFLECTION, read_trajectories
+from siri_verl.evaluation.options import EvalOptions
+from siri_verl.evaluation.play import Reflecting
 from siri_verl.evaluation.prompting import PlainPrompting, ReactPrompting
-from siri_verl.evaluation.prompting.reflexion import (
-    MAX_CHARS,
-    NOTHING_LEARNED,
-    clean_reflection,
-    reflection_request,
-)
-from siri_verl.evaluation.trajectory_log import EPISODE, REFLECTION, read_trajectories
-from siri_verl.rollout.prompt_builder import PromptBuilder
-from siri_verl.rollout.prompts import TEMPLATES, TurnView
+from siri_verl.evaluation.prompting.reflexion import MAX_CHARS, NOTHING_LEARNED, clean_reflection, reflection_request
+from siri_verl.evaluation.run import prepare, run_evaluation
+from siri_verl.settings.schema import PromptSettings
+from siri_verl.trajectory.prompt_builder import PromptBuilder
+from siri_verl.trajectory.prompts import TEMPLATES, TurnView
 
 KNOWN = TRAIN[:2]
 HOW = dict(template="compact", max_response_length=16, max_turns=4, temperature=0.0, seed=5, concurrent=4, retries=0)
@@ -185,7 +180,7 @@ def test_plain_messages_are_the_prompts_of_the_rollouts(toy_model, template, his
     tokenizer = AutoTokenizer.from_pretrained(toy_model)
     episode, view = episode_of(4)
     view = replace(view, skill=skill)
-    builder = PromptBuilder(tokenizer, PromptConfig(template, history), 10_000)
+    builder = PromptBuilder(tokenizer, PromptSettings(template, history), 10_000)
     variants = list(PlainPrompting(TEMPLATES[template], history).variants(view, episode))
     expected = builder.build_with_skill(replace(view, history=view.history[-history:] if history else ())).token_ids
     ids = [

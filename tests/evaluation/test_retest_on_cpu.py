@@ -5,9 +5,8 @@ import json
 
 import pytest
 from rich.console import Console
-from toy_policy import READ_THE_NOTE, ToyPolicy
+from support.toy_policy import READ_THE_NOTE, ToyPolicy
 
-from siri_verl.config import PromptConfig
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.utility import UtilitySettings
 from siri_verl.envs.panels import Panel, PanelError, make_panel, write_dataset
@@ -17,9 +16,10 @@ from siri_verl.evaluation.episodes import EpisodePlayer
 from siri_verl.evaluation.retest import RetestError, check_fresh, choose_skills, retest, tasks_of_bank
 from siri_verl.evaluation.retest_report import report_json, retest_table
 from siri_verl.evaluation.retest_run import panel_tasks
-from siri_verl.rollout.prompt_builder import PromptBuilder
+from siri_verl.settings.schema import PromptSettings
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Provenance
+from siri_verl.trajectory.prompt_builder import PromptBuilder
 
 TASKS = make_environment("toy", split="validation").unwrapped.task_ids()
 TYPE_OF = {task: task.split("-")[1] for task in TASKS}
@@ -39,7 +39,7 @@ def bank_of(*strategies, task_type="coin", groups=8, delta=1.0):
 
 
 def play_with(policy, length=1500):
-    prompts = PromptBuilder(policy.tokenizer, PromptConfig(), length)
+    prompts = PromptBuilder(policy.tokenizer, PromptSettings(), length)
     return EpisodePlayer(TokenAgent(policy, prompts), lambda: make_environment("toy"), max_turns=6, seed=3).play
 
 

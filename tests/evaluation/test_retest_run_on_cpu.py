@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 from siri_verl.cli import app
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.utility import UtilitySettings
-from siri_verl.data.tiny_model import make_tiny_model
+from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.envs.panels import Panel, make_panel, write_dataset
+from siri_verl.runs.config import save_config
 from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.bank_file import save_bank
 from siri_verl.skills.skill import Provenance
-from siri_verl.training.run_config import save_config
 
 
 @pytest.fixture(scope="module")

@@ -6,24 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from test_trajectory_log_on_cpu import TURN, episode
+from support.evaluation_records import TURN, episode, records
 
-from siri_verl.evaluation.intervals import BOOTSTRAP, BOUNDED, clustered_mean
+from siri_verl.core.statistics import BOOTSTRAP, BOUNDED, clustered_mean
 from siri_verl.evaluation.summary import compare, last_trials, summarize
 from siri_verl.evaluation.summary_table import summary_lines, summary_table
-
-BAD_TURN = {**TURN, "problem": "no_action_tags", "admissible": False, "reply_tokens": 16}
-IDLE_TURN = {**TURN, "admissible": False, "history_dropped": 1}
-
-
-def records():
-    """Two tasks, twice each; "a" is of category x, "b" of none."""
-    return [
-        episode("a", 0, category="x", turns=[TURN, IDLE_TURN]),
-        episode("a", 1, category="x", success=False, score=0.0, turns=[BAD_TURN], status="truncated"),
-        episode("b", 0, task_type="lamp", skill_id="s0003"),
-        episode("b", 1, task_type="lamp", skill_id="s0003", skill_missing=True),
-    ]
 
 
 def test_numbers_by_hand():

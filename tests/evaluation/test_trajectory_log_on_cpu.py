@@ -7,42 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from support.evaluation_records import TURN, episode
 
-from siri_verl.evaluation.report.browser import read_any
-from siri_verl.evaluation.trajectory_log import EPISODE, FIELDS, TrajectoryFileError, TrajectoryLog, read_trajectories
+from siri_verl.evaluation.log import EPISODE, FIELDS, TrajectoryFileError, TrajectoryLog, read_trajectories
+from siri_verl.report.browser import read_any
 
 SETTINGS = {"seed": 1, "sampling": {"temperature": 0.4}, "bank": None}
-TURN = {
-    "observation": "a hall",
-    "reply": "<think>so</think><action>go</action>",
-    "action": "go",
-    "problem": None,
-    "admissible": True,
-    "prompt_tokens": 10,
-    "reply_tokens": 4,
-    "history_dropped": 0,
-}
-
-
-def episode(task_id="t1", repetition=0, **changes):
-    return {
-        "record": EPISODE,
-        "task_id": task_id,
-        "repetition": repetition,
-        "trial": 1,
-        "env_seed": 5,
-        "task": "go \u2028 \ud800 on",
-        "category": "",
-        "task_type": "coin",
-        "skill_id": "",
-        "skill_missing": False,
-        "success": True,
-        "score": 1.0,
-        "status": "terminated",
-        "turns": [dict(TURN)],
-        "final_observation": "over",
-        **changes,
-    }
 
 
 @pytest.fixture
@@ -116,7 +86,7 @@ def test_one_process_writes_at_a_time(path):
 def test_a_killed_writer_leaves_whole_lines_and_no_lock(path):
     """A process that writes without end is killed; what it left can be gone on with."""
     code = (
-        "import sys; from siri_verl.evaluation.trajectory_log import TrajectoryLog\n"
+        "import sys; from siri_verl.evaluation.log import TrajectoryLog\n"
         "import json; log = TrajectoryLog(__import__('pathlib').Path(sys.argv[1]), json.loads(sys.argv[2]))\n"
         "record = json.loads(sys.argv[3]); number = 10\n"
         "while True:\n"

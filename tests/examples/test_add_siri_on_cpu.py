@@ -7,15 +7,15 @@ import subprocess
 
 import pandas
 import pytest
-from example_runs import EXAMPLES, config_of, dry_run, example, play
+from support.example_runs import EXAMPLES, config_of, dry_run, example, play
 
-from siri_verl.config import siri_config
 from siri_verl.core.segments import runs
 from siri_verl.rollout.complete_rows import complete_rows
+from siri_verl.settings.read import siri_settings
 from siri_verl.skills.text import skill_block
 from siri_verl.training.dataset_tasks import dataset_tasks
-from siri_verl.training.preflight import check_run
-from siri_verl.training.preflight_skills import check_skills
+from siri_verl.training.preflight.run import check_run
+from siri_verl.training.preflight.skills import check_skills
 from siri_verl.training.turn_table import build_turns
 
 FOLDER = EXAMPLES / "add_siri_to_a_pipeline"
@@ -70,14 +70,14 @@ def test_the_readme_shows_the_real_diff():
 def test_before_is_verls_own_trainer_and_after_is_sirs(prepared):
     before, after = config_of("add_siri_to_a_pipeline", "before"), config_of("add_siri_to_a_pipeline")
     assert before.trainer.v1.trainer_mode == "sync" and "siri" not in before
-    assert after.trainer.v1.trainer_mode == "siri" and siri_config(after).tasks == "dataset"
+    assert after.trainer.v1.trainer_mode == "siri" and siri_settings(after).tasks == "dataset"
     for key in ("train_files", "max_prompt_length", "train_batch_size"):
         assert before.data[key] == after.data[key]
     files = [f"data.{name}_files={prepared[1]}/{file}.parquet" for name, file in (("train", "train"),
                                                                                  ("val", "validation"))]  # fmt: skip
     config = config_of("add_siri_to_a_pipeline", "after", *files)
-    check_run(config, siri_config(config))
-    check_skills(config, siri_config(config))
+    check_run(config, siri_settings(config))
+    check_skills(config, siri_settings(config))
     tasks = dataset_tasks(config)
     assert tasks.train["Ada-1"] == "Deliver the parcel for Ada." and len(tasks.train) == 12 and len(tasks.all) == 16
 

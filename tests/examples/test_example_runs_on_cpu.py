@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from example_runs import EXAMPLES
+from support.example_runs import EXAMPLES
 
+from siri_verl.runs.metrics import read_metrics
 from siri_verl.skills.bank_file import load_bank
-from siri_verl.training.metrics_log import read_metrics
 
 pytestmark = pytest.mark.slow  # two minutes each, and more on a busy machine
 

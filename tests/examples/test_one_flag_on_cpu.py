@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from example_runs import EXAMPLES, config_of, dry_run, example, play
+from support.example_runs import EXAMPLES, config_of, dry_run, example, play
 
 from siri_verl.training.step_table import StepTable
 

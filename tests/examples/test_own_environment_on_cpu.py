@@ -3,16 +3,16 @@
 
 import gymnasium
 import pytest
-from example_runs import EXAMPLES, config_of, example
+from support.example_runs import EXAMPLES, config_of, example
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
-from siri_verl.config import siri_config
 from siri_verl.envs.base import EpisodeOverError, UnknownTaskError
 from siri_verl.envs.checker import check_text_env
 from siri_verl.envs.panels import Panel, check_disjoint, write_dataset
-from siri_verl.rollout.prompts import COMPACT, TurnView, parse_reply, render_prompt
-from siri_verl.training.preflight import check_run
+from siri_verl.settings.read import siri_settings
+from siri_verl.training.preflight.run import check_run
+from siri_verl.trajectory.prompts import COMPACT, TurnView, parse_reply, render_prompt
 
 FOLDER = EXAMPLES / "own_environment"
 
@@ -74,7 +74,7 @@ def test_its_command_composes_and_a_run_would_start(tmp_path, env, prepare):
     inputs = {"data.train_files": "train.parquet", "data.val_files": "validation.parquet",
               "actor_rollout_ref.model.path": "model"}  # fmt: skip
     config = config_of("own_environment", *(f"{key}={tmp_path}/{file}" for key, file in inputs.items()))
-    settings = siri_config(config)
+    settings = siri_settings(config)
     assert settings.environment.name == "guess_number:GuessNumber-v0" and settings.phases.fixed == "warm_up"
     check_run(config, settings)
 

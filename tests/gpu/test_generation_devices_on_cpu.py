@@ -5,11 +5,11 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from siri_verl.data.tiny_model import make_tiny_model, make_tokenizer
-from siri_verl.rollout.light_engine import LightEngine
-from siri_verl.rollout.light_model import LightModel, load_model
-from siri_verl.rollout.light_sampling import SamplingParams
-from siri_verl.rollout.light_server import LightOptions
+from siri_verl.demos.tiny_model import make_tiny_model, make_tokenizer
+from siri_verl.light.engine import LightEngine
+from siri_verl.light.model import LightModel, load_model
+from siri_verl.light.sampling import SamplingParams
+from siri_verl.light.server import LightOptions
 
 VOCAB = 259
 TEMPERATURE = 0.8

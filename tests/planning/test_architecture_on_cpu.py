@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from siri_verl.config import ConfigError
-from siri_verl.data.tiny_model import make_tiny_model
+from siri_verl.demos.tiny_model import make_tiny_model
+from siri_verl.failures import ConfigError
 from siri_verl.planning.architecture import KNOWN, Architecture, architecture
 
 PUBLISHED = {"1.5B": (1.54e9, 1.31e9), "3B": (3.09e9, 2.77e9), "7B": (7.61e9, 6.53e9)}

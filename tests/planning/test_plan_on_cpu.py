@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
-from siri_verl.config import ConfigError
-from siri_verl.data.tiny_model import make_tiny_model
+from siri_verl.demos.tiny_model import make_tiny_model
+from siri_verl.failures import ConfigError
 from siri_verl.planning.compose import ComposeError, compose_run
 from siri_verl.planning.memory import GIB
 from siri_verl.planning.plan import FITS, NO_GPU, TIGHT, TIGHT_ABOVE, TOO_BIG, TOO_BIG_ABOVE, plan_run

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_rows import TEMPERATURE, make_rows
+from support.engine_rows import TEMPERATURE, make_rows
 
-from siri_verl.data.tiny_model import make_tiny_model
+from siri_verl.demos.tiny_model import make_tiny_model
 
-HERE = Path(__file__).parent
+JOB = Path(__file__).parents[1] / "support" / "engine_job.py"
 
 
 def run_engines(folder: Path, workers: int) -> list[dict]:
@@ -26,7 +26,7 @@ def run_engines(folder: Path, workers: int) -> list[dict]:
     env = os.environ | {"OMP_NUM_THREADS": "1", "SIRI_PLATFORM": "cpu"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={workers}"]
     done = subprocess.run(
-        [*command, str(HERE / "engine_job.py"), str(folder / f"job{workers}"), str(out)],
+        [*command, str(JOB), str(folder / f"job{workers}"), str(out)],
         env=env,
         capture_output=True,
         text=True,

@@ -4,7 +4,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from engine_rows import TEMPERATURE
+from support.engine_rows import TEMPERATURE
 from transformers import AutoModelForCausalLM
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from hydra import compose, initialize_config_module
 
-from siri_verl.platform import vllm_cpu
+from siri_verl.platform.vllm_cpu import settings as vllm_cpu
 
 
 @pytest.fixture

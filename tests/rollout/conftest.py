@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import ray
-from scripted_policy import ScriptedPolicy, make_loop, settings
+from support.scripted_policy import ScriptedPolicy, make_loop, settings
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    # The servers import test environments from this folder.
-    env_vars = {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    # The servers import test environments from there.
+    env_vars = {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": env_vars})
     yield
     ray.shutdown()
@@ -20,7 +20,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    from siri_verl.data.tiny_model import make_tokenizer
+    from siri_verl.demos.tiny_model import make_tokenizer
 
     return make_tokenizer()
 

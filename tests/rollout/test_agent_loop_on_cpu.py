@@ -6,9 +6,9 @@ import itertools
 import time
 
 import pytest
-from scripted_policy import act, actions
+from support.scripted_policy import act, actions
 
-from siri_verl.rollout import turn_fields
+from siri_verl.rollout import row_contract
 from siri_verl.training.step_table import StepTable
 
 TASK = "toy-coin-shelf-kitchen"
@@ -23,8 +23,8 @@ def test_one_row_per_turn_with_the_documented_fields(play, tokenizer):
     (rows,), policy = play(actions(*SOLVED))
     assert len(rows) == 3
     for row, request in zip(rows, policy.requests, strict=True):
-        assert set(row.extra_fields) >= {*turn_fields.REQUIRED, *turn_fields.OPTIONAL}
-        for name, default in turn_fields.OPTIONAL.items():
+        assert set(row.extra_fields) >= {*row_contract.REQUIRED, *row_contract.OPTIONAL}
+        for name, default in row_contract.OPTIONAL.items():
             assert type(row.extra_fields[name]) is type(default), name
         assert tokenizer.decode(row.prompt_ids) == request["prompt"]
         assert len(row.response_ids) == len(row.response_mask) == len(row.response_logprobs)

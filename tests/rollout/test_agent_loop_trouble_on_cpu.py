@@ -7,13 +7,16 @@ import signal
 
 import numpy as np
 import pytest
-from corridor_env import STEP
-from scripted_policy import act, actions
+from support.corridor_env import STEP
+from support.scripted_policy import act, actions
 
-from siri_verl.rollout.prompt_builder import PromptTooLongError
 from siri_verl.training.step_table import StepTable
+from siri_verl.trajectory.prompt_builder import PromptTooLongError
 
-CORRIDOR = {"siri__environment__name": "corridor_env:siri_verl_tests/Corridor-v0", "data__max_prompt_length": 4000}
+CORRIDOR = {
+    "siri__environment__name": "support.corridor_env:siri_verl_tests/Corridor-v0",
+    "data__max_prompt_length": 4000,
+}
 LONG = {"task_id": "long"}
 
 

@@ -5,10 +5,10 @@ import pytest
 from omegaconf import OmegaConf
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 
-from siri_verl.config import ConfigError
-from siri_verl.data.tiny_model import make_tokenizer
+from siri_verl.demos.tiny_model import make_tokenizer
+from siri_verl.failures import ConfigError
 from siri_verl.rollout.complete_rows import RowContractError, complete_rows, one_row_per_turn
-from siri_verl.rollout.siri_session import SiriSession
+from siri_verl.rollout.session import SiriSession
 from siri_verl.training.turn_table import TurnCountError
 
 TOKENIZER = make_tokenizer()
@@ -167,7 +167,7 @@ def test_sessions_of_a_task_meet_one_world_and_ask_with_seeds_of_their_own():
 
 
 def test_verls_own_modes_do_not_pass_for_siri():
-    from scripted_policy import settings
+    from support.scripted_policy import settings
 
     from siri_verl.rollout.worker import check_trainer_mode
 

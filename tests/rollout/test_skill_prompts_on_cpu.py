@@ -2,15 +2,15 @@
 """Episodes that are shown a skill, in the real agent loop: as the planner measured them, and when room runs out."""
 
 import pytest
-from scripted_policy import actions, settings
+from support.scripted_policy import actions, settings
 
-from siri_verl.config import siri_config
 from siri_verl.envs.registry import make_environment
-from siri_verl.rollout.prompt_builder import PromptBuilder
+from siri_verl.settings.read import siri_settings
 from siri_verl.skills.skill import Provenance, Skill
-from siri_verl.training.group_planner import GroupPlanner
+from siri_verl.training.planner import GroupPlanner
+from siri_verl.trajectory.prompt_builder import PromptBuilder
 
-ENV = "corridor_env:siri_verl_tests/Corridor-v0"
+ENV = "support.corridor_env:siri_verl_tests/Corridor-v0"
 SKILL = Skill("s0001", "a door stands open", "walk through every open door and then stop", "all", Provenance("", "", 0))
 SHOWN = {"arm": "skill", "skill_id": "s0001", "skill_text": SKILL.block}
 
@@ -33,7 +33,7 @@ class Recorder(PromptBuilder):
 
 @pytest.mark.parametrize(("step", "task_id"), [(5, "long"), (6, "long"), (5, "longer")])
 def test_the_planner_measures_the_first_prompt_of_the_sessions(walk, tokenizer, step, task_id):
-    config = siri_config(settings(siri__environment__name=ENV))
+    config = siri_settings(settings(siri__environment__name=ENV))
     recorder = Recorder(tokenizer, config.prompt, 4000)
     planner = GroupPlanner(make_environment(ENV), recorder, lambda text: "all", config.seed)
     (group,) = planner.plan([task_id], step, lambda task_type, task: SKILL)

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siri_verl.skills.bank import BankSettings, SkillBank
-from siri_verl.skills.control import random_summary
-from siri_verl.skills.episodes import Episode, SuccessPool
 from siri_verl.skills.leaks import find_leak, specifics
 from siri_verl.skills.mining import Miner, MiningSettings
+from siri_verl.skills.pool import Episode, SuccessPool
+from siri_verl.skills.random_summary import random_summary
 from siri_verl.skills.skill import Provenance
 
 SOURCE = Provenance("t", "r", 1)

@@ -75,7 +75,7 @@ def test_single_and_own_function():
 
 
 def test_demo_departments_are_read_by_a_function_of_the_text():
-    typer = task_typer(TaskTypeSettings(kind="siri_verl.data.webshop_demo.words:department_of"))
+    typer = task_typer(TaskTypeSettings(kind="siri_verl.demos.webshop.words:department_of"))
     assert typer("i need a quiet harbor mug for my kitchen") == "kitchen"
     assert typer("something for no department") == "other"
 

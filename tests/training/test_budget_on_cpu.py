@@ -5,9 +5,10 @@ import pytest
 from omegaconf import OmegaConf
 from verl.trainer.ppo.v1 import trainer_base
 
-from siri_verl.config import ConfigError, siri_config
 from siri_verl.core.phases import PHASES
-from siri_verl.training.run_files import RunFiles
+from siri_verl.failures import ConfigError
+from siri_verl.runs.folder import RunFiles
+from siri_verl.settings.read import siri_settings
 from siri_verl.training.trainer import SiriTrainer
 
 
@@ -25,7 +26,7 @@ class Loop(SiriTrainer):
         blocks = {"trainer": {**trainer, **names}, "global_profiler": {"steps": None}}
         self.config = OmegaConf.create(blocks)
         OmegaConf.set_struct(self.config, True)
-        self.settings = siri_config(OmegaConf.create({"siri": {"budget": budget}}))
+        self.settings = siri_settings(OmegaConf.create({"siri": {"budget": budget}}))
         self.total_training_steps, self.steps_per_epoch, self.global_steps = 20, 5, start
         self.files = RunFiles(self.config, seed=0)
         self.env_steps, self.saved, self.validated, self.phases = 40 * start, [], [], phases
@@ -92,4 +93,4 @@ def test_values_out_of_range_are_named():
         ({"last_phase": "phase 0"}, "siri.budget.last_phase='phase 0': use one of warm_up, mining, internalization"),
     ):
         with pytest.raises(ConfigError, match=text.replace(".", r"\.")):
-            siri_config(OmegaConf.create({"siri": {"budget": block}}))
+            siri_settings(OmegaConf.create({"siri": {"budget": block}}))

@@ -6,10 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
 
-from siri_verl.config import ConfigError, siri_config
+from siri_verl.failures import ConfigError
+from siri_verl.settings.read import siri_settings
 from siri_verl.skills.skill import Provenance, Skill
 from siri_verl.training.dataset_tasks import dataset_tasks
-from siri_verl.training.group_planner import DatasetPlanner
+from siri_verl.training.planner import DatasetPlanner
 
 
 def user(text):
@@ -68,4 +69,4 @@ def test_groups_are_planned_from_the_tasks_texts():
 
 def test_the_setting_is_checked():
     with pytest.raises(ConfigError, match="siri.tasks='files': use one of environment, dataset"):
-        siri_config(OmegaConf.create({"siri": {"tasks": "files"}}))
+        siri_settings(OmegaConf.create({"siri": {"tasks": "files"}}))

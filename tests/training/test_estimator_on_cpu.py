@@ -9,8 +9,8 @@ from tensordict import TensorDict
 from verl.protocol import DataProto
 from verl.trainer.ppo.v1 import trainer_base, utils
 
-from siri_verl.config import ConfigError
 from siri_verl.core.gigpo import gigpo_advantages
+from siri_verl.failures import ConfigError
 from siri_verl.training.estimator import check_estimator, gigpo_estimator, over_turns, use_table
 from siri_verl.training.step_table import StepTable
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from driver import Step, prepare, run_config
-from hand_written import dealt, delta, distance, gated_turns, kept_columns, reference
-from queue_rows import ROW_NAMES
+from support.driver import Step, prepare, run_config
+from support.hand_written import dealt, delta, distance, gated_turns, kept_columns, reference
+from support.queue_rows import ROW_NAMES
 
 from siri_verl.training.loss import WEIGHT_COLUMN
 
-JOB = Path(__file__).parent / "internalization_job.py"
+JOB = Path(__file__).parents[1] / "support" / "internalization_job.py"
 LAMBDA = 0.7
 LIMITS = (128, 300, 100_000)
 """Tokens of a micro-batch at most: three rows or so, eight, all."""

@@ -9,7 +9,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.tool_agent_loop import ToolAgentLoop
 
 from siri_verl.core.segments import runs
-from siri_verl.rollout.siri_session import SiriSession
+from siri_verl.rollout.session import SiriSession
 
 
 class PostRoomLoop(ToolAgentLoop):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from siri_verl.evaluation.agents import Variant
 from siri_verl.evaluation.episodes import PlayedEpisode
-from siri_verl.rollout.prompts import PromptTemplate, TurnView, render_prompt
+from siri_verl.trajectory.prompts import PromptTemplate, TurnView, render_prompt
 
 
 @dataclass(frozen=True)

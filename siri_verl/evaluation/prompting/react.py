@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from siri_verl.endpoint import Message
 from siri_verl.evaluation.agents import Variant
 from siri_verl.evaluation.episodes import PlayedEpisode
-from siri_verl.rollout.prompts import TurnView
+from siri_verl.trajectory.prompts import TurnView
 
 INSTRUCTION = (
     "Solve a task in a text environment by interleaving thought and action. In every turn, first write one thought "

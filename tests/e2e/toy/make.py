@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas
 
-from siri_verl.data.tiny_model import make_tiny_model
+from siri_verl.demos.tiny_model import make_tiny_model
 
 
 def make(folder: Path, rows: int = 32) -> None:

@@ -9,7 +9,7 @@ pytest.importorskip("textworld", reason="needs the alfworld extra: pip install -
 @pytest.fixture(scope="session")
 def full_games(tmp_path_factory):
     """A folder of games in full-size rooms."""
-    from siri_verl.data.alfworld_demo.generator import generate
+    from siri_verl.demos.alfworld.generator import generate
 
     folder = tmp_path_factory.mktemp("alfworld") / "full"
     generate(folder, games=12, validation=6, rooms="full", check=False)
@@ -19,7 +19,7 @@ def full_games(tmp_path_factory):
 @pytest.fixture(scope="session")
 def small_games(tmp_path_factory):
     """A folder of games in small rooms."""
-    from siri_verl.data.alfworld_demo.generator import generate
+    from siri_verl.demos.alfworld.generator import generate
 
     folder = tmp_path_factory.mktemp("alfworld") / "small"
     generate(folder, games=12, validation=6, rooms="small", check=False)

@@ -13,8 +13,8 @@ from siri_verl.envs.base import EpisodeOverError, UnknownSplitError, UnknownTask
 from siri_verl.envs.checker import check_text_env
 from siri_verl.envs.panels import check_disjoint, make_panel
 from siri_verl.envs.registry import make_environment
-from siri_verl.rollout.prompts import TEMPLATES, TurnView, render_prompt
 from siri_verl.skills.task_type import TaskTypeSettings, task_typer
+from siri_verl.trajectory.prompts import TEMPLATES, TurnView, render_prompt
 
 
 @pytest.fixture(autouse=True)

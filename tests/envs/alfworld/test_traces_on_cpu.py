@@ -14,7 +14,7 @@ import pytest
 from siri_verl.envs.alfworld.games import GameFolder
 from siri_verl.envs.alfworld.tasks import TASK_TYPES
 
-PLAYER = Path(__file__).parent / "play_trace.py"
+PLAYER = Path(__file__).parents[2] / "support" / "play_trace.py"
 
 
 def trace(mode, files, steps, hash_seed):

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tiny_catalog import ATTRIBUTES, HUMAN, PRODUCTS
+from support.tiny_catalog import ATTRIBUTES, HUMAN, PRODUCTS
 
 from siri_verl.envs.webshop import Catalog
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_catalog import PRODUCTS, record
+from support.tiny_catalog import PRODUCTS, record
 
 from siri_verl.envs.webshop import Catalog, DataError, records
 from siri_verl.envs.webshop.goals import NO_LIMIT

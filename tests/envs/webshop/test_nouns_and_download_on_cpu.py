@@ -6,7 +6,7 @@ import json
 import pyarrow
 import pyarrow.parquet
 import pytest
-from tiny_catalog import ATTRIBUTES, PRODUCTS
+from support.tiny_catalog import ATTRIBUTES, PRODUCTS
 
 from siri_verl.envs.webshop import Catalog, DataError
 from siri_verl.envs.webshop.download import DownloadError, check_json_start, download, from_hub

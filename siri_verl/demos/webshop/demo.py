@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo shop as `siri_verl.demos.warm_start` sees it.
+
+Nothing here reads `layouts.py`, where it is settled which procedure pays in which department.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from siri_verl.demos.warm_start.demo import Demo
+from siri_verl.demos.webshop.phrases import CONDITIONS, STRATEGIES
+from siri_verl.demos.webshop.procedures import PROCEDURES, facts, observed_procedure
+from siri_verl.demos.webshop.settings import HISTORY_LENGTH
+from siri_verl.demos.webshop.views import read_page, read_task
+from siri_verl.demos.webshop.words import DEPARTMENTS, department_of
+from siri_verl.trajectory.prompts import COMPACT, TurnView
+
+PRIOR: dict[str, float] = {
+    "choose_options": 0.42,
+    "buy_at_once": 0.18,
+    "take_cheapest": 0.15,
+    "check_features": 0.13,
+    "second_page": 0.06,
+    "precise_query": 0.06,
+}
+
+KEPT = {"search page": 0.4, "item": 0.5}
+"""How a page begins -> share of its rows that is kept; 1 for others."""
+
+
+def _advise(procedure: str, view: TurnView) -> tuple[str, str]:
+    task, page = read_task(view.task), read_page(view.observation)
+    return facts(task, page), PROCEDURES[procedure](task, page, [action for _, action in view.history])
+
+
+def _strays(view: TurnView) -> Sequence[str]:
+    if read_page(view.observation).kind == "search":
+        return ()
+    return [action for action in view.admissible_actions if action != "click[buy now]"]
+
+
+def _kept(prompt: str) -> float:
+    page = prompt.rsplit("page: ", 1)[1]
+    return next((share for start, share in KEPT.items() if page.startswith(start)), 1.0)
+
+
+def _observed(task: str, observations: Sequence[str], actions: Sequence[str]) -> str | None:
+    return observed_procedure(actions, [read_page(o) for o in observations])
+
+
+DEMO = Demo(
+    prior=PRIOR,
+    strategies=STRATEGIES,
+    conditions=CONDITIONS,
+    categories={department: department for department in DEPARTMENTS},
+    category_of=department_of,
+    advise=_advise,
+    strays=_strays,
+    kept=_kept,
+    observed=_observed,
+    template=COMPACT,
+    history_length=HISTORY_LENGTH,
+)

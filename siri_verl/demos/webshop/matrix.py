@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Success of every scripted procedure in every department, through the real environment.
+
+python -m siri_verl.demos.webshop.matrix DIR [panel]
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from pathlib import Path
+
+from siri_verl.demos.warm_start.rows import play
+from siri_verl.demos.webshop.demo import DEMO
+from siri_verl.demos.webshop.generator import PANELS
+from siri_verl.demos.webshop.procedures import PROCEDURES
+from siri_verl.demos.webshop.settings import demo_env
+
+
+def procedure_matrix(catalogue: Path | str, panel: str = "train") -> dict[str, dict[str, float]]:
+    """Department -> procedure -> share of the panel's tasks it solves."""
+    env = demo_env(catalogue)
+    panels = json.loads((Path(catalogue) / PANELS).read_text(encoding="utf-8"))
+    rng = random.Random(0)
+    return {
+        department: {
+            name: sum(play(DEMO, env, task_id, name, rng).success for task_id in ids) / len(ids) for name in PROCEDURES
+        }
+        for department, ids in panels[panel].items()
+    }
+
+
+if __name__ == "__main__":
+    print(f"{'':10}" + "".join(f"{name:>16}" for name in PROCEDURES))
+    for department, row in procedure_matrix(*sys.argv[1:3]).items():
+        print(f"{department:10}" + "".join(f"{row[name]:16.2f}" for name in PROCEDURES))

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that hold the old or the new content, never half of it; files of JSON lines that are appended to.
+
+A record of JSON lines is written in one piece with its line end, so only the last line of a file can be torn. Whoever
+appends cuts it off first; whoever reads skips it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+BLOCK = 1 << 13
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """`write_bytes_atomically` of a text in UTF-8."""
+    write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Replace a file's content so that a reader or a crash sees the old content or the new one, nothing between.
+
+    It goes to a temporary file in the same folder, is forced to disk, and takes the file's name in one step.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    # The new name itself must survive a power cut.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def cut_torn_line(path: Path) -> int:
+    """Cut off a last line without an end, so that the next one does not join it; bytes cut. No file is no harm."""
+    if not path.exists():
+        return 0
+    with path.open("r+b") as file:
+        size = whole = file.seek(0, os.SEEK_END)
+        while whole:
+            begin = max(0, whole - BLOCK)
+            file.seek(begin)
+            end = file.read(whole - begin).rfind(b"\n")
+            whole = begin + end + 1
+            if end >= 0:
+                break
+        if whole < size:
+            file.truncate(whole)
+    return size - whole
+
+
+def read_json_lines(
+    path: Path, start: bytes, end: bytes | None = None, error: type[ValueError] = ValueError
+) -> Iterator[tuple[int, Any]]:
+    """(line number, value) of every line that is neither empty nor torn.
+
+    Args:
+        path: the file.
+        start: how every record of it begins; only the beginning of one can be torn.
+        end: how every record ends; then lines that end otherwise are passed over within the file too (earlier versions
+            ended a torn line instead of cutting it off). None: only the last line can be torn.
+        error: raised for a line that is no JSON; names file and line.
+    """
+    lines = path.read_bytes().split(b"\n")  # no other line ends
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as problem:
+            begun = line.startswith(start) or start.startswith(line)
+            if begun and (number == len(lines) or (end is not None and not line.endswith(end))):
+                continue
+            raise error(f"{path}, line {number}: not JSON ({problem})") from problem
+        yield number, value
+
+
+def set_aside(path: Path, unwanted: Callable[[Any], bool]) -> int:
+    """Move records of a file to the end of another, `abandoned_file(path)`; how many.
+
+    They stand there before the file is replaced by the rest: a crash may leave a record in both, never in none. Lines
+    that are no JSON stay. Without such records nothing is written.
+
+    Args:
+        path: the file; there may be none.
+        unwanted: which values go.
+    """
+    if not path.exists():
+        return 0
+    cut_torn_line(path)
+    kept: list[bytes] = []
+    moved: list[bytes] = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            gone = unwanted(json.loads(line))
+        except ValueError:
+            gone = False
+        (moved if gone else kept).append(line)
+    if moved:
+        aside = abandoned_file(path)
+        cut_torn_line(aside)
+        with aside.open("ab") as file:
+            file.write(b"".join(moved))
+            file.flush()
+            os.fsync(file.fileno())
+        write_bytes_atomically(path, b"".join(kept))
+    return len(moved)
+
+
+def abandoned_file(path: Path) -> Path:
+    """Beside `name.jsonl`: `name.abandoned.jsonl`."""
+    return path.with_name(f"{path.stem}.abandoned{path.suffix}")

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Learning curves of methods: success with intervals over environment steps and iterations, phases, task kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from siri_verl.core.phases import PHASES
+from siri_verl.report.methods import Method
+from siri_verl.report.picture_parts import SHADE, literal
+from siri_verl.report.pictures import SIZE, SMALL, Album, Picture, look_of, present
+from siri_verl.report.runs import Run
+from siri_verl.report.statistics import OVER_SEEDS, success_band
+
+AXES = {"env_steps": "environment steps", "step": "training step"}
+STRIP = dict(zip(PHASES, ("#cfd3da", "#f0cf7a", "#8fcb9b"), strict=True))
+MOST_STRIPS = 24
+"""Runs whose phases are shown below the curves."""
+MOST_KINDS = 12
+
+
+def curve_pictures(methods: Sequence[Method], album: Album) -> list[Picture]:
+    """Success over environment steps, then over training steps."""
+    if not any(run.curve for method in methods for run in method.runs):
+        return []
+    intervals = _interval_words(methods)
+    captions = {
+        "env_steps": "Success on held-out tasks against the environment steps of training, both arms counted. This is "
+        f"the fair axis between methods. {intervals}",
+        "step": f"The same validations against training steps. {intervals}",
+    }
+    return present(
+        [
+            album.add(f"success_over_{axis}", f"success over {name}", captions[axis], lambda a=axis: _draw(methods, a))
+            for axis, name in AXES.items()
+        ]
+    )
+
+
+def kind_pictures(methods: Sequence[Method], album: Album) -> list[Picture]:
+    """Success over environment steps, one picture for each kind of task."""
+    runs = [run for method in methods for run in method.runs]
+    kinds = sorted({kind for run in runs for point in run.curve for kind in point.by_category})[:MOST_KINDS]
+    if len(kinds) < 2:
+        return []
+    return present(
+        [
+            album.add(f"success_{kind}", f"success in {kind}", "", lambda k=kind: _draw_kind(methods, k), size=SMALL)
+            for kind in kinds
+        ]
+    )
+
+
+def _interval_words(methods: Sequence[Method]) -> str:
+    bands = [band for method in methods if (band := success_band(method, "step")) is not None]
+    several = [band for band in bands if band.method == OVER_SEEDS]
+    if not several:
+        return "Band: 95 % Wilson interval of a run's own validation; it says nothing about other seeds."
+    thin = "thin lines are single runs"
+    if len(several) == len(bands):
+        return f"Line: mean over seeds; band: 95 % t interval over seeds; {thin}."
+    return f"Line: mean over seeds; band: 95 % t interval over seeds, and Wilson's where a method has one run; {thin}."
+
+
+def _draw(methods: Sequence[Method], axis_name: str) -> Figure:
+    runs = [run for method in methods for run in method.runs if run.story.spans]
+    alone = len(runs) == 1
+    strips = [] if alone else runs[:MOST_STRIPS]
+    height = 0.09 * len(strips)
+    figure, parts = plt.subplots(
+        1 + bool(strips),
+        1,
+        figsize=(SIZE[0], SIZE[1] + height + 0.15 * bool(strips)),
+        sharex=True,
+        squeeze=False,
+        height_ratios=[SIZE[1] - 0.9, max(height, 0.1)] if strips else [1],
+    )
+    axis = parts[0, 0]
+    for number, method in enumerate(methods):
+        _curve(axis, method, axis_name, number)
+    axis.set(title="validation on the plain prompt" if _plain(methods) else "validation", ylabel="success")
+    axis.set_ylim(-0.02, 1.02)
+    if alone:
+        _shade(axis, runs[0], axis_name)
+    if strips:
+        _strips(parts[1, 0], strips, methods, axis_name)
+    bottom = parts[-1, 0]
+    bottom.set_xlabel(AXES[axis_name])
+    bottom.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    bottom.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    handles, labels = axis.get_legend_handles_labels()
+    if strips or alone:
+        colors = SHADE if alone else STRIP
+        seen = {span.phase for run in runs for span in run.story.spans}
+        handles += [Patch(color=colors[phase]) for phase in PHASES if phase in seen]
+        labels += [phase.replace("_", "-") for phase in PHASES if phase in seen]
+    longest = max(map(len, labels))
+    columns = 4 if longest < 16 else 2 if longest < 30 else 1
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    return figure
+
+
+def _plain(methods: Sequence[Method]) -> bool:
+    return not any(run.shows_skills_in_validation for method in methods for run in method.runs)
+
+
+def _curve(axis: Axes, method: Method, axis_name: str, number: int) -> None:
+    color, marker = look_of(number)
+    band = success_band(method, axis_name)
+    if band is None:
+        return
+    if band.n > 1:
+        for run in method.runs:
+            x = [getattr(point, axis_name) for point in run.curve]
+            axis.plot(x, [point.success for point in run.curve], color=color, alpha=0.3, linewidth=0.8)
+    count = f", {band.n} seeds" if band.n > 1 else ""
+    axis.plot(
+        band.x, band.mean, color=color, marker=marker, markersize=4, linewidth=1.9, label=literal(method.name) + count
+    )
+    axis.fill_between(band.x, band.low, band.high, color=color, alpha=0.16, linewidth=0)
+
+
+def _ends(run: Run, first: int, last: int, axis_name: str) -> tuple[float, float]:
+    """Where a phase begins and ends on an axis."""
+    if axis_name == "step":
+        return first - 1, last
+    total = run.story.series("siri/env_steps_total")
+    known_steps, known = np.concatenate([[0], total.steps]), np.concatenate([[0.0], total.values])
+    begin, end = np.interp([first - 1, last], known_steps, known)
+    return float(begin), float(end)
+
+
+def _shade(axis: Axes, run: Run, axis_name: str) -> None:
+    for span in run.story.spans:
+        axis.axvspan(*_ends(run, span.first, span.last, axis_name), color=SHADE[span.phase], linewidth=0, zorder=0)
+
+
+def _strips(axis: Axes, runs: Sequence[Run], methods: Sequence[Method], axis_name: str) -> None:
+    """A thin bar for each run, coloured by phase, in the order of the methods."""
+    number_of = {run.name: i for i, method in enumerate(methods) for run in method.runs}
+    for row, run in enumerate(runs):
+        for span in run.story.spans:
+            begin, end = _ends(run, span.first, span.last, axis_name)
+            axis.barh(row, end - begin, left=begin, height=0.8, color=STRIP[span.phase], linewidth=0)
+        # the method's colour at the left edge
+        axis.plot([-0.012], [row], marker="s", markersize=3, color=look_of(number_of[run.name])[0], clip_on=False)
+        axis.lines[-1].set_transform(axis.get_yaxis_transform())
+    axis.set(ylim=(len(runs) - 0.4, -0.6), yticks=[])
+    axis.set_ylabel("phases", rotation=0, ha="right", va="center", fontsize=8, labelpad=9)
+    axis.grid(False)
+    axis.spines[["left", "bottom"]].set_visible(False)
+
+
+def _draw_kind(methods: Sequence[Method], kind: str) -> Figure | None:
+    figure, axis = plt.subplots()
+    for number, method in enumerate(methods):
+        curves = [
+            {p.step: (p.env_steps, p.by_category[kind]) for p in run.curve if kind in p.by_category}
+            for run in method.runs
+        ]
+        curves = [curve for curve in curves if curve]
+        shared = sorted(set.intersection(*map(set, curves))) if curves else []
+        if not shared:
+            continue
+        color, marker = look_of(number)
+        x, y = np.array([[curve[step] for step in shared] for curve in curves], float).mean(axis=0).T
+        axis.plot(x, y, color=color, marker=marker, markersize=3, linewidth=1.5)
+    axis.set(title=literal(kind), ylim=(-0.03, 1.03))
+    axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1000:g}k" if v >= 1000 else f"{v:g}"))
+    return figure

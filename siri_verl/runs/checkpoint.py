@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer's own state inside verl's checkpoint folder, written atomically."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from siri_verl.files import write_text_atomically
+
+STATE_FILE = "siri_state.json"
+STATE_VERSION = 1
+
+
+def step_folder(config: Any, step: int) -> Path:
+    """Where verl keeps the checkpoint of a step."""
+    return Path(config.trainer.default_local_dir) / f"global_step_{step}"
+
+
+def resume_folder(config: Any, step: int) -> Path:
+    """The folder a run resumed from (verl's resume_mode auto or resume_path)."""
+    if config.trainer.resume_mode == "resume_path":
+        return Path(config.trainer.resume_from_path)
+    return step_folder(config, step)
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write the trainer's state into a checkpoint folder."""
+    write_text_atomically(folder / STATE_FILE, json.dumps({"version": STATE_VERSION, **state}, indent=2) + "\n")
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """Read the trainer's state from a checkpoint folder.
+
+    Raises:
+        FileNotFoundError: the checkpoint was not written by the siri trainer.
+        ValueError: the file is of another version or not readable.
+    """
+    path = folder / STATE_FILE
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path}: missing; the checkpoint was not written by trainer.v1.trainer_mode=siri. Start with "
+            "trainer.resume_mode=disable and actor_rollout_ref.model.path=<its Hugging Face folder> instead"
+        )
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path}: not readable as JSON ({error}); restore it or resume from an earlier step"
+        ) from error
+    if not isinstance(state, dict):
+        raise ValueError(f"{path}: holds {type(state).__name__}, expected an object; resume from an earlier step")
+    if state.get("version") != STATE_VERSION:
+        raise ValueError(
+            f"{path}: version {state.get('version')!r}, expected {STATE_VERSION}; use the siri_verl that wrote it"
+        )
+    return state

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which folder holds a trained model's weights: a Hugging Face folder, a checkpoint, or a run's newest checkpoint."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from siri_verl.runs.adapters import fold_adapters
+from siri_verl.runs.config import TRACKER
+
+
+class ModelFolderError(ValueError):
+    """A path leads to no model. The message says where it was looked for and what to give."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model's weights are.
+
+    Attributes:
+        folder: of a Hugging Face model, or, with `shards`, verl's actor folder.
+        shards: the weights are verl's FSDP shards and have to be merged.
+        name: what the model is called in reports.
+    """
+
+    folder: Path
+    shards: bool
+    name: str
+
+
+def find_model(path: Path | str) -> ModelSource:
+    """The model at a path: a Hugging Face folder, a verl checkpoint (`global_step_N`, its `actor` folder or that one's
+    `huggingface` folder), or a run's folder, whose newest checkpoint it is then.
+
+    Raises:
+        ModelFolderError: there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise ModelFolderError(f"model {path}: no such folder; give a Hugging Face folder or a checkpoint of a run")
+    start = path
+    if (path / TRACKER).is_file():
+        start = path / f"global_step_{(path / TRACKER).read_text(encoding='utf-8').strip()}"
+    actor = start / "actor" if (start / "actor").is_dir() else start
+    # verl keeps configuration and tokenizer in `huggingface`, the weights beside them unless hf_model is saved.
+    if actor.name == "huggingface" and not _has_weights(actor):
+        actor = actor.parent
+    checkpoint = actor.parent if actor.name == "actor" else actor
+    name = f"{path.name}/{checkpoint.name}" if start != path else checkpoint.name
+    candidates = [actor, actor / "huggingface", actor / "model" / "huggingface"]
+    for folder in candidates:
+        if (folder / "config.json").is_file() and _has_weights(folder):
+            return ModelSource(folder, False, name)
+    if (actor / "fsdp_config.json").is_file() and (actor / "huggingface" / "config.json").is_file():
+        return ModelSource(actor, True, name)
+    looked = ", ".join(map(str, candidates))
+    raise ModelFolderError(
+        f"model {path}: no weights there. Looked for a Hugging Face model in {looked}, and for verl's FSDP shards in "
+        f"{actor}. Save checkpoints (trainer.save_freq), or merge another backend's with `python -m verl.model_merger`"
+    )
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(True for pattern in ("*.safetensors", "pytorch_model*.bin") for _ in folder.glob(pattern))
+
+
+@contextmanager
+def model_folder(source: ModelSource) -> Iterator[Path]:
+    """The Hugging Face folder of a model. Shards are merged by verl's own merger, in bfloat16, into a folder that is
+    gone afterwards; adapters are folded in.
+
+    Raises:
+        RuntimeError: verl's merger failed; the message ends with what it said.
+    """
+    if not source.shards:
+        yield source.folder
+        return
+    with tempfile.TemporaryDirectory(prefix="siri_merged_") as target:
+        command = [sys.executable, "-m", "verl.model_merger", "merge", "--backend", "fsdp"]
+        command += ["--local_dir", str(source.folder), "--target_dir", target]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode or not _has_weights(Path(target)):
+            raise RuntimeError(
+                f"{' '.join(command)} ended with {done.returncode}: {(done.stdout + done.stderr)[-2000:]}"
+            )
+        fold_adapters(Path(target))
+        yield Path(target)

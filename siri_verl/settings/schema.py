@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of the `siri:` block and of `algorithm.gigpo`: fields, defaults and ranges; a string under a field
+documents it.
+
+docs/configuration.md is made from here (`siri-verl docs`); siri_verl/settings/read.py reads a run's configuration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from siri_verl.core.gate import InternalizationSettings
+from siri_verl.core.phases import PHASES, PhaseSettings
+from siri_verl.core.utility import UtilitySettings
+from siri_verl.failures import check
+from siri_verl.skills.bank import BankSettings
+from siri_verl.skills.mining import MiningSettings
+from siri_verl.skills.retrieval import RetrievalSettings
+from siri_verl.skills.task_type import TaskTypeSettings
+
+
+def one_of(field_name: str, value: str, options: Sequence[str]) -> None:
+    """Raise ConfigError unless the value is one of the options."""
+    check(value in options, field_name, value, f"use one of {', '.join(options)}")
+
+
+@dataclass
+class GigpoSettings:
+    """`algorithm.gigpo`: the advantage estimator's settings (arXiv 2505.10978)."""
+
+    gamma: float = 0.95
+    """Discount of the step return."""
+    step_weight: float = 1.0
+    """omega: weight of the step advantage. 0 leaves per-turn GRPO."""
+    norm: str = "mean"
+    """`mean`: x - mean; `mean_std`: (x - mean) / (std + 1e-6)."""
+    episode_stats: str = "per_step"
+    """`per_step`: statistics over all rows of a group; `per_trajectory`: over its trajectories (the paper's Eq. 3)."""
+    invalid_penalty: float = 0.1
+    """Subtracted from a malformed reply's row alone."""
+    similarity: float | None = None
+    """None groups anchors that are equal; a ratio in (0, 1] groups anchors that are at least that similar."""
+    arms: str = "joint"
+    """Statistics over a group's plain and skill arm together (`joint`) or for each arm alone (`separate`). Internalized
+    turns are weighed over both in either case."""
+    lone: str = "score"
+    """Episode advantage of a group whose statistics have one sample: its raw `score`, or `zero`."""
+
+    def __post_init__(self):
+        check(0 <= self.gamma <= 1, "algorithm.gigpo.gamma", self.gamma, "use a value in [0, 1]")
+        weight = self.step_weight
+        check(0 <= weight < math.inf, "algorithm.gigpo.step_weight", weight, "use a finite value >= 0")
+        one_of("algorithm.gigpo.norm", self.norm, ("mean", "mean_std"))
+        one_of("algorithm.gigpo.episode_stats", self.episode_stats, ("per_step", "per_trajectory"))
+        one_of("algorithm.gigpo.arms", self.arms, ("joint", "separate"))
+        one_of("algorithm.gigpo.lone", self.lone, ("score", "zero"))
+        penalty = self.invalid_penalty
+        check(0 <= penalty < math.inf, "algorithm.gigpo.invalid_penalty", penalty, "use a finite value >= 0")
+        similarity = self.similarity
+        ok = similarity is None or 0 < similarity <= 1
+        check(ok, "algorithm.gigpo.similarity", similarity, "use null or a ratio in (0, 1]")
+
+
+@dataclass
+class EnvironmentSettings:
+    """Which environment, and how many processes host it."""
+
+    name: str = "toy"
+    """A registered name (`siri-verl doctor` lists them) or any Gymnasium id with text observations."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Passed to the environment's constructor."""
+    num_servers: int = 1
+    """Environment processes per node."""
+    sessions_per_server: int = 128
+    """Episodes one process hosts at a time; further ones wait."""
+    step_timeout: float = 120.0
+    """Seconds until a reset or step that does not answer ends its episode with status `environment_lost`."""
+    memory_limit_mib: float | None = 4096.0
+    """A process that holds more memory of its own than this, in MiB, takes no further episodes and is replaced when its
+    last one ends; files it only reads, as the catalogue, do not count. null: no limit."""
+
+    def __post_init__(self):
+        limit = self.memory_limit_mib
+        check(limit is None or limit > 0, "siri.environment.memory_limit_mib", limit, "use null or MiB > 0")
+        check(self.num_servers >= 1, "siri.environment.num_servers", self.num_servers, "use at least 1")
+        sessions = self.sessions_per_server
+        check(sessions >= 1, "siri.environment.sessions_per_server", sessions, "use at least 1")
+        check(self.step_timeout > 0, "siri.environment.step_timeout", self.step_timeout, "use seconds > 0")
+
+
+@dataclass
+class PromptSettings:
+    """How a turn becomes a prompt."""
+
+    template: str = "full"
+    """`full` for instruction-tuned models; for the small CPU models `compact`, or `compact_actions`, which lists the
+    admissible actions too (siri_verl/trajectory/prompts.py)."""
+    history_length: int = 2
+    """How many earlier (observation, action) pairs the prompt shows. Shortened first when a prompt is too long."""
+
+    def __post_init__(self):
+        from siri_verl.trajectory.prompts import TEMPLATES
+
+        one_of("siri.prompt.template", self.template, tuple(TEMPLATES))
+        length = self.history_length
+        check(length >= 0, "siri.prompt.history_length", length, "use a number >= 0")
+
+
+@dataclass
+class RolloutSettings:
+    """Episodes and requests."""
+
+    max_turns: int = 15
+    """Turns after which an episode is cut."""
+    request_seeds: bool = False
+    """Give every generation request a seed derived from run seed, step, task, arm, session and turn."""
+    poll_interval: float = 0.2
+    """Seconds between looks at the replay buffer (verl's own default of 2 s dominates small runs)."""
+
+    def __post_init__(self):
+        check(self.max_turns >= 1, "siri.rollout.max_turns", self.max_turns, "use at least 1")
+        poll = self.poll_interval
+        check(poll > 0, "siri.rollout.poll_interval", poll, "use seconds > 0")
+
+
+@dataclass
+class RewardSettings:
+    """From the environment's native score to the training reward."""
+
+    kind: str = "success"
+    """`success`: `success_reward` at the turn that solves the task, else 0; `score`: native reward times
+    `success_reward`."""
+    success_reward: float = 10.0
+    """Return of a solved task."""
+
+    def __post_init__(self):
+        one_of("siri.reward.kind", self.kind, ("success", "score"))
+        reward = self.success_reward
+        check(0 < reward < math.inf, "siri.reward.success_reward", reward, "use a finite value > 0")
+
+
+@dataclass
+class UpdateSettings:
+    """The optimizer steps of one iteration."""
+
+    mini_batches: int | None = None
+    """A fixed number of optimizer steps per iteration. None keeps verl's rule: rows / (ppo_mini_batch_size *
+    rollout.n)."""
+
+    def __post_init__(self):
+        number = self.mini_batches
+        check(number is None or number >= 1, "siri.update.mini_batches", number, "use null or at least 1")
+
+
+@dataclass
+class BudgetSettings:
+    """When a run ends before trainer.total_training_steps, with the checkpoint and the validation of a last step."""
+
+    env_steps: int | None = None
+    """The run ends with the first step at or past this many environment steps; those of both arms count, and those of
+    the run it was resumed from."""
+    last_phase: str | None = None
+    """The run ends when this phase does; resumed without it, it goes on with the next phase."""
+
+    def __post_init__(self):
+        steps = self.env_steps
+        check(steps is None or steps >= 1, "siri.budget.env_steps", steps, "use null or at least 1")
+        if self.last_phase is not None:
+            one_of("siri.budget.last_phase", self.last_phase, PHASES)
+
+    def spent(self, env_steps: int, phase: str) -> bool:
+        """Whether a run with this many environment steps behind it, now in this phase, is over."""
+        if self.env_steps is not None and env_steps >= self.env_steps:
+            return True
+        return self.last_phase is not None and PHASES.index(phase) > PHASES.index(self.last_phase)
+
+
+@dataclass
+class ArmsSettings:
+    """How a group is dealt to its plain and its skill arm while skills are mined and tested."""
+
+    skill_share: float = 0.5
+    """Share of a group's sessions that see the skill; the rest is plain. Both arms must come out whole."""
+    internalization_skill_share: float | None = None
+    """The same in the internalization phase; null keeps `skill_share`."""
+
+    def share(self, internalizing: bool) -> float:
+        """The share in force."""
+        if internalizing and self.internalization_skill_share is not None:
+            return self.internalization_skill_share
+        return self.skill_share
+
+
+@dataclass
+class ControlSettings:
+    """Controls and ablations that are not a setting of the method itself."""
+
+    skills_in_prompt: bool = False
+    """Show the best active skill in validation too. Validation is then no longer of the plain policy, and says so."""
+    self_imitation_tokens: int = 0
+    """With siri.internalization.source=self_imitation: plain action tokens of positive advantage per update, to be set
+    to what the compared run's gate let through (its siri/internalization/tokens_gated)."""
+
+    def __post_init__(self):
+        tokens = self.self_imitation_tokens
+        check(tokens >= 0, "siri.control.self_imitation_tokens", tokens, "use a number >= 0")
+
+
+@dataclass
+class SampleSettings:
+    """Trajectories a run keeps on disk for its readers, at each validation and in the first step."""
+
+    validation: int = 12
+    """Validation trajectories kept: the same tasks every time, spread over categories. 0 keeps none."""
+    training: int = 4
+    """Training groups kept, one trajectory of each arm. 0 keeps none."""
+    max_chars: int = 4000
+    """Longest observation or reply kept; what is cut is counted."""
+
+    def __post_init__(self):
+        for name, least in (("validation", 0), ("training", 0), ("max_chars", 100)):
+            value = getattr(self, name)
+            check(value >= least, f"siri.samples.{name}", value, f"use at least {least}")
+
+
+@dataclass
+class SiriSettings:
+    """The `siri:` block."""
+
+    seed: int = 1
+    """Every random choice of the run derives from it."""
+    tasks: str = "environment"
+    """`environment`: the tasks of `siri.environment`, played by siri_verl's agent loop; `dataset`: the dataset's rows,
+    played by an agent loop of your own (docs/your_agent_loop.md). Rows then have a column `task_id`, and the text of
+    the task in a column `task` or as their last user message."""
+    environment: EnvironmentSettings = field(default_factory=EnvironmentSettings)
+    prompt: PromptSettings = field(default_factory=PromptSettings)
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    reward: RewardSettings = field(default_factory=RewardSettings)
+    update: UpdateSettings = field(default_factory=UpdateSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    initial_bank: str | None = None
+    """A bank file to start from (written by an earlier run or by hand); null starts with an empty bank."""
+    phases: PhaseSettings = field(default_factory=PhaseSettings)
+    arms: ArmsSettings = field(default_factory=ArmsSettings)
+    task_type: TaskTypeSettings = field(default_factory=TaskTypeSettings)
+    bank: BankSettings = field(default_factory=BankSettings)
+    retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+    utility: UtilitySettings = field(default_factory=UtilitySettings)
+    mining: MiningSettings = field(default_factory=MiningSettings)
+    internalization: InternalizationSettings = field(default_factory=InternalizationSettings)
+    control: ControlSettings = field(default_factory=ControlSettings)
+    samples: SampleSettings = field(default_factory=SampleSettings)
+
+    def __post_init__(self):
+        one_of("siri.tasks", self.tasks, ("environment", "dataset"))

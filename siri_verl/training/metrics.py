@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics of a batch of turns, prefix `siri/`, and validation with intervals."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from siri_verl.core.gigpo import GigpoAdvantages
+from siri_verl.core.statistics import wilson
+from siri_verl.training.step_table import EXCLUDED_STATUSES, StepTable, split_key
+
+TEXT_INFOS = ("category", "split", "status")
+"""Entries of `reward_extra_info` that are text: kept from verl's own validation statistics, which want numbers."""
+
+
+class IncompleteBatchError(RuntimeError):
+    """Some trajectories of the batch are missing."""
+
+
+def check_sessions(keys: Sequence[str], expected: int) -> None:
+    """Every task has all its trajectories. verl itself goes on with what there is after a failed rollout.
+
+    Args:
+        keys: row keys of a batch, without padding.
+        expected: trajectories asked for.
+
+    Raises:
+        IncompleteBatchError: how many are missing; the cause is in the rollout worker's log.
+    """
+    found = len({split_key(key)[:2] for key in keys})
+    if found != expected:
+        raise IncompleteBatchError(
+            f"rollout: {found} of {expected} trajectories arrived; the missing ones failed in the agent loop (their "
+            "traceback is in the log above, 'Error in _run_prompt')"
+        )
+
+
+def rollout_metrics(table: StepTable, success_reward: float) -> dict[str, float]:
+    """What the episodes of a batch did. Shares are of trajectories (success, statuses) or of turns (valid,
+    admissible). Episodes that lost their environment count in the shares of statuses alone.
+
+    Raises:
+        IncompleteBatchError: every episode lost its environment.
+    """
+    every, real = table.last_rows(), table.usable
+    last = every[real[every]]
+    if not len(last):
+        raise IncompleteBatchError("rollout: no episode of the batch counts; every one lost its environment")
+    names, codes = np.unique(table.trajectory[real].astype(str), return_inverse=True)
+    returns = np.bincount(codes, weights=table.reward[real], minlength=len(names))
+    success = table["success"][last].astype(float)
+    metrics = {
+        "siri/success": float(success.mean()),
+        "siri/score": float(table["score"][last].astype(float).mean()),
+        "siri/return": float(returns.mean()),
+        "siri/turns": float(np.bincount(codes).mean()),
+        "siri/rows": float(table.real.sum()),
+        "siri/valid_share": float(table.valid[real].mean()),
+        "siri/admissible_share": float(table["admissible"][real].astype(float).mean()),
+        "siri/history_dropped_share": float((table["history_dropped"][real].astype(int) > 0).mean()),
+        "siri/excluded_share": float(1 - len(last) / len(every)),
+    }
+    for status in sorted(set(table["status"][every].astype(str))):
+        metrics[f"siri/status/{status}"] = float((table["status"][every] == status).mean())
+    groups = table.group[last].astype(str)
+    by_group = [returns_of for g in np.unique(groups) if (returns_of := success[groups == g]).size]
+    metrics["siri/groups_without_signal"] = float(np.mean([np.ptp(values) == 0 for values in by_group]))
+    metrics.update(by_category(table["category"][last].astype(str), success, "siri/success"))
+    return metrics | spread(table)
+
+
+def spread(table: StepTable) -> dict[str, float]:
+    """How many nodes ran environments and how many policy servers wrote replies, and the smallest share of turns."""
+    metrics: dict[str, float] = {}
+    for name in ("node", "server"):
+        places, turns = np.unique(table[name][table.real].astype(str), return_counts=True)
+        if "" not in places:
+            metrics[f"siri/rollout/{name}s"] = float(len(places))
+            metrics[f"siri/rollout/{name}_share_min"] = float(turns.min() / turns.sum())
+    return metrics
+
+
+def by_category(categories: Sequence[str], success: np.ndarray, prefix: str) -> dict[str, float]:
+    """Success per category, for categories that have a name."""
+    categories = np.asarray(categories)
+    return {f"{prefix}/{name}": float(success[categories == name].mean()) for name in sorted(set(categories)) if name}
+
+
+def advantage_metrics(result: GigpoAdvantages | None, table: StepTable) -> dict[str, float]:
+    """Sizes of the two advantage terms and of the step groups; rows that count."""
+    if result is None:
+        return {}
+    rows = table.usable
+    return {
+        "siri/advantage/episode_abs": float(np.abs(result.episode[rows]).mean()),
+        "siri/advantage/step_abs": float(np.abs(result.step[rows]).mean()),
+        "siri/advantage/total_std": float(result.total[rows].std()),
+        "siri/advantage/zero_share": float((result.total[rows] == 0).mean()),
+        "siri/step_group/size_mean": float(result.step_group_size[rows].mean()),
+        "siri/step_group/alone_share": float((result.step_group_size[rows] == 1).mean()),
+    }
+
+
+def validation_metrics(infos: Mapping[str, Sequence[Any]]) -> dict[str, float]:
+    """Success with its 95 % Wilson interval, score, and success by category, from the episodes' `reward_extra_info`.
+
+    Where the panels name several splits (seen and unseen rooms), the same for each: `siri/val/split/<split>/success`.
+    Episodes that lost their environment are left out; `siri/val/excluded_share` says how many.
+
+    Raises:
+        IncompleteBatchError: every episode lost its environment.
+    """
+    if "success" not in infos:
+        return {}
+    counts = ~np.isin([str(s) for s in infos.get("status", [""] * len(infos["success"]))], list(EXCLUDED_STATUSES))
+    if not counts.any():
+        raise IncompleteBatchError("validation: no episode counts; every one lost its environment")
+    infos = {name: list(itertools.compress(values, counts)) for name, values in infos.items()}
+    success = np.array([bool(value) for value in infos["success"]], dtype=float)
+    low, high = wilson(int(success.sum()), len(success))
+    metrics = {
+        "siri/val/success": float(success.mean()),
+        "siri/val/success_low": low,
+        "siri/val/success_high": high,
+        "siri/val/episodes": float(len(success)),
+        "siri/val/excluded_share": float(1 - counts.mean()),
+    }
+    for name in ("score", "turns", "valid_share"):
+        if name in infos:
+            metrics[f"siri/val/{name}"] = float(np.mean([float(value) for value in infos[name]]))
+    categories = [str(c or "") for c in infos.get("category", [""] * len(success))]
+    metrics.update(by_category(categories, success, "siri/val/success"))
+    splits = np.array([str(s or "") for s in infos.get("split", [""] * len(success))])
+    names = sorted(set(splits) - {""})
+    for name in names if len(names) > 1 else []:
+        chosen, prefix = splits == name, f"siri/val/split/{name}"
+        low, high = wilson(int(success[chosen].sum()), int(chosen.sum()))
+        metrics |= {f"{prefix}/success": float(success[chosen].mean()), f"{prefix}/episodes": float(chosen.sum())}
+        metrics |= {f"{prefix}/success_low": low, f"{prefix}/success_high": high}
+        metrics |= by_category(np.array(categories)[chosen], success[chosen], f"{prefix}/success")
+    return metrics

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Before a step's episodes start: which group is shown which skill.
+
+The driver resets each task once, with the seed its sessions will have, to read the task's text (the task type comes
+from what the plain prompt shows, and from nothing else) and to see whether the skill block fits into the first prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from siri_verl.core.seeding import derive_seed
+from siri_verl.skills.skill import Skill
+from siri_verl.trajectory.prompt_builder import PromptBuilder, PromptTooLongError
+from siri_verl.trajectory.prompts import TurnView
+
+
+@dataclass(frozen=True)
+class PlannedGroup:
+    """One task of a step.
+
+    Attributes:
+        task_id: the task.
+        task_type: from its text.
+        skill: what the skill arm is shown; None: the group is all plain.
+        dropped: the id of a skill that did not fit into the first prompt, "" otherwise; the group is all plain then.
+        answers: what solving the task comes down to, as far as the environment says; no mined skill may quote them.
+    """
+
+    task_id: str
+    task_type: str
+    skill: Skill | None
+    dropped: str = ""
+    answers: tuple[str, ...] = ()
+
+
+Choose = Callable[[str, str], Skill | None]
+"""(task type, task id) -> the skill to show, or None."""
+
+
+class Planner(Protocol):
+    """Names the task type and the skill of each of a step's tasks."""
+
+    def plan(self, task_ids: Sequence[str], step: int, choose: Choose) -> list[PlannedGroup]:
+        """The step's groups, in the order of `task_ids`."""
+
+
+class DatasetPlanner:
+    """Plans groups of a pipeline whose own agent loop plays the dataset's rows (`siri.tasks=dataset`).
+
+    Whether a skill fits into a prompt only that loop knows; it says so with `skill_missing`.
+
+    Args:
+        texts: task id -> the task's text.
+        typer: task text -> task type.
+    """
+
+    def __init__(self, texts: Mapping[str, str], typer: Callable[[str], str]):
+        self.texts, self.typer = texts, typer
+
+    def plan(self, task_ids: Sequence[str], step: int, choose: Choose) -> list[PlannedGroup]:
+        """Plan a step's groups."""
+        types = [self.typer(self.texts[task_id]) for task_id in task_ids]
+        return [
+            PlannedGroup(task_id, task_type, choose(task_type, task_id))
+            for task_id, task_type in zip(task_ids, types, strict=True)
+        ]
+
+
+class GroupPlanner:
+    """Plans groups with an environment of its own.
+
+    Args:
+        env: the run's environment; only reset, never stepped.
+        prompts: renders and measures first prompts.
+        typer: task text -> task type.
+        seed: the run's seed.
+    """
+
+    def __init__(self, env: Any, prompts: PromptBuilder, typer: Callable[[str], str], seed: int):
+        self.env, self.prompts, self.typer, self.seed = env, prompts, typer, seed
+
+    def plan(self, task_ids: Sequence[str], step: int, choose: Choose) -> list[PlannedGroup]:
+        """Plan a step's groups.
+
+        Args:
+            task_ids: the step's tasks.
+            step: the training step.
+            choose: (task type, task id) -> the skill to show, or None.
+        """
+        return [self._plan_one(task_id, step, choose) for task_id in task_ids]
+
+    def _plan_one(self, task_id: str, step: int, choose: Choose) -> PlannedGroup:
+        # The seed of the sessions' episodes (siri_verl/rollout/agent_loop.py).
+        seed = derive_seed(self.seed, "env", step, task_id)
+        observation, info = self.env.reset(seed=seed, options={"task_id": task_id})
+        task_type = self.typer(str(info["task"]))
+        answers = tuple(map(str, info.get("answers", ())))
+        skill = choose(task_type, task_id)
+        if skill is None:
+            return PlannedGroup(task_id, task_type, None, answers=answers)
+        view = TurnView(
+            task=str(info["task"]),
+            observation=observation,
+            admissible_actions=tuple(info["admissible_actions"]),
+            skill=skill.block,
+        )
+        try:
+            self.prompts.build(view)
+        except PromptTooLongError:
+            return PlannedGroup(task_id, task_type, None, skill.skill_id, answers)
+        return PlannedGroup(task_id, task_type, skill, answers=answers)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/skills.md says what the code says: version, records and their fields, prompt, reasons, settings, commands."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from typer.main import get_command
+
+from siri_verl.cli import app
+from siri_verl.core.decision import UtilitySettings
+from siri_verl.settings.reference import CONF
+from siri_verl.skills import bank_file
+from siri_verl.skills.mining_prompt import FULL_MINING, render_mining_prompt
+
+TEXT = (Path(__file__).parents[2] / "docs" / "skills.md").read_text(encoding="utf-8")
+FLAT = " ".join(TEXT.split())
+
+
+def test_version_records_and_fields():
+    assert f"JSON lines, version {bank_file.BANK_VERSION}:" in FLAT
+    listed = {
+        "skill": bank_file._SKILL,
+        "evidence": bank_file._EVIDENCE,
+        "decision": bank_file._DECISION,
+    }
+    rows = {m[1]: m[2] for m in re.finditer(r"^\| `(\w+)`[^|]*\|(.*)\|$", TEXT, re.MULTILINE)}
+    assert rows.keys() == {"bank", *bank_file._READERS}
+    for record, names in listed.items():
+        assert set(re.findall(r"`(\w+)`", rows[record])) == set(names), record
+
+
+def test_the_mining_prompt_is_the_one_in_use():
+    prompt = " ".join(render_mining_prompt("T", [("seen", "act")], FULL_MINING).split())
+    opening, closing = FULL_MINING.opening, " ".join(FULL_MINING.closing.split())
+    assert opening in prompt and opening in FLAT and closing in FLAT
+
+
+def test_settings_of_the_rules_exist():
+    known = {field.name for field in fields(UtilitySettings)}
+    part = TEXT.split("## 3.")[1].split("## 4.")[0]
+    named = set(re.findall(r"`([a-z]+_[a-z_]+)`", part))
+    assert named & known and named <= known | {path.stem for path in CONF.glob("*.yaml")}, "settings, and presets"
+
+
+def test_commands_exist():
+    command = get_command(app)
+    for words in re.findall(r"^siri-verl ([a-z ]+)", TEXT, re.MULTILINE):
+        group = command
+        for word in words.split():
+            if not hasattr(group, "commands"):
+                break
+            assert word in group.commands, words
+            group = group.commands[word]
