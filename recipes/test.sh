@@ -13,4 +13,5 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 act "$PYTHON_BIN" -m ruff check .
 act "$PYTHON_BIN" -m ruff format --check .
 act "$PYTHON_BIN" -m mypy
+act "$PYTHON_BIN" -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 act "$PYTHON_BIN" -m pytest -q "$@"

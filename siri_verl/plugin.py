@@ -2,13 +2,13 @@
 """Entry point of ``verl.plugins``: imported by verl in every one of its processes.
 
 verl resolves the entry point, never calls it, and swallows its exceptions at DEBUG level. So the import of this
-module is the registration, and every failure is logged at ERROR, kept in :data:`FAILURES` (``siri-verl doctor`` shows
-it and exits non-zero) and raised again by :func:`require`, which siri components call before they start.
+module is the registration, and every failure is logged at ERROR, kept in :data:`siri_verl.failures.FAILURES` (``siri-verl doctor`` shows
+it and exits non-zero) and raised again by :func:`siri_verl.failures.require`, which siri components call before they start.
 """
 
 from __future__ import annotations
 
-from siri_verl.failures import FAILURES, guarded
+from siri_verl import failures
 
 SUPPORTED = (">=0.9.1", "<0.10")
 """The versions of verl whose internals this plugin knows."""
@@ -34,13 +34,13 @@ def check_verl_version() -> None:
 
 def load() -> None:
     """Register everything, once per process; nothing is registered with an unsupported verl."""
-    guarded("verl version", check_verl_version)
-    if FAILURES:
+    failures.guarded("verl version", check_verl_version)
+    if failures.FAILURES:
         return
     from siri_verl.registration import REGISTRATIONS
 
     for registration in REGISTRATIONS:
-        guarded(registration.__name__, registration)
+        failures.guarded(registration.__name__, registration)
 
 
 load()

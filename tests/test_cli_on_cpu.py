@@ -54,7 +54,9 @@ def test_doctor_finds_everything_in_place(tmp_path, monkeypatch):
     text = run("doctor")
     for part in ("verl 0.9", "SiriTrainer", "gigpo_estimator", "EnvAgentLoop", "LightReplica", "trainer_mode=siri"):
         assert part in text
-    assert "siri_verl/Toy-v0" in text and "siri-verl data webshop-demo" in text and "cores" in text
+    assert "siri_verl/Toy-v0" in text
+    assert "siri-verl data webshop-demo" in text
+    assert "cores" in text
     assert text.endswith("everything is in place")
 
 
@@ -109,7 +111,9 @@ def test_doctor_counts_alfworld_games_by_split(tmp_path, monkeypatch):
                 trial.mkdir(parents=True)
                 (trial / "game.tw-pddl").write_text("{}")
     bare, mine = sorted(alfworld_games(tmp_path / "data"), key=lambda finding: finding.name)
-    assert mine.name.endswith("data/mine") and mine.value == "games: train 3, valid_seen 2" and mine.ok is True
+    assert mine.name.endswith("data/mine")
+    assert mine.value == "games: train 3, valid_seen 2"
+    assert mine.ok is True
     assert bare.name.endswith("data/bare") and bare.value.startswith("games: train 1, valid_unseen 0; no game.tw-pddl")
     assert bare.ok is False
     monkeypatch.chdir(tmp_path)
@@ -213,7 +217,9 @@ def test_curve_prints_a_table_and_draws_a_picture(tmp_path):
     for step, won in ((0, 1), (5, 6)):
         log.write("validation", step, validation_metrics({"success": [1.0] * won + [0.0] * (8 - won)}))
     text = run("curve", tmp_path / "run")
-    assert "0.125" in text and "0.750" in text and (tmp_path / "run" / "learning_curve.png").stat().st_size > 1000
+    assert "0.125" in text
+    assert "0.750" in text
+    assert (tmp_path / "run" / "learning_curve.png").stat().st_size > 1000
     run("curve", tmp_path / "run", "--out", tmp_path / "x.png")
     assert (tmp_path / "x.png").exists()
 

@@ -9,33 +9,33 @@ from types import SimpleNamespace
 
 import pytest
 
-from siri_verl import plugin
+from siri_verl import failures, plugin
 
 
 @pytest.fixture
-def failures(monkeypatch):
+def kept_failures(monkeypatch):
     kept: list = []
-    monkeypatch.setattr(plugin, "FAILURES", kept)
+    monkeypatch.setattr(failures, "FAILURES", kept)
     return kept
 
 
 def test_everything_registered_in_this_process():
     import verl  # noqa: F401
 
-    assert plugin.FAILURES == []
-    plugin.require()
+    assert failures.FAILURES == []
+    failures.require()
 
 
-def test_a_failed_registration_is_logged_kept_and_raised_again(failures, caplog):
+def test_a_failed_registration_is_logged_kept_and_raised_again(kept_failures, caplog):
     def broken():
         raise KeyError("gone")
 
     with caplog.at_level(logging.ERROR, "siri_verl"):
-        plugin.guarded("broken", broken)
+        failures.guarded("broken", broken)
     assert "broken failed" in caplog.text and "KeyError" in caplog.text
-    assert [f.name for f in failures] == ["broken"]
-    with pytest.raises(plugin.PluginError, match="broken: KeyError"):
-        plugin.require()
+    assert [f.name for f in kept_failures] == ["broken"]
+    with pytest.raises(failures.PluginError, match="broken: KeyError"):
+        failures.require()
 
 
 @pytest.mark.parametrize(("version", "good"), [("0.9.1", True), ("0.9.7", True), ("0.9.0", False), ("0.10.0", False)])
@@ -48,15 +48,15 @@ def test_version_guard(monkeypatch, version, good):
             plugin.check_verl_version()
 
 
-def test_nothing_is_registered_with_an_unsupported_verl(monkeypatch, failures):
+def test_nothing_is_registered_with_an_unsupported_verl(monkeypatch, kept_failures):
     called = []
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.10.0")
     monkeypatch.setattr("siri_verl.registration.REGISTRATIONS", [lambda: called.append(1)])
     plugin.load()
-    assert called == [] and "0.10.0" in str(failures[0].error)
+    assert called == [] and "0.10.0" in str(kept_failures[0].error)
 
 
-def test_a_failing_hook_does_not_break_the_import_it_waits_for(failures, tmp_path, monkeypatch):
+def test_a_failing_hook_does_not_break_the_import_it_waits_for(kept_failures, tmp_path, monkeypatch):
     from siri_verl.registration import when_imported
 
     (tmp_path / "siri_probe_module.py").write_text("value = 3\n")
@@ -69,7 +69,7 @@ def test_a_failing_hook_does_not_break_the_import_it_waits_for(failures, tmp_pat
     import siri_probe_module
 
     assert siri_probe_module.value == 3
-    assert "no good: 3" in str(failures[0].error) and "siri_probe_module" in failures[0].name
+    assert "no good: 3" in str(kept_failures[0].error) and "siri_probe_module" in kept_failures[0].name
 
 
 def test_the_plugin_adds_next_to_nothing_to_the_import_of_verl():

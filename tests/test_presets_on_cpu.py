@@ -159,7 +159,9 @@ def test_combinations_that_cannot_work_are_refused_and_the_plan_agrees():
 )
 def test_wrong_knobs_are_named_with_what_to_use(knobs, says):
     done = dry_run(knobs)
-    assert done.returncode == 1 and says in done.stderr and not done.stdout.startswith("python")
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert not done.stdout.startswith("python")
 
 
 def test_few_gpus_keep_the_optimizer_on_the_host_and_many_do_not():
@@ -272,7 +274,9 @@ def test_the_plan_is_printed_first_and_what_does_not_fit_is_not_started(tmp_path
     assert "fits 80 GiB per GPU" in fits.stdout and fits.stdout.strip().endswith("started")
     assert (tmp_path / "run" / "plan.json").is_file()
     small = shell(start, tmp_path, FOUND="2", GPU_GIB="16", PWD_=str(tmp_path))
-    assert small.returncode == 1 and "does not fit 16 GiB per GPU" in small.stdout and "started" not in small.stdout
+    assert small.returncode == 1
+    assert "does not fit 16 GiB per GPU" in small.stdout
+    assert "started" not in small.stdout
     assert "PLAN=0 starts it nevertheless" in small.stderr
     assert shell(start, tmp_path, FOUND="2", GPU_GIB="16", PLAN="0", PWD_=str(tmp_path)).stdout.strip() == "started"
 

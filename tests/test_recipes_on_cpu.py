@@ -204,7 +204,9 @@ def refused(script, tmp_path, preset, **knobs):
     """What a start says that ends before anything is installed."""
     tools = {"VENV": str(tmp_path / "venv"), "PYTHON": "false", "SKIP_INSTALL": "0"}  # `false`: no install may succeed
     done = dry_run(script, preset=preset, DRY_RUN="0", **{"GPUS": "8"} if preset == "gpu" else {}, **tools, **knobs)
-    assert done.returncode == 1 and not (tmp_path / "venv").exists() and "installing" not in done.stdout
+    assert done.returncode == 1
+    assert not (tmp_path / "venv").exists()
+    assert "installing" not in done.stdout
     return done.stderr
 
 
@@ -218,7 +220,9 @@ def test_data_that_is_not_there_is_refused_before_anything_is_installed(script, 
 @pytest.mark.parametrize("products", ["0", "-5"])
 def test_a_demo_shop_without_products_is_refused(products, tmp_path):
     result = CliRunner().invoke(app, ["data", "webshop-demo", "--out", str(tmp_path), "--products", products])
-    assert result.exit_code == 1 and f"products: got {products};" in result.output and not list(tmp_path.iterdir())
+    assert result.exit_code == 1
+    assert f"products: got {products};" in result.output
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("preset", ["cpu", "gpu"])
@@ -281,6 +285,8 @@ def test_what_a_script_needs_it_says():
     for missing in ("TOKENS", "MINING_STEPS"):
         knobs = {"TOKENS": "1", "MINING_STEPS": "1"} | {missing: ""}
         done = dry_run("ablations/self_imitation.sh", **knobs)
-        assert done.returncode != 0 and missing in done.stderr and "siri-verl story RUN" in done.stderr
+        assert done.returncode != 0
+        assert missing in done.stderr
+        assert "siri-verl story RUN" in done.stderr
     done = dry_run("siri_webshop.sh", preset="tpu")
     assert done.returncode == 1 and "PRESET=tpu: use cpu, gpu or auto" in done.stderr

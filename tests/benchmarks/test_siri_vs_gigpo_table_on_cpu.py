@@ -16,7 +16,9 @@ def test_paired_intervals_are_scipys():
     found = differences.paired(values, "webshop", "siri", "gigpo")
     gains = np.array([0.1, 0.12, 0.03, 0.13])
     low, high = stats.ttest_rel([0.6, 0.7, 0.55, 0.62], [0.5, 0.58, 0.52, 0.49]).confidence_interval(0.95)
-    assert found.n == 4 and found.mean == pytest.approx(gains.mean()) and found.t == pytest.approx((low, high))
+    assert found.n == 4
+    assert found.mean == pytest.approx(gains.mean())
+    assert found.t == pytest.approx((low, high))
     theirs = stats.bootstrap((gains,), np.mean, method="percentile", n_resamples=10_000, rng=0)
     interval = theirs.confidence_interval
     assert found.bootstrap == pytest.approx((interval.low, interval.high), abs=0.006)

@@ -39,7 +39,9 @@ def test_statistics_per_trajectory_do_not_weigh_long_trajectories_more():
 def test_a_group_of_one_row_gets_the_raw_score_or_zero_or_an_error(episode_stats):
     rows = rows_of(("t", 0, 0, "a", 10, False))
     got = advantages(rows, episode_stats=episode_stats)
-    assert got.episode.tolist() == [9.9] and got.step.tolist() == [0.0] and got.lone_groups == ("t",)
+    assert got.episode.tolist() == [9.9]
+    assert got.step.tolist() == [0.0]
+    assert got.lone_groups == ("t",)
     assert advantages(rows, episode_stats=episode_stats, lone="zero").total.tolist() == [0.0]
     with pytest.raises(ValueError, match="group 't'.*group size 1"):
         advantages(rows, episode_stats=episode_stats, lone="error")

@@ -152,7 +152,9 @@ def test_metrics_say_what_the_plain_policy_already_knows():
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=20), st.sampled_from([1.0, 10.0]), st.sampled_from([1.0, 2.0]))
 def test_weights_are_clipped_monotone_and_zero_for_losses(advantage, scale, clip):
     w = advantage_weights(advantage, scale, clip)
-    assert (w >= 0).all() and (w <= clip).all() and not w[np.asarray(advantage) <= 0].any()
+    assert (w >= 0).all()
+    assert (w <= clip).all()
+    assert not w[np.asarray(advantage) <= 0].any()
     order = np.argsort(advantage)
     assert (np.diff(w[order]) >= 0).all()
     inside = (np.asarray(advantage) > 0) & (np.asarray(advantage) < clip * scale)

@@ -34,7 +34,9 @@ def test_pairs_of_distinct_tasks_give_the_usual_paired_t_interval():
 
 def test_a_task_counts_once_however_often_it_was_played():
     effect = paired_effect(["a"] * 9 + ["b"], [0] * 10, [1] * 9 + [0])
-    assert effect.effect == 0.5 and effect.tasks == 2 and effect.pairs == 10
+    assert effect.effect == 0.5
+    assert effect.tasks == 2
+    assert effect.pairs == 10
     # Nine lucky pairs of one task are one observation, not nine.
     assert effect.low < 0 < effect.high
 
@@ -85,7 +87,9 @@ def test_tasks_that_all_agree_are_no_certainty():
 def test_without_pairs_there_are_no_numbers():
     effect = paired_effect([], [], [])
     assert effect.method == NO_INTERVAL and effect.pairs == effect.tasks == 0
-    assert all(math.isnan(x) for x in numbers(effect)) and not effect.positive and not effect.negative
+    assert all(math.isnan(x) for x in numbers(effect))
+    assert not effect.positive
+    assert not effect.negative
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ def test_warm_up_ends_with_enough_distinct_tasks_solved():
     assert machine.end_step(2, ["a", "b"], NOTHING) is None, "the same tasks again do not count"
     move = machine.end_step(3, ["c"], NOTHING)
     assert (move.before, move.after, move.step) == ("warm_up", "mining", 3) and "3 distinct tasks" in move.reason
-    assert machine.pairs_groups and not machine.internalizes and machine.steps == 0
+    assert machine.pairs_groups
+    assert not machine.internalizes
+    assert machine.steps == 0
 
 
 def test_warm_up_ends_at_its_cap():
@@ -36,7 +38,9 @@ def test_mining_ends_when_half_of_the_types_have_an_active_skill():
     assert machine.end_step(1, [], Census(active=2, types=6, active_types=2)) is None
     move = machine.end_step(2, [], HALF)
     assert move.after == "internalization" and "3 of 6 task types" in move.reason
-    assert machine.internalizes and machine.pairs_groups and machine.index == 2
+    assert machine.internalizes
+    assert machine.pairs_groups
+    assert machine.index == 2
 
 
 def test_no_task_type_seen_is_not_half_of_all():

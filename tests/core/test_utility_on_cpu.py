@@ -190,7 +190,9 @@ def test_active_skills_are_retired_on_evidence_after_promotion_alone():
     promoted = next(d for i in range(20) if (d := book.record("s", 1.0, i)))
     retired = next(d for i in range(20, 40) if (d := book.record("s", -1.0, i)))
     assert (promoted.after, retired.after) == ("active", "retired")
-    assert promoted.mean == 1.0 and retired.mean == -1.0 and retired.groups < 10
+    assert promoted.mean == 1.0
+    assert retired.mean == -1.0
+    assert retired.groups < 10
 
 
 def test_undecided_candidates_are_retired_when_their_budget_is_spent():

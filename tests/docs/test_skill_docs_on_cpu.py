@@ -33,7 +33,9 @@ def test_version_records_and_fields():
 def test_the_mining_prompt_is_the_one_in_use():
     prompt = " ".join(render_mining_prompt("T", [("seen", "act")], FULL_MINING).split())
     opening, closing = FULL_MINING.opening, " ".join(FULL_MINING.closing.split())
-    assert opening in prompt and opening in FLAT and closing in FLAT
+    assert opening in prompt
+    assert opening in FLAT
+    assert closing in FLAT
 
 
 def test_settings_of_the_rules_exist():

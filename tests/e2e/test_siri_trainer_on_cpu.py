@@ -85,12 +85,16 @@ def test_run_trains_validates_and_leaves_everything_on_disk(finished):
 def test_run_says_what_made_it_and_keeps_some_trajectories(finished):
     (start,) = json.loads((finished / "run.json").read_text())["starts"]
     assert "verl.trainer.main_ppo" in start["command"] and str(finished) in start["command"]
-    assert start["seed"] == 1 and start["machine"]["cores"] >= 1 and start["versions"]["verl"]
+    assert start["seed"] == 1
+    assert start["machine"]["cores"] >= 1
+    assert start["versions"]["verl"]
     kept = read_trajectories(finished / "trajectories.jsonl")
     by_source = {}
     for trajectory in kept:
         by_source.setdefault((trajectory.source, trajectory.step), set()).add(trajectory.task_id)
-        assert len(trajectory.turns) == 3 and trajectory.task and all(turn.reply for turn in trajectory.turns)
+        assert len(trajectory.turns) == 3
+        assert trajectory.task
+        assert all(turn.reply for turn in trajectory.turns)
     assert {key: len(tasks) for key, tasks in by_source.items()} == {
         ("validation", 0): 12,
         ("validation", 2): 12,

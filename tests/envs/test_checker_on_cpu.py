@@ -8,7 +8,10 @@ from siri_verl.envs.toy import ToyEnv
 
 def test_a_sound_environment_passes():
     report = check_text_env(make_environment("toy"), episodes=6)
-    assert report.tasks == 64 and report.episodes == 6 and report.turns >= 6 and sum(report.endings.values()) == 6
+    assert report.tasks == 64
+    assert report.episodes == 6
+    assert report.turns >= 6
+    assert sum(report.endings.values()) == 6
 
 
 class Broken(ToyEnv):

@@ -60,7 +60,9 @@ def test_subsets_are_drawn_by_seed_alone(ids, seed, data):
     size = data.draw(st.integers(1, len(ids)))
     ordered = sorted(ids)
     one, two = panel(*ordered).subset(size, seed), panel(*reversed(ordered)).subset(size, seed)
-    assert one.task_ids == two.task_ids and len(one.task_ids) == size and set(one.task_ids) <= ids
+    assert one.task_ids == two.task_ids
+    assert len(one.task_ids) == size
+    assert set(one.task_ids) <= ids
     assert one.env_kwargs == {"max_turns": 5} and one.split == "train"
 
 
@@ -78,9 +80,9 @@ def test_panels_of_an_environment():
     assert len(train.task_ids) == 48 and train.split == "train"
     assert len(make_panel("toy", {}, None).task_ids) == 64
     few = make_panel("toy", {"max_turns": 4}, "validation", size=5, seed=3)
-    assert (
-        len(few.task_ids) == 5 and set(few.task_ids) < set(validation.task_ids) and few.env_kwargs == {"max_turns": 4}
-    )
+    assert len(few.task_ids) == 5
+    assert set(few.task_ids) < set(validation.task_ids)
+    assert few.env_kwargs == {"max_turns": 4}
 
 
 def test_verl_reads_the_dataset(tmp_path):

@@ -63,7 +63,9 @@ def test_an_episode_runs_to_its_end(cluster):
             await session.step("wait")
         await session.close()
         metrics = await pool.metrics()
-        assert metrics["opened"] == 1 and metrics["steps"] == 3 and metrics["active"] == 0
+        assert metrics["opened"] == 1
+        assert metrics["steps"] == 3
+        assert metrics["active"] == 0
         assert metrics["lost"] == metrics["errors"] == metrics["replaced"] == 0
         assert 0 < metrics["step_seconds_mean"] <= metrics["step_seconds_max"]
 
@@ -122,15 +124,21 @@ def test_a_crash_ends_its_sessions_and_nothing_else(cluster):
         results = await asyncio.gather(sessions[0].step("crash"), *(s.step("wait") for s in neighbours))
         late = await neighbours[0].step("wait") if not results[1].ended else results[1]
         for result in (results[0], late):
-            assert result.status == "environment_lost" and result.truncated and not result.terminated
-            assert result.reward == 0 and not result.info["success"] and "died" in result.info["reason"]
+            assert result.status == "environment_lost"
+            assert result.truncated
+            assert not result.terminated
+            assert result.reward == 0
+            assert not result.info["success"]
+            assert "died" in result.info["reason"]
             assert result.info["task_id"] == "a" and result.info["anchor"]
         for session in others:
             assert (await session.step("wait")).status == "ok"
         replaced = [await pool.open(f"n{k}", "b", seed=k) for k in range(2)]
         assert all(s.result.status == "ok" and word(s.result.observation, "pid") != pid for s in replaced)
         metrics = await pool.metrics()
-        assert metrics["lost"] == 2 and metrics["replaced"] == 1 and metrics["opened"] == 6
+        assert metrics["lost"] == 2
+        assert metrics["replaced"] == 1
+        assert metrics["opened"] == 6
 
     run(test, "crash", config())
 
@@ -152,7 +160,9 @@ def test_exceptions_end_one_session_with_their_traceback(cluster):
     async def test(pool):
         one, two = await pool.open("one", "a", seed=0), await pool.open("two", "a", seed=0)
         result = await one.step("raise")
-        assert result.status == "environment_error" and result.truncated and result.reward == 0
+        assert result.status == "environment_error"
+        assert result.truncated
+        assert result.reward == 0
         assert "ValueError: step went wrong" in result.info["reason"] and "faulty_env.py" in result.info["reason"]
         assert (await two.step("wait")).status == "ok"
         failed = await pool.open("three", "raise", seed=0)
@@ -160,7 +170,10 @@ def test_exceptions_end_one_session_with_their_traceback(cluster):
         with pytest.raises(UnknownTaskError, match="no task 'nope'"):
             await pool.open("four", "nope", seed=0)
         metrics = await pool.metrics()
-        assert metrics["errors"] == 2 and metrics["replaced"] == 0 and metrics["active"] == 1 and metrics["opened"] == 3
+        assert metrics["errors"] == 2
+        assert metrics["replaced"] == 0
+        assert metrics["active"] == 1
+        assert metrics["opened"] == 3
 
     run(test, "raise", config(num_servers=1, sessions_per_server=2))
 

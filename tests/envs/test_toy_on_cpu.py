@@ -24,14 +24,18 @@ def test_every_task_is_won_by_reading():
     env = gymnasium.make("siri_verl/Toy-v0")
     for task_id in toy_tasks():
         observation, info = env.reset(seed=0, options={"task_id": task_id})
-        assert set(REQUIRED_INFO_KEYS) <= set(info) and info["task_id"] == task_id and not info["success"]
+        assert set(REQUIRED_INFO_KEYS) <= set(info)
+        assert info["task_id"] == task_id
+        assert not info["success"]
         reward, terminated, truncated, info = solve(env, info, observation)
         assert (reward, terminated, truncated, info["success"], info["score"]) == (1.0, True, False, True, 1.0)
 
 
 def test_splits_are_disjoint_and_cover_every_word():
     train, validation = toy_tasks("train"), toy_tasks("validation")
-    assert len(train) == 48 and len(validation) == 16 and not set(train) & set(validation)
+    assert len(train) == 48
+    assert len(validation) == 16
+    assert not set(train) & set(validation)
     for tasks in (train, validation):
         assert {word for task in tasks.values() for word in task} == {*THINGS, *ROOMS, *PLACES}
 
@@ -45,7 +49,9 @@ def test_ignoring_the_note_loses_and_wrong_place_scores_half():
     assert other != "take coin"
     env.step(other)
     _, reward, terminated, _, info = env.step("put box")
-    assert reward == 0 and terminated and not info["success"]
+    assert reward == 0
+    assert terminated
+    assert not info["success"]
     env.reset(options=start)
     env.step("go cellar")
     env.step("take coin")
@@ -57,7 +63,9 @@ def test_inadmissible_actions_cost_a_turn_and_end_in_truncation():
     before, first = env.reset(options={"task_id": "toy-coin-box-cellar"})
     for turn in range(3):
         observation, reward, terminated, truncated, info = env.step("" if turn else "take coin")
-        assert observation == before and info["anchor"] == first["anchor"] and not info["action_admissible"]
+        assert observation == before
+        assert info["anchor"] == first["anchor"]
+        assert not info["action_admissible"]
         assert (reward, terminated, truncated) == (0.0, False, turn == 2)
     with pytest.raises(EpisodeOverError):
         env.step("go hall")

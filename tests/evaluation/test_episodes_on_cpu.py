@@ -65,7 +65,9 @@ def test_prompts_are_those_of_the_rollouts():
     assert [name.rsplit("-", 1)[1] for name, *_ in policy.requests] == ["1", "2", "3"]
     last = policy.requests[-1][1]
     assert f"A procedure that has worked on tasks of this kind: {SKILL}" in last
-    assert "Turn: 3" in last and "[turn 1] you are in the hall" in last and "[turn 2] you are in the" in last
+    assert "Turn: 3" in last
+    assert "[turn 1] you are in the hall" in last
+    assert "[turn 2] you are in the" in last
     player(policy).play(plans(tasks=TASKS[:1]))
     assert not any(READ_THE_NOTE in prompt for _, prompt, _ in policy.requests[3:])
 

@@ -76,7 +76,9 @@ def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(toy_model
     for summary in (first, again, other):
         del summary["about"], summary["settings"]
     assert first == again
-    assert first["samples"] == 16 and first["tasks"] == 2 and first["shares"]["invalid"] < 0.5
+    assert first["samples"] == 16
+    assert first["tasks"] == 2
+    assert first["shares"]["invalid"] < 0.5
     assert 0 < first["success"]["mean"] < 1, "which room is right it can only guess"
 
 
@@ -209,7 +211,9 @@ def test_a_run_says_how_its_model_is_to_be_played(run):
     assert (settings["max_turns"], settings["max_response_length"], settings["seed"]) == (4, 16, 3)
     # verl's default val_kwargs.temperature.
     assert settings["sampling"]["temperature"] == 0.0 and settings["model"]["dtype"] == "float32"
-    assert f"{summary['success']['mean']:.3f}" in text and "at most 4 turns" in text and "summary.json" in text
+    assert f"{summary['success']['mean']:.3f}" in text
+    assert "at most 4 turns" in text
+    assert "summary.json" in text
     assert "goes on after 4 finished episodes" in cli(run / "global_step_7")
 
 

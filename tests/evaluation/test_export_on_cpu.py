@@ -53,13 +53,17 @@ def test_the_newest_checkpoint_as_it_is(run, tmp_path):
         run.parent / "model4"
     ).encode(words)
     note = json.loads((tmp_path / "policy" / "siri_export.json").read_text())
-    assert note["step"] == 4 and note["source"] == str(run) and note["parameters"] == said.parameters
+    assert note["step"] == 4
+    assert note["source"] == str(run)
+    assert note["parameters"] == said.parameters
     assert not [path.name for path in (tmp_path / "policy").iterdir() if path.suffix == ".pt"]
 
 
 def test_shards_of_a_named_step_are_merged(run, tmp_path):
     said = export_policy(run, tmp_path / "policy", step=2)
-    assert said.step == 2 and said.dtype == "bfloat16" and "merged from shards" in said.weights
+    assert said.step == 2
+    assert said.dtype == "bfloat16"
+    assert "merged from shards" in said.weights
     original = AutoModelForCausalLM.from_pretrained(run.parent / "model2", dtype=torch.float32).state_dict()
     assert all(torch.equal(v, original[n].bfloat16()) for n, v in weights(tmp_path / "policy").items())
 

@@ -142,14 +142,18 @@ def test_reflexion_tries_again_with_what_it_learned(server, panel, tmp_path):
     # Once more over the finished file: nothing is asked.
     asked.clear()
     again, _, _ = evaluate(tmp_path / "whole", "toy-model", panel, **how)
-    assert not asked and again["success"] == summary["success"] and again["about"]["episodes_played_now"] == 0
+    assert not asked
+    assert again["success"] == summary["success"]
+    assert again["about"]["episodes_played_now"] == 0
 
 
 def test_reflexion_in_this_process(toy_model, panel, tmp_path):
     how = dict(prompting="reflexion", max_trials=2, max_turns=2, history_length=0, max_prompt_length=CONTEXT - 16)
     summary, episodes, reflections = evaluate(tmp_path, toy_model, panel, **how)
     # Nobody puts a thing away within two turns.
-    assert summary["trials"] == [0.0, 0.0] and len(episodes) == 4 and len(reflections) == 2
+    assert summary["trials"] == [0.0, 0.0]
+    assert len(episodes) == 4
+    assert len(reflections) == 2
     assert all("<" not in r["text"] and r["text"] for r in reflections), "no tags, no control tokens"
     assert all(r["reply_tokens"] <= 16 for r in reflections)
 
@@ -220,8 +224,12 @@ def test_a_reflection_is_safe_text():
     assert len(clean_reflection("word " * 900)) <= MAX_CHARS
     variants = reflection_request("a task", [("seen", "act"), ("seen again", "")], "over", ["old plan"])
     whole, *_, least = (v.messages[0]["content"] for v in variants)
-    assert "- old plan" in whole and "Observation: seen\nAction: act" in whole and "Action: (none)" in whole
-    assert len(variants) == 3 and "Action" not in least and "Observation: over" in least
+    assert "- old plan" in whole
+    assert "Observation: seen\nAction: act" in whole
+    assert "Action: (none)" in whole
+    assert len(variants) == 3
+    assert "Action" not in least
+    assert "Observation: over" in least
     with pytest.raises(ValueError, match="max_trials=0"):
         Reflecting(None, 0)
 

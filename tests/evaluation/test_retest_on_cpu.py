@@ -52,7 +52,9 @@ def test_a_skill_that_helps_and_one_that_does_not_are_told_apart():
     assert useful.success.skill == 1.0 and useful.success.plain == useless.success.plain < 0.6
     assert useful.success.positive and useful.success.low > 0.4
     assert not useless.success.positive and useless.success.low < 0 < useless.success.high
-    assert useful.trained_groups == 8 and useful.trained_mean == 1.0 and useful.left_out == 0
+    assert useful.trained_groups == 8
+    assert useful.trained_mean == 1.0
+    assert useful.left_out == 0
     assert report.overall.pairs == 128 and report.overall.tasks == 4
     assert report.overall.effect == pytest.approx((useful.success.effect + useless.success.effect) / 2)
     # 64 plain episodes serve both skills.
@@ -74,7 +76,9 @@ def test_the_pairs_differ_in_the_skill_alone():
         by_place.setdefault(plan.name[1:3], []).append(plan)
     for plain, skill in by_place.values():
         assert (plain.task_id, plain.env_seed) == (skill.task_id, skill.env_seed)
-        assert plain.skill is None and skill.skill == bank["s0001"].block and plain.name != skill.name
+        assert plain.skill is None
+        assert skill.skill == bank["s0001"].block
+        assert plain.name != skill.name
     assert len({plan.env_seed for plan in seen}) == 12
     assert set(TYPE_OF) & {pair.task_id for pair in report.pairs} == {t for t in TASKS if "coin" in t}
 
@@ -93,7 +97,9 @@ def test_pairs_whose_skill_did_not_fit_are_left_out_and_counted():
     bank = bank_of(USEFUL + " or" * 150)
     report = retest(bank, choose_skills(bank), TYPE_OF, play_with(ToyPolicy(), 700), pairs=8, seed=3)
     (result,) = report.skills
-    assert result.left_out == 8 and result.success.pairs == 0 and not result.success.positive
+    assert result.left_out == 8
+    assert result.success.pairs == 0
+    assert not result.success.positive
     content = json.loads(report_json(report, {}))
     assert content["skills"][0]["success"]["effect"] is None
     assert "8 left out" in text(retest_table(report))
@@ -148,7 +154,9 @@ def test_table_and_json_say_the_same():
     report = retest(bank, choose_skills(bank), TYPE_OF, play_with(ToyPolicy()), pairs=16, seed=3)
     content = json.loads(report_json(report, {"model": {"name": "toy"}, "seed": 3}))
     (skill,) = content["skills"]
-    assert content["version"] == 1 and content["model"] == {"name": "toy"} and len(content["pairs"]) == 16
+    assert content["version"] == 1
+    assert content["model"] == {"name": "toy"}
+    assert len(content["pairs"]) == 16
     assert skill["success"]["pairs"] == 16 and skill["block"] == bank["s0001"].block
     shown = text(retest_table(report))
     effect = skill["success"]

@@ -49,7 +49,9 @@ def test_the_pairs_are_played_and_everything_is_on_disk(run):
     panel = run.parent / "validation.parquet"
     text = retest(run, "--panel", panel, "--pairs", 10, "--seed", 5)
     content = json.loads((run / "retest_model.json").read_text())
-    assert "read the note" in text and "retest_model.json" in text and "seed 5" in text
+    assert "read the note" in text
+    assert "retest_model.json" in text
+    assert "seed 5" in text
     assert content["sampling"] == {"temperature": 1.0, "top_p": 1.0, "top_k": -1} and content["seed"] == 5
     assert content["model"]["dtype"] == "float32" and content["model"]["weights"] == "as saved"
     (skill,) = content["skills"]

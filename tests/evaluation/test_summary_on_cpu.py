@@ -44,13 +44,19 @@ def test_the_last_trial_counts_and_every_trial_costs():
     ]
     assert [r["trial"] for r in last_trials(some[::-1])] == [1, 3]
     said = summarize(some, max_response_length=16)
-    assert said["trials"] == [0.5, 0.5, 1.0] and said["success"]["mean"] == 1.0 and said["score"]["mean"] == 1.0
-    assert said["samples"] == 2 and said["env_steps"] == 4 and said["turns"] == 1.0
+    assert said["trials"] == [0.5, 0.5, 1.0]
+    assert said["success"]["mean"] == 1.0
+    assert said["score"]["mean"] == 1.0
+    assert said["samples"] == 2
+    assert said["env_steps"] == 4
+    assert said["turns"] == 1.0
 
 
 def test_an_endpoint_that_counts_no_tokens():
     said = summarize([episode(turns=[{**TURN, "reply_tokens": None, "prompt_tokens": None}])], max_response_length=16)
-    assert said["reply_tokens"] is None and said["prompt_tokens"] is None and said["shares"]["reply_cut"] is None
+    assert said["reply_tokens"] is None
+    assert said["prompt_tokens"] is None
+    assert said["shares"]["reply_cut"] is None
 
 
 def test_a_score_outside_its_range_is_named():
@@ -62,7 +68,9 @@ def test_a_score_outside_its_range_is_named():
 
 def test_equal_tasks_claim_no_certainty():
     said = clustered_mean(range(30), [1.0] * 30)
-    assert said.method == BOUNDED and said.mean == said.high == 1.0 and 0.5 < said.low < 0.95
+    assert said.method == BOUNDED
+    assert said.mean == said.high == 1.0
+    assert 0.5 < said.low < 0.95
     assert clustered_mean(["a"] * 5, [0, 1, 0, 1, 1]).low < 0.1, "one task says little"
 
 
@@ -102,7 +110,9 @@ def test_a_comparison_is_paired_by_task():
     mine = [episode("a"), episode("b"), episode("c", success=False, score=0.0)]
     theirs = [episode("a"), episode("b", success=False, score=0.5), episode("d")]
     said = compare(mine, theirs)
-    assert said["success"]["tasks"] == 2 and said["success"]["this"] == 1.0 and said["success"]["other"] == 0.5
+    assert said["success"]["tasks"] == 2
+    assert said["success"]["this"] == 1.0
+    assert said["success"]["other"] == 0.5
     assert said["success"]["effect"] == 0.5 and said["score"]["effect"] == 0.25
     with pytest.raises(ValueError, match="no task in common"):
         compare(mine, [episode("z")])
@@ -128,7 +138,10 @@ def test_table_and_lines_say_it():
     console = Console(width=80, record=True)
     console.print(summary_table(summary))
     table = console.export_text()
-    assert "[m] on toy" in table and "lamp" in table and "0.750" in table and "0.301-0.954" in table
+    assert "[m] on toy" in table
+    assert "lamp" in table
+    assert "0.750" in table
+    assert "0.301-0.954" in table
     assert "…" not in table, "fits into 80 columns"
     text = " ".join(summary_lines(summary))
     for words in ("temperature 0.4", "skills of skills.jsonl", "invalid 20.0%", "inadmissible 20.0%", "1.000 0.500"):

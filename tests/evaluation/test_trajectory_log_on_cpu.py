@@ -102,7 +102,9 @@ def test_a_killed_writer_leaves_whole_lines_and_no_lock(path):
     log = TrajectoryLog(path, SETTINGS)
     numbers = [r["repetition"] for r in log.episodes()]
     log.close()
-    assert numbers[:2] == [0, 1] and numbers[2:] == list(range(10, 8 + len(numbers))) and len(numbers) >= 32
+    assert numbers[:2] == [0, 1]
+    assert numbers[2:] == list(range(10, 8 + len(numbers)))
+    assert len(numbers) >= 32
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,9 @@ def test_before_is_verls_own_trainer_and_after_is_sirs(prepared):
     check_run(config, siri_settings(config))
     check_skills(config, siri_settings(config))
     tasks = dataset_tasks(config)
-    assert tasks.train["Ada-1"] == "Deliver the parcel for Ada." and len(tasks.train) == 12 and len(tasks.all) == 16
+    assert tasks.train["Ada-1"] == "Deliver the parcel for Ada."
+    assert len(tasks.train) == 12
+    assert len(tasks.all) == 16
 
 
 def test_an_unknown_variant_is_refused():
@@ -137,7 +139,9 @@ def test_the_skill_arm_is_cut_into_turns_with_their_plain_prompts(prepared):
         assert row.response_mask == [1] * len(row.response_ids) == [1] * len(row.response_logprobs)
         action = row.response_ids[fields["span_start"] : fields["span_end"]]
         assert tokenizer.decode(action, skip_special_tokens=True) == replies[k]
-        assert fields["success"] is True and fields["arm"] == "skill" and fields["task_id"] == "Ada-1"
+        assert fields["success"] is True
+        assert fields["arm"] == "skill"
+        assert fields["task_id"] == "Ada-1"
     assert [row.extra_fields["anchor"] for row in rows] == [row.extra_fields["anchor"] for row in twins]
     assert [row.extra_fields["transcript"] is None for row in rows] == [True, True, False]
     assert rows[-1].extra_fields["reward_extra_info"]["success"] == 1.0

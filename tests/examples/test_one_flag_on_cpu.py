@@ -26,7 +26,9 @@ def test_gigpo_and_grpo_differ_in_one_flag():
     run_names = {a for a in changed if a.startswith(("trainer.experiment_name=", "trainer.default_local_dir="))}
     assert changed - run_names == {"algorithm.adv_estimator=gigpo"}
     config = config_of("one_flag")
-    assert config.trainer.v1.trainer_mode == "sync" and "siri" not in config and "gigpo" not in config.algorithm
+    assert config.trainer.v1.trainer_mode == "sync"
+    assert "siri" not in config
+    assert "gigpo" not in config.algorithm
     assert "agent_loop_manager_class" not in config.actor_rollout_ref.rollout.agent
 
 

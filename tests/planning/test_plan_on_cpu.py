@@ -41,7 +41,9 @@ def test_the_default_recipe_fits_eight_gpus(eight):
     made = plan_run(eight)
     assert made.verdict == FITS and not made.problems
     assert (made.setup.engine, made.setup.shard, made.setup.rollout) == ("fsdp2", 8, "vllm")
-    assert made.setup.reference and made.setup.entropy and made.setup.offload_optimizer
+    assert made.setup.reference
+    assert made.setup.entropy
+    assert made.setup.offload_optimizer
     assert made.budget.run_environment_steps == 288_000 and made.replicas == 8
     assert made.host["environment servers"] > 0
 
@@ -133,7 +135,9 @@ def test_verls_own_trainer_without_a_siri_block():
 def test_a_run_on_the_cpu_and_its_json(tmp_path):
     folder = make_tiny_model(tmp_path / "model")
     made = plan_run(compose_run(["+siri=[base,cpu,cpu_small]", f"actor_rollout_ref.model.path={folder}"]))
-    assert made.verdict == NO_GPU and made.phases == {} and made.budget.sessions == 64
+    assert made.verdict == NO_GPU
+    assert made.phases == {}
+    assert made.budget.sessions == 64
     content = json.loads(plan_json(made))
     assert (content["version"], content["verdict"], content["peak"]) == (1, NO_GPU, None)
     assert content["budget"]["rows"] == made.budget.rows and content["assumptions"]
@@ -161,5 +165,7 @@ def test_an_override_hydra_refuses_says_why():
         with pytest.raises(ComposeError) as caught:
             compose_run([override])
         text = str(caught.value)
-        assert says in text and "\n" not in text and "search path" not in text
+        assert says in text
+        assert "\n" not in text
+        assert "search path" not in text
     assert "error +siri=[nope]: no such group; there are alfworld, " in run("+siri=[nope]", code=1)

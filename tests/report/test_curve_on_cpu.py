@@ -79,7 +79,9 @@ def test_runs_whose_folders_have_one_name_are_told_apart_and_overwrite_no_pictur
     before = picture.read_bytes()
     assert curve(*runs) == (1, "error --out: not given; with several runs, name a PNG file for the picture")
     code, text = curve(*runs, "--out", tmp_path / "both.png")
-    assert code == 0 and "seed_1/gigpo: validation" in text and "seed_2/gigpo: validation" in text
+    assert code == 0
+    assert "seed_1/gigpo: validation" in text
+    assert "seed_2/gigpo: validation" in text
     assert picture.read_bytes() == before and (tmp_path / "both.png").is_file()
     code, text = curve(runs[0], runs[0], "--out", tmp_path / "x.png")
     assert code == 1 and "seed_1/gigpo was given twice" in text

@@ -74,7 +74,9 @@ def test_the_browser_of_trajectories_is_worked_by_keys(page):
     before = page.locator("#detail .soft").first.inner_text()
     page.keyboard.press("n")
     later = page.locator("#detail .soft").first.inner_text()
-    assert before != later and "bath-validation" in before and "bath-validation" in later, "the same task, later"
+    assert before != later, "the same task, later"
+    assert "bath-validation" in before, "the same task, later"
+    assert "bath-validation" in later, "the same task, later"
     page.keyboard.press("/")
     page.keyboard.type("closet")
     assert 0 < page.locator("#list .item").count() < total

@@ -159,7 +159,9 @@ def test_a_run_that_stayed_in_warm_up(tmp_path):
 def test_runs_of_which_little_is_known(tmp_path):
     MetricsLog(tmp_path / "metrics.jsonl").write("train", 1, {"actor/loss": 0.5})
     text = tell(read_story(tmp_path))
-    assert "1 training steps." in text and "No validation was made." in text and "No skills: none was mined." in text
+    assert "1 training steps." in text
+    assert "No validation was made." in text
+    assert "No skills: none was mined." in text
     log = MetricsLog(tmp_path / "asked" / "metrics.jsonl")
     log.write("train", 1, {"siri/phase": 1, "siri/mining/requests": 6, "siri/mining/turned_away/leak": 6})
     text = tell(read_story(tmp_path / "asked"))

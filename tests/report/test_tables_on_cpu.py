@@ -75,10 +75,15 @@ def test_diff_of_two_checkpoints():
     before, after = bank_at(1), bank_at(4)
     after.add("c", "a new one", "garden", Provenance("t", "r", 9))
     diff = bank_diff(before, after)
-    assert diff.added == ("s0003",) and diff.removed == () and diff.changed == ()
+    assert diff.added == ("s0003",)
+    assert diff.removed == ()
+    assert diff.changed == ()
     assert diff.moved == {"s0001": ("candidate", "active")} and diff.evidence == {"s0001": 3}
     shown = text(skill_diff(before, after))
-    assert "candidate -> active" in shown and "+3" in shown and "new, candidate" in shown and "s0002" not in shown
+    assert "candidate -> active" in shown
+    assert "+3" in shown
+    assert "new, candidate" in shown
+    assert "s0002" not in shown
     assert "gone" in text(skill_diff(after, before))
     assert "no difference" in text(skill_diff(before, before))
 

@@ -141,7 +141,10 @@ def session(**columns):
 
 def test_a_session_of_verls_own_worker_is_plain():
     plain = SiriSession.from_run(OmegaConf.create({}), {"index": 4, "global_steps": 3})
-    assert plain.task_id == "4" and plain.skill is None and plain.arm == "plain" and not plain.validate
+    assert plain.task_id == "4"
+    assert plain.skill is None
+    assert plain.arm == "plain"
+    assert not plain.validate
     messages = [{"role": "user", "content": "q"}]
     assert plain.messages(messages) == messages and plain.messages(messages) is not messages
 

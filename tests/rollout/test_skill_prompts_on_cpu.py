@@ -51,7 +51,9 @@ def test_a_skill_row_shows_the_skill_and_its_twin_does_not(walk, tokenizer):
     (plain, shown), _ = walk(script, both)
     for turn, (row, twin) in enumerate(zip(shown, plain, strict=True)):
         text = tokenizer.decode(row.prompt_ids)
-        assert SKILL.block in text and row.extra_fields["arm"] == "skill" and row.extra_fields["skill_id"] == "s0001"
+        assert SKILL.block in text
+        assert row.extra_fields["arm"] == "skill"
+        assert row.extra_fields["skill_id"] == "s0001"
         # same seed and actions, so the plain arm's own prompt is the twin, history included
         assert row.extra_fields["plain_prompt_ids"] == twin.prompt_ids
         section = f"A procedure that has worked on tasks of this kind: {SKILL.block}\n\n"

@@ -43,7 +43,9 @@ def test_a_model_is_found_from_every_place_of_a_checkpoint(run, hugging_face):
         assert source.folder == four / "actor" / "huggingface" and not source.shards
     for start in (two, two / "actor", two / "actor" / "huggingface"):
         source = find_model(start)
-        assert source.folder == two / "actor" and source.shards and source.name == "global_step_2"
+        assert source.folder == two / "actor"
+        assert source.shards
+        assert source.name == "global_step_2"
     newest = find_model(run)
     assert newest.folder == four / "actor" / "huggingface" and newest.name == "myrun/global_step_4"
 

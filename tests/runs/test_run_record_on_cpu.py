@@ -14,7 +14,9 @@ def test_every_start_is_kept(tmp_path):
     assert read_starts(tmp_path) == []
     first, second = add_start(tmp_path, 7), add_start(tmp_path, 7)
     assert read_starts(tmp_path) == [first, second]
-    assert first["seed"] == 7 and first["command"] and first["machine"]["cores"] >= 1
+    assert first["seed"] == 7
+    assert first["command"]
+    assert first["machine"]["cores"] >= 1
     assert first["versions"]["verl"] and "python" in first["versions"]
     assert json.loads((tmp_path / RECORD_FILE).read_text())["version"] == 1
 

@@ -81,8 +81,12 @@ def test_evidence_leads_to_decisions_that_are_kept():
     decisions = [bank.record(effect("s0001", 0.5), f"t{i}", i) for i in range(4)]
     assert [d is not None for d in decisions] == [False, False, True, False]
     skill = bank["s0001"]
-    assert skill.status == "active" and skill.decisions == [decisions[2]] and len(skill.evidence) == 4
-    assert decisions[2].groups == 3 and decisions[2].mean == 0.5 and decisions[2].rule == "ema"
+    assert skill.status == "active"
+    assert skill.decisions == [decisions[2]]
+    assert len(skill.evidence) == 4
+    assert decisions[2].groups == 3
+    assert decisions[2].mean == 0.5
+    assert decisions[2].rule == "ema"
     census = bank.census(["kitchen", "garden", "office"])
     assert (census.candidate, census.active, census.retired, census.types, census.active_types) == (1, 1, 0, 3, 1)
     assert [s.skill_id for s in bank.of_type("kitchen", "active")] == ["s0001"]

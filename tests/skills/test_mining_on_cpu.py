@@ -167,7 +167,9 @@ def test_a_round_enters_good_answers_and_counts_the_rest():
     assert bank["s0002"].strategy == "look at the features"
     assert all("harbor mug" in prompt and "click[features]" in prompt for prompt in asked)
     metrics = report.metrics()
-    assert metrics["requests"] == 7.0 and metrics["entered"] == 2.0 and metrics["turned_away/leak"] == 1.0
+    assert metrics["requests"] == 7.0
+    assert metrics["entered"] == 2.0
+    assert metrics["turned_away/leak"] == 1.0
     assert len(pool) == 0, "an episode is asked about once"
 
 
@@ -211,7 +213,9 @@ def test_several_answers_about_one_trajectory_are_several_candidates():
         5,
         lambda prompts: [f"condition: c\nstrategy: {next(wordings)}" for _ in prompts],
     )
-    assert report.requests == 3 and report.entered == ["s0001", "s0002"] and report.problems == {"duplicate": 1}
+    assert report.requests == 3
+    assert report.entered == ["s0001", "s0002"]
+    assert report.problems == {"duplicate": 1}
     assert len({skill.provenance.trajectory for skill in bank.skills.values()}) == 1
 
 

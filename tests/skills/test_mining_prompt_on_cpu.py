@@ -77,7 +77,9 @@ def test_what_is_written_in_the_format_is_read_back(condition, strategy):
 )
 def test_malformed_answers_are_named(text, problem):
     skill = parse_mined_skill(text)
-    assert skill.problem == problem and not skill.condition and not skill.strategy
+    assert skill.problem == problem
+    assert not skill.condition
+    assert not skill.strategy
 
 
 @pytest.mark.parametrize("condition, strategy", [(5, 7), (300, 900)])

@@ -168,7 +168,9 @@ def test_extra_rows_are_dealt_evenly_and_every_update_that_holds_them_is_finite(
     for (n, _), run in updates.items():
         if n == name:
             norms = run["metrics"]["grad_norm"]
-            assert len(norms) == step.steps and all(np.isfinite(norms)) and min(norms) > 0
+            assert len(norms) == step.steps
+            assert all(np.isfinite(norms))
+            assert min(norms) > 0
             assert all(np.isfinite(value) for value in run["metrics"]["loss"])
 
 
@@ -200,7 +202,9 @@ def test_columns_of_extra_rows_say_nothing_to_verls_terms(steps):
             if key in step.rows:
                 assert mask.all() and not weight.any()
                 continue
-            assert not mask.any() and not loss.any() and not advantage.any()
+            assert not mask.any()
+            assert not loss.any()
+            assert not advantage.any()
             if key not in by_key:
                 assert not weight.any(), "fillers and padding weigh nothing"
                 continue

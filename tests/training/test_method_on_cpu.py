@@ -57,7 +57,9 @@ def test_evidence_decides_what_becomes_of_mined_skills(whole):
     assert sum(report[3].get("duplicate", 0) for report in story.mined)
     for skill in run.bank.skills.values():
         step, task, session = skill.provenance.trajectory.split("/")
-        assert skill.provenance.miner == "policy" and skill.provenance.step > int(step) and int(session) < 4
+        assert skill.provenance.miner == "policy"
+        assert skill.provenance.step > int(step)
+        assert int(session) < 4
         assert task == skill.provenance.task_id and all(e.plain_n == e.skill_n == 2 for e in skill.evidence)
 
 

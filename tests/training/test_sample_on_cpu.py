@@ -73,7 +73,9 @@ def test_a_trajectory_says_what_was_seen_replied_and_done(transfer_queue):
     assert (turn.observation, turn.action, turn.reward, turn.admissible) == ("first page", "go", 0.0, True)
     assert "<action>" in turn.reply and f"go {kept[0].task_id} 0 0" in turn.reply
     assert last.observation == "y" * 100 + " [200 more characters]" and not last.admissible
-    assert kept[0].task == f"solve {kept[0].task_id}" and kept[0].score == 0.5 and kept[0].session == 0
+    assert kept[0].task == f"solve {kept[0].task_id}"
+    assert kept[0].score == 0.5
+    assert kept[0].session == 0
 
 
 def test_batches_of_one_validation_share_what_is_kept(transfer_queue):

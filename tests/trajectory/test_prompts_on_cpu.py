@@ -42,7 +42,9 @@ def test_text_is_never_formatted(task, observation, skill):
     # Braces, percent signs and template syntax come out as they went in.
     view = TurnView(task=task + "{x}%s", observation=observation + "{{y}}", skill=skill + "${z}")
     text = render_prompt(view, FULL)
-    assert task + "{x}%s" in text and observation + "{{y}}" in text and skill + "${z}" in text
+    assert task + "{x}%s" in text
+    assert observation + "{{y}}" in text
+    assert skill + "${z}" in text
 
 
 def test_template_without_skill_section_refuses_a_skill():

@@ -10,11 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 from omegaconf import DictConfig, OmegaConf
 
-from siri_verl import plugin
 from siri_verl.envs.base import REQUIRED_INFO_KEYS
 from siri_verl.envs.panels import AGENT_NAME, Panel, PanelError, check_disjoint
 from siri_verl.envs.registry import UnknownEnvironmentError, get_environment, make_environment
-from siri_verl.failures import ConfigError
+from siri_verl.failures import ConfigError, require
 from siri_verl.settings.read import gigpo_settings
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.training.dataset_tasks import dataset_tasks
@@ -36,7 +35,7 @@ def check_run(config: DictConfig, settings: SiriSettings) -> None:
         PluginError: the plugin did not load fully, for example with an unsupported verl.
         ConfigError: the field, its value and what to do.
     """
-    plugin.require()
+    require()
     check_algorithm(config)
     check_request_seeds(config, settings)
     check_budget(config, settings)

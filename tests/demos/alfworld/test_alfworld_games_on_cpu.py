@@ -194,7 +194,9 @@ def test_the_real_package_finds_and_plays_them(games, monkeypatch, tmp_path):
             for command in commands:
                 assert not infos["won"][0]
                 _, scores, dones, infos = env.step([command])
-            assert infos["won"][0] and dones[0] and scores[0] == 1
+            assert infos["won"][0]
+            assert dones[0]
+            assert scores[0] == 1
     finally:
         env.close()
 

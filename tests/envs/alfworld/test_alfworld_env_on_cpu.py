@@ -106,7 +106,9 @@ def test_wrong_commands_and_help_do_nothing(make):
     assert "help" not in start["admissible_actions"] and "look" in start["admissible_actions"]
     for action in ("help", "", "dance", "go to nowhere 1", "GO TO"):
         observation, reward, terminated, truncated, info = env.step(action)
-        assert observation == "Nothing happens." and not info["action_admissible"] and reward == 0
+        assert observation == "Nothing happens."
+        assert not info["action_admissible"]
+        assert reward == 0
         assert info["admissible_actions"] == start["admissible_actions"]
     assert env.step(" inventory ")[0] == "You are not carrying anything."
 

@@ -59,7 +59,9 @@ def test_human_goals(catalog):
     goals = {goal.asin: goal for goal in catalog.goals.values()}
     assert set(goals) == {"B01", "B04"}  # one without attributes and one without a product are left out
     goal = goals["B01"]
-    assert goal.kind == "human" and goal.goal_options == ["red | white"] and goal.attributes == ["slim fit"]
+    assert goal.kind == "human"
+    assert goal.goal_options == ["red | white"]
+    assert goal.attributes == ["slim fit"]
     assert goal.instruction == f"i want a slim shirt in red, and price lower than {goal.price_upper:.2f} dollars"
     assert goal.price_upper > catalog["B01"].price and goal.price_upper % 10 == 0
     # only 990 lies above 985.50: no limit, nothing said

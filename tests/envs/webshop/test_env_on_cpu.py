@@ -36,7 +36,10 @@ def test_gymnasium_checker_passes(shop_store, text):
 
 def test_own_checker_passes(shop_store):
     report = check_text_env(make_environment("webshop", store=shop_store), episodes=8)
-    assert report.tasks == 4 and report.episodes == 8 and not report.warnings and report.endings["unfinished"] == 0
+    assert report.tasks == 4
+    assert report.episodes == 8
+    assert not report.warnings
+    assert report.endings["unfinished"] == 0
 
 
 def test_the_right_purchase_is_a_success(shop_store, shop):
@@ -54,7 +57,9 @@ def test_the_right_purchase_is_a_success(shop_store, shop):
         "click[navy | blue]",
         "click[buy now]",
     )
-    assert (reward, terminated, truncated) == (1.0, True, False) and info["success"] is True and info["score"] == 1.0
+    assert (reward, terminated, truncated) == (1.0, True, False)
+    assert info["success"] is True
+    assert info["score"] == 1.0
     assert info["score_parts"]["option_share"] == 1.0 and info["score_parts"]["type_backend"] == "rules"
 
 
@@ -67,7 +72,9 @@ def test_a_partial_purchase_gets_the_score_of_score_purchase(shop_store, shop):
     )
     product = shop[SHIRT]
     expected = score_purchase(goal, product, {"size": "x-large"}, product.price).total
-    assert terminated and reward == info["score"] == expected == pytest.approx(2 / 4) and not info["success"]
+    assert terminated
+    assert reward == info["score"] == expected == pytest.approx(2 / 4)
+    assert not info["success"]
 
 
 def test_rewards_come_at_the_purchase_only_and_turns_run_out(shop_store, shop):
@@ -75,14 +82,19 @@ def test_rewards_come_at_the_purchase_only_and_turns_run_out(shop_store, shop):
     env.reset(seed=0)
     for turn, action in enumerate(["search[shirt]", "", "click[next >]", "nonsense"]):
         _, reward, terminated, truncated, info = env.step(action)
-        assert reward == 0 and not terminated and truncated == (turn == 3) and not info["success"]
+        assert reward == 0
+        assert not terminated
+        assert truncated == (turn == 3)
+        assert not info["success"]
         assert info["action_admissible"] == (action in ("search[shirt]", "click[next >]"))
     with pytest.raises(EpisodeOverError):
         env.step("search[shirt]")
     env.reset(options={"task_id": goal_of(shop, "navy").id})
     play(env, "search[oxford shirt]", f"click[{SHIRT.lower()}]", "click[small]")
     _, reward, terminated, truncated, _ = env.step("click[buy now]")
-    assert terminated and not truncated and reward > 0, "buying on the last turn still counts"
+    assert terminated, "buying on the last turn still counts"
+    assert not truncated, "buying on the last turn still counts"
+    assert reward > 0, "buying on the last turn still counts"
 
 
 def test_splits_choose_the_tasks(shop_store, shop):

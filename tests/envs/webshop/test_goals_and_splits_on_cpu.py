@@ -37,7 +37,9 @@ def goal_ids(n_products, per_product):
 def assert_partition(split, ids):
     parts = [getattr(split, part) for part in PARTS]
     assert sorted(sum(parts, [])) == sorted(ids)
-    assert not set(parts[0]) & set(parts[1]) and not set(parts[0]) & set(parts[2]) and not set(parts[1]) & set(parts[2])
+    assert not set(parts[0]) & set(parts[1])
+    assert not set(parts[0]) & set(parts[2])
+    assert not set(parts[1]) & set(parts[2])
 
 
 @settings(max_examples=40, deadline=None)
@@ -47,7 +49,10 @@ def test_by_product_keeps_each_product_on_one_side(n_products, per_product, seed
     split = make_split("by_product", ids, seed=seed)
     assert_partition(split, ids)
     sides = [{product_of(goal_id) for goal_id in getattr(split, part)} for part in PARTS]
-    assert all(sides) and not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
+    assert all(sides)
+    assert not sides[0] & sides[1]
+    assert not sides[0] & sides[2]
+    assert not sides[1] & sides[2]
     shuffle.shuffle(ids)
     assert make_split("by_product", ids, seed=seed) == split
 

@@ -138,7 +138,9 @@ def test_searching_works_on_every_page_and_resets_the_item(shop):
     for actions in ((), ("click[small]",), ("click[features]",)):
         session = to_item(shop, SHIRT, *actions)
         assert session.act("search[wool sock]")
-        assert session.page.kind == "results" and session.page.asin is None and session.page.options == ()
+        assert session.page.kind == "results"
+        assert session.page.asin is None
+        assert session.page.options == ()
 
 
 def test_query_commands_of_the_original_are_plain_words(shop):
@@ -181,7 +183,9 @@ def test_buying_ends_the_session_with_the_score_of_what_was_chosen(shop):
     session = Session(shop, TASK, lambda product, options: bought.append((product.asin, options)) or 0.5)
     for action in ("search[oxford]", f"click[{SHIRT.lower()}]", "click[white]", "click[small]", "click[white]"):
         assert session.act(action)
-    assert session.act("click[buy now]") and session.done and session.page.score == 0.5
+    assert session.act("click[buy now]")
+    assert session.done
+    assert session.page.score == 0.5
     assert bought == [(SHIRT, {"color": "white", "size": "small"})]
     assert session.admissible_actions == []
     with pytest.raises(EpisodeOverError):

@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from siri_verl import plugin
+from siri_verl import failures
 from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.envs.panels import Panel, dataset_rows, make_panel, write_dataset
 from siri_verl.failures import ConfigError
@@ -206,8 +206,8 @@ def test_webshop_without_a_prepared_store(check, inputs, tmp_path):
 
 
 def test_a_plugin_that_failed_stops_the_run_and_says_why(check, monkeypatch):
-    monkeypatch.setattr(plugin, "FAILURES", [plugin.Failure("light_rollout", ImportError("no such thing"))])
-    with pytest.raises(plugin.PluginError, match="light_rollout: ImportError: no such thing"):
+    monkeypatch.setattr(failures, "FAILURES", [failures.Failure("light_rollout", ImportError("no such thing"))])
+    with pytest.raises(failures.PluginError, match="light_rollout: ImportError: no such thing"):
         check()
 
 
