@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entry point of ``verl.plugins``: imported by verl in every one of its processes.
 
-verl resolves the entry point, never calls it, and swallows its exceptions at DEBUG level. So the import of this
-module is the registration, and every failure is logged at ERROR, kept in :data:`siri_verl.failures.FAILURES` (``siri-verl doctor`` shows
-it and exits non-zero) and raised again by :func:`siri_verl.failures.require`, which siri components call before they start.
+verl resolves the entry point, never calls it, and swallows its exceptions at DEBUG level. So importing this module
+registers everything. Failures are logged and kept (siri_verl/failures.py); siri components raise them again before
+they start.
 """
 
 from __future__ import annotations
