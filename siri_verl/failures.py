@@ -8,7 +8,7 @@ verl swallows the exceptions of its plugins. A failed registration is therefore 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,16 @@ def check(ok: bool, name: str, value: Any, fix: str) -> None:
     """Raise ConfigError with the field, its value and the fix unless `ok`."""
     if not ok:
         raise ConfigError(f"{name}={value!r}: {fix}")
+
+
+def check_one_of(name: str, value: str, options: Sequence[str]) -> None:
+    """Raise ConfigError unless the value is one of the options."""
+    check(value in options, name, value, f"use one of {', '.join(options)}")
+
+
+def check_field(settings: Any, name: str, ok: bool, fix: str) -> None:
+    """`check` of one field of a settings dataclass; `name` is the field's full name, its last part the attribute."""
+    check(ok, name, getattr(settings, name.rpartition(".")[2]), fix)
 
 
 @dataclass(frozen=True)

@@ -8,23 +8,17 @@ docs/configuration.md is made from here (`siri-verl docs`); siri_verl/settings/r
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from siri_verl.core.gate import InternalizationSettings
 from siri_verl.core.phases import PHASES, PhaseSettings
 from siri_verl.core.utility import UtilitySettings
-from siri_verl.failures import check
+from siri_verl.failures import check, check_field, check_one_of
 from siri_verl.skills.bank import BankSettings
 from siri_verl.skills.mining import MiningSettings
 from siri_verl.skills.retrieval import RetrievalSettings
 from siri_verl.skills.task_type import TaskTypeSettings
-
-
-def one_of(field_name: str, value: str, options: Sequence[str]) -> None:
-    """Raise ConfigError unless the value is one of the options."""
-    check(value in options, field_name, value, f"use one of {', '.join(options)}")
 
 
 @dataclass
@@ -53,10 +47,10 @@ class GigpoSettings:
         check(0 <= self.gamma <= 1, "algorithm.gigpo.gamma", self.gamma, "use a value in [0, 1]")
         weight = self.step_weight
         check(0 <= weight < math.inf, "algorithm.gigpo.step_weight", weight, "use a finite value >= 0")
-        one_of("algorithm.gigpo.norm", self.norm, ("mean", "mean_std"))
-        one_of("algorithm.gigpo.episode_stats", self.episode_stats, ("per_step", "per_trajectory"))
-        one_of("algorithm.gigpo.arms", self.arms, ("joint", "separate"))
-        one_of("algorithm.gigpo.lone", self.lone, ("score", "zero"))
+        check_one_of("algorithm.gigpo.norm", self.norm, ("mean", "mean_std"))
+        check_one_of("algorithm.gigpo.episode_stats", self.episode_stats, ("per_step", "per_trajectory"))
+        check_one_of("algorithm.gigpo.arms", self.arms, ("joint", "separate"))
+        check_one_of("algorithm.gigpo.lone", self.lone, ("score", "zero"))
         penalty = self.invalid_penalty
         check(0 <= penalty < math.inf, "algorithm.gigpo.invalid_penalty", penalty, "use a finite value >= 0")
         similarity = self.similarity
@@ -84,11 +78,10 @@ class EnvironmentSettings:
 
     def __post_init__(self):
         limit = self.memory_limit_mib
-        check(limit is None or limit > 0, "siri.environment.memory_limit_mib", limit, "use null or MiB > 0")
-        check(self.num_servers >= 1, "siri.environment.num_servers", self.num_servers, "use at least 1")
-        sessions = self.sessions_per_server
-        check(sessions >= 1, "siri.environment.sessions_per_server", sessions, "use at least 1")
-        check(self.step_timeout > 0, "siri.environment.step_timeout", self.step_timeout, "use seconds > 0")
+        check_field(self, "siri.environment.memory_limit_mib", limit is None or limit > 0, "use null or MiB > 0")
+        check_field(self, "siri.environment.num_servers", self.num_servers >= 1, "use at least 1")
+        check_field(self, "siri.environment.sessions_per_server", self.sessions_per_server >= 1, "use at least 1")
+        check_field(self, "siri.environment.step_timeout", self.step_timeout > 0, "use seconds > 0")
 
 
 @dataclass
@@ -104,9 +97,8 @@ class PromptSettings:
     def __post_init__(self):
         from siri_verl.trajectory.prompts import TEMPLATES
 
-        one_of("siri.prompt.template", self.template, tuple(TEMPLATES))
-        length = self.history_length
-        check(length >= 0, "siri.prompt.history_length", length, "use a number >= 0")
+        check_one_of("siri.prompt.template", self.template, tuple(TEMPLATES))
+        check_field(self, "siri.prompt.history_length", self.history_length >= 0, "use a number >= 0")
 
 
 @dataclass
@@ -121,9 +113,8 @@ class RolloutSettings:
     """Seconds between looks at the replay buffer (verl's own default of 2 s dominates small runs)."""
 
     def __post_init__(self):
-        check(self.max_turns >= 1, "siri.rollout.max_turns", self.max_turns, "use at least 1")
-        poll = self.poll_interval
-        check(poll > 0, "siri.rollout.poll_interval", poll, "use seconds > 0")
+        check_field(self, "siri.rollout.max_turns", self.max_turns >= 1, "use at least 1")
+        check_field(self, "siri.rollout.poll_interval", self.poll_interval > 0, "use seconds > 0")
 
 
 @dataclass
@@ -137,9 +128,9 @@ class RewardSettings:
     """Return of a solved task."""
 
     def __post_init__(self):
-        one_of("siri.reward.kind", self.kind, ("success", "score"))
-        reward = self.success_reward
-        check(0 < reward < math.inf, "siri.reward.success_reward", reward, "use a finite value > 0")
+        check_one_of("siri.reward.kind", self.kind, ("success", "score"))
+        finite = 0 < self.success_reward < math.inf
+        check_field(self, "siri.reward.success_reward", finite, "use a finite value > 0")
 
 
 @dataclass
@@ -152,7 +143,7 @@ class UpdateSettings:
 
     def __post_init__(self):
         number = self.mini_batches
-        check(number is None or number >= 1, "siri.update.mini_batches", number, "use null or at least 1")
+        check_field(self, "siri.update.mini_batches", number is None or number >= 1, "use null or at least 1")
 
 
 @dataclass
@@ -167,9 +158,9 @@ class BudgetSettings:
 
     def __post_init__(self):
         steps = self.env_steps
-        check(steps is None or steps >= 1, "siri.budget.env_steps", steps, "use null or at least 1")
+        check_field(self, "siri.budget.env_steps", steps is None or steps >= 1, "use null or at least 1")
         if self.last_phase is not None:
-            one_of("siri.budget.last_phase", self.last_phase, PHASES)
+            check_one_of("siri.budget.last_phase", self.last_phase, PHASES)
 
     def spent(self, env_steps: int, phase: str) -> bool:
         """Whether a run with this many environment steps behind it, now in this phase, is over."""
@@ -205,8 +196,8 @@ class ControlSettings:
     to what the compared run's gate let through (its siri/internalization/tokens_gated)."""
 
     def __post_init__(self):
-        tokens = self.self_imitation_tokens
-        check(tokens >= 0, "siri.control.self_imitation_tokens", tokens, "use a number >= 0")
+        enough = self.self_imitation_tokens >= 0
+        check_field(self, "siri.control.self_imitation_tokens", enough, "use a number >= 0")
 
 
 @dataclass
@@ -222,8 +213,7 @@ class SampleSettings:
 
     def __post_init__(self):
         for name, least in (("validation", 0), ("training", 0), ("max_chars", 100)):
-            value = getattr(self, name)
-            check(value >= least, f"siri.samples.{name}", value, f"use at least {least}")
+            check_field(self, f"siri.samples.{name}", getattr(self, name) >= least, f"use at least {least}")
 
 
 @dataclass
@@ -256,4 +246,4 @@ class SiriSettings:
     samples: SampleSettings = field(default_factory=SampleSettings)
 
     def __post_init__(self):
-        one_of("siri.tasks", self.tasks, ("environment", "dataset"))
+        check_one_of("siri.tasks", self.tasks, ("environment", "dataset"))
