@@ -10,9 +10,10 @@ from omegaconf import open_dict
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import omega_conf_to_dataclass, validate_config
 
+from siri_verl.core.gigpo import GigpoSettings
 from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.settings.read import gigpo_settings, siri_settings
-from siri_verl.settings.schema import GigpoSettings, SiriSettings
+from siri_verl.settings.schema import SiriSettings
 from siri_verl.training.preflight.run import check_algorithm
 from siri_verl.training.preflight.skills import check_skills
 

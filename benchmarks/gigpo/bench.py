@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time of `gigpo_advantages` against the number of rows.
+"""Time of `read_turns` and `gigpo` against the number of rows.
 
     python benchmarks/gigpo/bench.py            # prints the table of README.md
 
@@ -15,13 +15,14 @@ import random
 import statistics
 import time
 
-from siri_verl.core.gigpo import gigpo_advantages
+from siri_verl.core.gigpo import GigpoSettings, gigpo
+from siri_verl.core.turns import read_turns
 
 
 def make_batch(rows: int, seed: int = 0) -> dict[str, list]:
     """Columns of about a batch of `rows` turns, cut to exactly that number."""
     rng = random.Random(seed)
-    batch: dict[str, list] = {name: [] for name in ("group", "trajectory", "step", "anchor", "reward", "valid")}
+    batch: dict[str, list] = {name: [] for name in ("group", "trajectory", "turn", "anchor", "reward", "valid")}
     task = 0
     while len(batch["group"]) < rows:
         pages = [f"WebShop [SEP] task {task} [SEP] page {page} [SEP] " + "product title " * 20 for page in range(12)]
@@ -30,7 +31,7 @@ def make_batch(rows: int, seed: int = 0) -> dict[str, list]:
             for turn in range(turns):
                 batch["group"].append(f"task-{task}")
                 batch["trajectory"].append(f"run-{run}")
-                batch["step"].append(turn)
+                batch["turn"].append(turn)
                 batch["anchor"].append(pages[0] if turn == 0 else rng.choice(pages))
                 batch["reward"].append(10.0 if turn == turns - 1 and rng.random() < 0.4 else 0.0)
                 batch["valid"].append(rng.random() < 0.95)
@@ -38,12 +39,12 @@ def make_batch(rows: int, seed: int = 0) -> dict[str, list]:
     return {name: column[:rows] for name, column in batch.items()}
 
 
-def median_ms(batch: dict[str, list], repeats: int, **options: object) -> float:
+def median_ms(batch: dict[str, list], repeats: int, settings: GigpoSettings) -> float:
     """Median wall time of `repeats` calls after one warm-up, in milliseconds."""
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
-        gigpo_advantages(**batch, **options)  # type: ignore[arg-type]
+        gigpo(read_turns(**batch), settings)
         times.append(1e3 * (time.perf_counter() - start))
     return statistics.median(times[1:])
 
@@ -55,9 +56,9 @@ def main() -> None:
     parser.add_argument("--json", help="also write the numbers to this file")
     args = parser.parse_args()
     settings = {
-        "exact, mean": {},
-        "exact, mean_std": {"norm": "mean_std", "episode_stats": "per_trajectory"},
-        "similarity .95, mean": {"similarity": 0.95},
+        "exact, mean": GigpoSettings(),
+        "exact, mean_std": GigpoSettings(norm="mean_std", episode_stats="per_trajectory"),
+        "similarity .95, mean": GigpoSettings(similarity=0.95),
     }
     print(f"{platform.machine()}, Python {platform.python_version()}, median of {args.repeats} calls")
     print("| rows | " + " | ".join(f"{name} (ms)" for name in settings) + " | us per row (exact, mean) |")
@@ -65,7 +66,7 @@ def main() -> None:
     results = []
     for rows in args.rows:
         batch = make_batch(rows)
-        times = {name: median_ms(batch, args.repeats, **options) for name, options in settings.items()}
+        times = {name: median_ms(batch, args.repeats, chosen) for name, chosen in settings.items()}
         cells = " | ".join(f"{t:.1f}" for t in times.values())
         print(f"| {rows:,} | {cells} | {1e3 * times['exact, mean'] / rows:.2f} |", flush=True)
         results.append({"rows": rows, **times})

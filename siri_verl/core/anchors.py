@@ -1,41 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Anchor states that read almost alike, grouped by similarity of their text."""
+"""Step groups: the turns of one task that start from the same anchor state, or from states with similar text."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from difflib import SequenceMatcher
-from typing import Any
 
-from siri_verl.core.rows import FloatRows, IntRows
+from siri_verl.core.rows import IntRows, factorize
+from siri_verl.core.turns import Turns
 
 
-def similar_anchors(
-    groups: IntRows, steps: FloatRows, anchors: list[Any], threshold: float, kept: IntRows
-) -> list[Hashable]:
-    """The representative of each row's anchor inside its group: (rows,).
+def step_groups(turns: Turns, similarity: float | None = None) -> IntRows:
+    """Code of each row's step group: (R,), in order of appearance.
 
-    Anchors of a group are taken in order of their first step, equal steps in order of text (so that the order of
-    the rows does not matter). Each joins the first representative whose `difflib.SequenceMatcher.ratio` reaches
-    `threshold`, or becomes one. `kept` numbers the rows in errors.
+    Args:
+        turns: the turns of a batch.
+        similarity: None groups equal anchors; a ratio in (0, 1] groups similar ones (`similar_anchors`).
+    """
+    anchors: Sequence[Hashable] = turns.anchor_R.tolist()
+    if similarity is not None:
+        anchors = similar_anchors(turns, similarity)
+    return factorize("gigpo: anchor", list(zip(turns.group_R.tolist(), anchors, strict=True)))[0]
+
+
+def similar_anchors(turns: Turns, threshold: float) -> list[str]:
+    """The representative of each row's anchor inside its group: (R,).
+
+    The anchors of a group are taken in order of their first turn, those of equal turns in order of text, so that the
+    order of rows does not matter. Each joins the first representative whose `difflib.SequenceMatcher.ratio` reaches
+    `threshold`, or becomes one.
 
     Raises:
         ValueError: an anchor is not text.
     """
-    for i, text in enumerate(anchors):
+    text_R: list[str] = []
+    for row, code in zip(turns.row_R.tolist(), turns.anchor_R.tolist(), strict=True):
+        text = turns.anchors[code]
         if not isinstance(text, str):
             raise ValueError(
-                f"gigpo: similarity={threshold} compares text, but anchor of row {kept[i]} is {type(text).__name__}; "
+                f"gigpo: similarity={threshold} compares text, but anchor of row {row} is {type(text).__name__}; "
                 "use similarity=None or text anchors"
             )
+        text_R.append(text)
+    group_R = turns.group_R.tolist()
     first: dict[tuple[int, str], float] = {}
-    for g, text, t in zip(groups.tolist(), anchors, steps.tolist(), strict=True):
-        first[g, text] = min(t, first.get((g, text), math.inf))
+    for group, text, turn in zip(group_R, text_R, turns.turn_R.tolist(), strict=True):
+        first[group, text] = min(turn, first.get((group, text), math.inf))
     chosen: dict[tuple[int, str], str] = {}
     representatives: dict[int, list[tuple[str, SequenceMatcher[str]]]] = {}
-    for g, text in sorted(first, key=lambda key: (key[0], first[key], key[1])):
-        known = representatives.setdefault(g, [])
+    for group, text in sorted(first, key=lambda key: (key[0], first[key], key[1])):
+        known = representatives.setdefault(group, [])
         for representative, matcher in known:
             matcher.set_seq1(text)
             # The two cheap ratios are upper bounds of the real one.
@@ -44,9 +59,9 @@ def similar_anchors(
                 and matcher.quick_ratio() >= threshold
                 and matcher.ratio() >= threshold
             ):
-                chosen[g, text] = representative
+                chosen[group, text] = representative
                 break
         else:
             known.append((text, SequenceMatcher(None, "", text)))
-            chosen[g, text] = text
-    return [chosen[key] for key in zip(groups.tolist(), anchors, strict=True)]
+            chosen[group, text] = text
+    return [chosen[key] for key in zip(group_R, text_R, strict=True)]

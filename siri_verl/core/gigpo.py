@@ -7,50 +7,77 @@ One row is one turn of one trajectory. A row's advantage is the sum of two group
     step     A^S: the discounted return from this turn on against the other visits of the same anchor state (Eq. 6-7)
     total    A   = A^E + step_weight * A^S (Eq. 8)
 
-Settled here, where the paper is silent:
+Where the paper is silent:
 
 - The penalty of an ill-formed action is subtracted after discounting, from the score and the step return of that row
   alone.
-- A step group of one row has A^S = 0. An episode group with one sample has nothing to be compared with: `lone` says
-  what it gets.
+- A step group of one row has A^S = 0. An episode group whose statistics have one sample has nothing to be compared
+  with: the setting `lone` chooses its A^E.
 - A group whose samples are equal (to 1e-9 of their size) gives exactly 0 under both norms. Statistics are float64 and
   taken on values shifted by the group's minimum, so rounding of the mean cannot be blown up by the small divisor of
   `mean_std`. Under `per_trajectory` a penalised row of such a group keeps its deviation in reward units (divisor 1).
 - `per_trajectory` statistics use R_i without penalties: they do not depend on which row of a trajectory comes first.
 - A trajectory that visits one anchor several times has several rows in that step group.
-- Only the order of steps counts: they may start anywhere and have gaps.
+
+Suffixes name the axes of arrays: R rows, N trajectories, G groups.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from siri_verl.core.anchors import similar_anchors
-from siri_verl.core.returns import discount, discounted_returns, sum_turns, trajectory_returns, turn_order
-from siri_verl.core.rows import FloatRows, IntRows, as_list, check_lengths, check_present, factorize, flags, numbers
-
-__all__ = ["GigpoAdvantages", "check_group_size", "discounted_returns", "gigpo_advantages", "trajectory_returns"]
-
-Norm = Literal["mean", "mean_std"]
-EpisodeStats = Literal["per_step", "per_trajectory"]
-Lone = Literal["score", "zero", "error"]
+from siri_verl.core.anchors import step_groups
+from siri_verl.core.returns import discounted_returns, trajectory_returns
+from siri_verl.core.rows import FloatRows, IntRows
+from siri_verl.core.turns import Turns
+from siri_verl.failures import check_field, check_one_of
 
 STD_EPSILON = 1e-6
 CONSTANT_TOLERANCE = 1e-9
 """Samples of a group that differ by less than this share of their size count as equal."""
 
-NO_ANCHOR = "the agent loop must state the anchor of every turn, or choose another algorithm.adv_estimator"
+
+@dataclass
+class GigpoSettings:
+    """`algorithm.gigpo`: the advantage estimator's settings (arXiv 2505.10978)."""
+
+    gamma: float = 0.95
+    """Discount of the step return."""
+    step_weight: float = 1.0
+    """omega: weight of the step advantage. 0 leaves per-turn GRPO."""
+    norm: str = "mean"
+    """`mean`: x - mean; `mean_std`: (x - mean) / (std + 1e-6)."""
+    episode_stats: str = "per_step"
+    """`per_step`: statistics over all rows of a group; `per_trajectory`: over its trajectories (the paper's Eq. 3)."""
+    invalid_penalty: float = 0.1
+    """Subtracted from a malformed reply's row alone."""
+    similarity: float | None = None
+    """None groups anchors that are equal; a ratio in (0, 1] groups anchors that are at least that similar."""
+    arms: str = "joint"
+    """Statistics over a group's plain and skill arm together (`joint`) or for each arm alone (`separate`). Internalized
+    turns are weighed over both in either case."""
+    lone: str = "score"
+    """Episode advantage of a group whose statistics have one sample: its raw `score`, or `zero`."""
+
+    def __post_init__(self) -> None:
+        name, similarity = "algorithm.gigpo", self.similarity
+        check_field(self, f"{name}.gamma", 0 <= self.gamma <= 1, "use a value in [0, 1]")
+        check_field(self, f"{name}.step_weight", 0 <= self.step_weight < math.inf, "use a finite value >= 0")
+        check_one_of(f"{name}.norm", self.norm, ("mean", "mean_std"))
+        check_one_of(f"{name}.episode_stats", self.episode_stats, ("per_step", "per_trajectory"))
+        check_one_of(f"{name}.arms", self.arms, ("joint", "separate"))
+        check_one_of(f"{name}.lone", self.lone, ("score", "zero"))
+        check_field(self, f"{name}.invalid_penalty", 0 <= self.invalid_penalty < math.inf, "use a finite value >= 0")
+        in_range = similarity is None or 0 < similarity <= 1
+        check_field(self, f"{name}.similarity", in_range, "use null or a ratio in (0, 1]")
 
 
 @dataclass(frozen=True)
 class GigpoAdvantages:
-    """Advantages and what they were computed from: arrays (rows,), in the order of the input rows; padding rows hold 0.
+    """Advantages and what they were computed from: arrays (rows,), in the order of the batch; padding rows hold 0.
 
     Attributes:
         episode: A^E.
@@ -60,7 +87,6 @@ class GigpoAdvantages:
         step_return: G_{i,t}, discounted, without the row's penalty.
         step_group: int code of the row's step group; -1 for padding.
         step_group_size: number of rows in it; 0 for padding.
-        lone_groups: groups that hold one trajectory only, in order of appearance.
     """
 
     episode: FloatRows
@@ -70,166 +96,68 @@ class GigpoAdvantages:
     step_return: FloatRows
     step_group: IntRows
     step_group_size: IntRows
-    lone_groups: tuple[Hashable, ...]
 
 
-def gigpo_advantages(
-    group: Sequence[Hashable],
-    trajectory: Sequence[Hashable],
-    step: Sequence[int],
-    anchor: Sequence[Hashable],
-    reward: Sequence[float],
-    valid: Sequence[bool],
-    *,
-    gamma: float = 0.95,
-    step_weight: float = 1.0,
-    norm: Norm = "mean",
-    episode_stats: EpisodeStats = "per_step",
-    invalid_penalty: float = 0.1,
-    similarity: float | None = None,
-    lone: Lone = "score",
-    padding: Sequence[bool] | None = None,
-) -> GigpoAdvantages:
-    """Advantages of every turn of a batch. All sequences or arrays have length rows.
+def gigpo(turns: Turns, settings: GigpoSettings) -> GigpoAdvantages:
+    """Advantages of every turn of a batch.
 
-    Args:
-        group: the task (prompt group) of the row; any hashable.
-        trajectory: the trajectory inside its group; any hashable. Ids may repeat in other groups.
-        step: turn index; a trajectory's rows are ordered by it.
-        anchor: the state before acting, without history or instructions; any hashable.
-        reward: reward of that turn, in training units.
-        valid: whether the action was well-formed (not a padding mask).
-        gamma: discount of the step return, in [0, 1].
-        step_weight: omega of Eq. 8; 0 gives GRPO per turn.
-        norm: `mean` subtracts the mean, `mean_std` also divides by the unbiased standard deviation + 1e-6.
-        episode_stats: `per_step` takes mean and std over all rows of the group (long trajectories weigh more),
-            `per_trajectory` over its trajectories (Eq. 3).
-        invalid_penalty: subtracted from rows that are not valid, in reward units.
-        similarity: None groups equal anchors; a number in (0, 1] groups text anchors: each joins the first
-            representative whose difflib ratio is at least this (`similar_anchors`).
-        lone: A^E of a group whose statistics have one sample: its raw `score`, `zero`, or an `error` for any group with
-            one trajectory.
-        padding: rows that are True enter no statistic and get 0; their other fields are not read.
+    `settings.arms` is not read here: with `separate` the caller groups the turns by (task, arm)
+    (`siri_verl.core.pairing.advantage_groups`).
 
     Raises:
-        ValueError: lengths differ, an option is out of range, a reward is not finite, an anchor is missing, a (group,
-            trajectory, step) occurs twice, or `lone="error"` and a group has one trajectory. The message names the row.
+        ValueError: `similarity` is set and an anchor is not text.
     """
-    _check_options(gamma, step_weight, norm, episode_stats, invalid_penalty, similarity, lone)
-    columns = {
-        "group": group,
-        "trajectory": trajectory,
-        "step": step,
-        "anchor": anchor,
-        "reward": reward,
-        "valid": valid,
-    }
-    lists = {name: as_list(f"gigpo: {name}", c, f"; {NO_ANCHOR}" * (name == "anchor")) for name, c in columns.items()}
-    lists["padding"] = [False] * len(lists["group"]) if padding is None else as_list("gigpo: padding", padding)
-    rows = check_lengths("gigpo", lists)
+    penalty_R = np.where(turns.valid_R, 0.0, settings.invalid_penalty)
 
-    kept = np.flatnonzero(~flags("gigpo: padding", lists["padding"]))
-    turns = {name: [column[i] for i in kept.tolist()] for name, column in lists.items()}
-    for name, hint in (("group", ""), ("trajectory", ""), ("anchor", f"; {NO_ANCHOR}")):
-        check_present(f"gigpo: {name}", turns[name], kept, hint)
-    groups, group_ids = factorize("gigpo: group", turns["group"], kept)
-    trajectories, _ = factorize("gigpo: trajectory", list(zip(groups.tolist(), turns["trajectory"], strict=True)), kept)
-    steps, rewards = numbers("gigpo: step", turns["step"], kept), numbers("gigpo: reward", turns["reward"], kept)
-    penalty = np.where(flags("gigpo: valid", turns["valid"], kept), 0.0, float(invalid_penalty))
-
-    order = turn_order(trajectories, steps, turns["trajectory"], kept)
-    traj_return = sum_turns(trajectories, rewards, order)
-    step_return = discount(trajectories, rewards, order, gamma)
-
-    first = np.unique(trajectories, return_index=True)[1]
-    lone_groups = tuple(group_ids[g] for g in np.flatnonzero(np.bincount(groups[first]) == 1))
-    if lone == "error" and lone_groups:
-        check_group_size(1, f"group {lone_groups[0]!r}")
-
-    score = traj_return - penalty
-    if episode_stats == "per_step":
-        samples, sample_codes = score, groups
+    # Eq. 3: the trajectory's return, relative to its group.
+    group_R, return_R = turns.group_R, trajectory_returns(turns)
+    score_R = return_R - penalty_R
+    if settings.episode_stats == "per_step":
+        sample, sample_group = score_R, group_R
     else:
-        samples, sample_codes = traj_return[first], groups[first]
-    episode, count = _normalise(score, groups, samples, sample_codes, norm)
-    episode = np.where(count[groups] == 1, score if lone == "score" else 0.0, episode)
+        sample, sample_group = return_R[turns.first_N], group_R[turns.first_N]
+    episode_R, samples_G = _group_relative(score_R, group_R, sample, sample_group, settings.norm)
+    single_R = score_R if settings.lone == "score" else np.zeros_like(score_R)
+    episode_R = np.where(samples_G[group_R] == 1, single_R, episode_R)
 
-    labels = turns["anchor"]
-    if similarity is not None:
-        labels = similar_anchors(groups, steps, labels, similarity, kept)
-    step_groups, _ = factorize("gigpo: anchor", list(zip(groups.tolist(), labels, strict=True)), kept)
-    penalised = step_return - penalty
-    step_adv, size = _normalise(penalised, step_groups, penalised, step_groups, norm)
+    # Eq. 6-7: the discounted return from this turn on, relative to the turns from the same anchor state.
+    step_return_R = discounted_returns(turns, settings.gamma)
+    step_group_R = step_groups(turns, settings.similarity)
+    step_score_R = step_return_R - penalty_R
+    step_R, size = _group_relative(step_score_R, step_group_R, step_score_R, step_group_R, settings.norm)
 
-    def spread(values: NDArray[Any], fill: float = 0) -> NDArray[Any]:
-        out = np.full(rows, fill, dtype=values.dtype)
-        out[kept] = values
-        return out
+    # Eq. 8
+    total_R = episode_R + settings.step_weight * step_R
 
     return GigpoAdvantages(
-        episode=spread(episode),
-        step=spread(step_adv),
-        total=spread(episode + step_weight * step_adv),
-        trajectory_return=spread(traj_return),
-        step_return=spread(step_return),
-        step_group=spread(step_groups, -1),
-        step_group_size=spread(size[step_groups]),
-        lone_groups=lone_groups,
+        episode=turns.on_batch(episode_R),
+        step=turns.on_batch(step_R),
+        total=turns.on_batch(total_R),
+        trajectory_return=turns.on_batch(return_R),
+        step_return=turns.on_batch(step_return_R),
+        step_group=turns.on_batch(step_group_R, padding=-1),
+        step_group_size=turns.on_batch(size[step_group_R]),
     )
 
 
-def check_group_size(size: int, where: str = "rollout.n") -> None:
-    """Refuse groups of one trajectory: GiGPO compares trajectories of one task with each other.
-
-    Raises:
-        ValueError: `size` is below 2.
-    """
-    if size < 2:
-        raise ValueError(
-            f"gigpo: {where} has group size {size}; advantages compare trajectories of one task, use at least 2"
-        )
-
-
-def _normalise(
-    values: FloatRows, codes: IntRows, samples: FloatRows, sample_codes: IntRows, norm: Norm
+def _group_relative(
+    value_R: FloatRows, group_R: IntRows, sample: FloatRows, sample_group: IntRows, norm: str
 ) -> tuple[FloatRows, IntRows]:
-    """Normalise `values` by the statistics of `samples` of the same code; also the number of samples per code."""
-    n = int(codes.max()) + 1 if len(codes) else 0
-    count = np.bincount(sample_codes, minlength=n)
-    low, high = np.full(n, np.inf), np.full(n, -np.inf)
-    np.minimum.at(low, sample_codes, samples)
-    np.maximum.at(high, sample_codes, samples)
-    tolerance = CONSTANT_TOLERANCE * np.maximum(np.abs(low), np.abs(high))
-    constant = high - low <= tolerance
+    """`value_R` normalised by the statistics of the samples of its group: (R,), and the number of samples: (G,)."""
+    groups = int(group_R.max()) + 1 if len(group_R) else 0
+    count_G = np.bincount(sample_group, minlength=groups)
+    low_G, high_G = np.full(groups, np.inf), np.full(groups, -np.inf)
+    np.minimum.at(low_G, sample_group, sample)
+    np.maximum.at(high_G, sample_group, sample)
+    tolerance_G = CONSTANT_TOLERANCE * np.maximum(np.abs(low_G), np.abs(high_G))
+    constant_G = high_G - low_G <= tolerance_G
 
-    shifted = samples - low[sample_codes]
-    mean = np.bincount(sample_codes, weights=shifted, minlength=n) / np.maximum(count, 1)
-    deviation = (values - low[codes]) - mean[codes]
-    deviation[constant[codes] & (np.abs(deviation) <= tolerance[codes])] = 0.0
+    shifted = sample - low_G[sample_group]
+    mean_G = np.bincount(sample_group, weights=shifted, minlength=groups) / np.maximum(count_G, 1)
+    deviation_R = (value_R - low_G[group_R]) - mean_G[group_R]
+    deviation_R[constant_G[group_R] & (np.abs(deviation_R) <= tolerance_G[group_R])] = 0.0
     if norm == "mean_std":
-        square = np.bincount(sample_codes, weights=(shifted - mean[sample_codes]) ** 2, minlength=n)
-        std = np.sqrt(square / np.maximum(count - 1, 1))
-        deviation /= np.where(constant, 1.0, std + STD_EPSILON)[codes]
-    return deviation, count
-
-
-def _check_options(
-    gamma: float,
-    step_weight: float,
-    norm: str,
-    episode_stats: str,
-    invalid_penalty: float,
-    similarity: float | None,
-    lone: str,
-) -> None:
-    if not 0.0 <= gamma <= 1.0:
-        raise ValueError(f"gigpo: gamma={gamma}, must lie in [0, 1]")
-    for name, value in (("step_weight", step_weight), ("invalid_penalty", invalid_penalty)):
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"gigpo: {name}={value}, must be a finite number >= 0")
-    if similarity is not None and not 0.0 < similarity <= 1.0:
-        raise ValueError(f"gigpo: similarity={similarity}, must be None (exact anchors) or lie in (0, 1]")
-    choices = {"norm": (norm, ("mean", "mean_std")), "episode_stats": (episode_stats, ("per_step", "per_trajectory"))}
-    for name, (chosen, allowed) in {**choices, "lone": (lone, ("score", "zero", "error"))}.items():
-        if chosen not in allowed:
-            raise ValueError(f"gigpo: {name}={chosen!r}, must be one of {', '.join(allowed)}")
+        square_G = np.bincount(sample_group, weights=(shifted - mean_G[sample_group]) ** 2, minlength=groups)
+        std_G = np.sqrt(square_G / np.maximum(count_G - 1, 1))
+        deviation_R /= np.where(constant_G, 1.0, std_G + STD_EPSILON)[group_R]
+    return deviation_R, count_G

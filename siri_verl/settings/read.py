@@ -14,8 +14,9 @@ from typing import Any, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from siri_verl.core.gigpo import GigpoSettings
 from siri_verl.failures import ConfigError, check
-from siri_verl.settings.schema import GigpoSettings, SiriSettings
+from siri_verl.settings.schema import SiriSettings
 
 
 def _typed(schema: type, given: DictConfig | dict | None, where: str) -> Any:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from siri_verl.settings.schema import GigpoSettings, SiriSettings
+from siri_verl.core.gigpo import GigpoSettings
+from siri_verl.settings.schema import SiriSettings
 
 CONF = Path(__file__).parents[1] / "conf" / "siri"
 

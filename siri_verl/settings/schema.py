@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of the `siri:` block and of `algorithm.gigpo`: fields, defaults and ranges; a string under a field
-documents it.
+"""The settings of the `siri:` block: fields, defaults and ranges; a string under a field documents it.
 
 docs/configuration.md is made from here (`siri-verl docs`); siri_verl/settings/read.py reads a run's configuration.
 """
@@ -14,48 +13,11 @@ from typing import Any
 from siri_verl.core.gate import InternalizationSettings
 from siri_verl.core.phases import PHASES, PhaseSettings
 from siri_verl.core.utility import UtilitySettings
-from siri_verl.failures import check, check_field, check_one_of
+from siri_verl.failures import check_field, check_one_of
 from siri_verl.skills.bank import BankSettings
 from siri_verl.skills.mining import MiningSettings
 from siri_verl.skills.retrieval import RetrievalSettings
 from siri_verl.skills.task_type import TaskTypeSettings
-
-
-@dataclass
-class GigpoSettings:
-    """`algorithm.gigpo`: the advantage estimator's settings (arXiv 2505.10978)."""
-
-    gamma: float = 0.95
-    """Discount of the step return."""
-    step_weight: float = 1.0
-    """omega: weight of the step advantage. 0 leaves per-turn GRPO."""
-    norm: str = "mean"
-    """`mean`: x - mean; `mean_std`: (x - mean) / (std + 1e-6)."""
-    episode_stats: str = "per_step"
-    """`per_step`: statistics over all rows of a group; `per_trajectory`: over its trajectories (the paper's Eq. 3)."""
-    invalid_penalty: float = 0.1
-    """Subtracted from a malformed reply's row alone."""
-    similarity: float | None = None
-    """None groups anchors that are equal; a ratio in (0, 1] groups anchors that are at least that similar."""
-    arms: str = "joint"
-    """Statistics over a group's plain and skill arm together (`joint`) or for each arm alone (`separate`). Internalized
-    turns are weighed over both in either case."""
-    lone: str = "score"
-    """Episode advantage of a group whose statistics have one sample: its raw `score`, or `zero`."""
-
-    def __post_init__(self):
-        check(0 <= self.gamma <= 1, "algorithm.gigpo.gamma", self.gamma, "use a value in [0, 1]")
-        weight = self.step_weight
-        check(0 <= weight < math.inf, "algorithm.gigpo.step_weight", weight, "use a finite value >= 0")
-        check_one_of("algorithm.gigpo.norm", self.norm, ("mean", "mean_std"))
-        check_one_of("algorithm.gigpo.episode_stats", self.episode_stats, ("per_step", "per_trajectory"))
-        check_one_of("algorithm.gigpo.arms", self.arms, ("joint", "separate"))
-        check_one_of("algorithm.gigpo.lone", self.lone, ("score", "zero"))
-        penalty = self.invalid_penalty
-        check(0 <= penalty < math.inf, "algorithm.gigpo.invalid_penalty", penalty, "use a finite value >= 0")
-        similarity = self.similarity
-        ok = similarity is None or 0 < similarity <= 1
-        check(ok, "algorithm.gigpo.similarity", similarity, "use null or a ratio in (0, 1]")
 
 
 @dataclass

@@ -24,13 +24,15 @@ import inspect
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from siri_verl.core.gigpo import GigpoAdvantages, gigpo_advantages
+from siri_verl.core.gigpo import GigpoAdvantages, GigpoSettings, gigpo
 from siri_verl.core.pairing import advantage_groups
+from siri_verl.core.turns import read_turns
 from siri_verl.failures import ConfigError
 from siri_verl.settings.read import gigpo_settings
 
@@ -95,25 +97,11 @@ def check_estimator(name: str) -> None:
         )
 
 
-def table_advantages(table: StepTable, algorithm: Any, arms: str | None = None) -> GigpoAdvantages:
-    """GiGPO advantages of a table's rows; rows of excluded episodes and padding hold 0. `arms` replaces the setting."""
-    settings = gigpo_settings(algorithm)
-    return gigpo_advantages(
-        advantage_groups(table.group.tolist(), table["arm"].tolist(), arms or settings.arms),
-        table.trajectory,
-        table.turn,
-        table.anchor,
-        table.reward,
-        table.valid,
-        gamma=settings.gamma,
-        step_weight=settings.step_weight,
-        norm=settings.norm,  # type: ignore[arg-type]
-        episode_stats=settings.episode_stats,  # type: ignore[arg-type]
-        invalid_penalty=settings.invalid_penalty,
-        similarity=settings.similarity,
-        lone=settings.lone,  # type: ignore[arg-type]
-        padding=~table.usable,
-    )
+def table_advantages(table: StepTable, settings: GigpoSettings) -> GigpoAdvantages:
+    """GiGPO advantages of a table's rows; rows of excluded episodes and padding hold 0."""
+    group = advantage_groups(table.group.tolist(), table["arm"].tolist(), settings.arms)
+    columns = (table.trajectory, table.turn, table.anchor, table.reward, table.valid)
+    return gigpo(read_turns(group, *columns, padding=~table.usable), settings)
 
 
 def weighting_advantages(table: StepTable, algorithm: Any) -> np.ndarray:
@@ -125,11 +113,11 @@ def weighting_advantages(table: StepTable, algorithm: Any) -> np.ndarray:
     """
     name = algorithm.adv_estimator
     if name == "gigpo":
-        return table_advantages(table, algorithm, "joint").total
+        return table_advantages(table, replace(gigpo_settings(algorithm), arms="joint")).total
     if name == "grpo":
         norm = "mean_std" if algorithm.get("norm_adv_by_std_in_grpo", True) else "mean"
-        per_trajectory = {"norm": norm, "step_weight": 0.0, "episode_stats": "per_trajectory", "invalid_penalty": 0.0}
-        return table_advantages(table, {"gigpo": per_trajectory}).total
+        grpo = GigpoSettings(norm=norm, step_weight=0.0, episode_stats="per_trajectory", invalid_penalty=0.0)
+        return table_advantages(table, grpo).total
     raise ConfigError(
         f"algorithm.adv_estimator={name!r}: internalization weighs turns by the advantages of gigpo or grpo; use one "
         "of them, or leave internalization out with siri.phases.skip=[internalization]"
@@ -154,10 +142,10 @@ def gigpo_estimator(
             "(trainer.use_v1=True), where the agent loop states anchors per row (docs/your_agent_loop.md)"
         )
     if isinstance(table, TurnTable):
-        result = table_advantages(table.table, config)
+        result = table_advantages(table.table, gigpo_settings(config))
         per_token = table.token_values(result.total, response_mask.shape[1])
     else:
-        result = table_advantages(table, config)
+        result = table_advantages(table, gigpo_settings(config))
         per_token = result.total[:, None]
     _LAST.set(result)
     advantages = torch.as_tensor(per_token, dtype=torch.float32, device=response_mask.device) * response_mask

@@ -7,9 +7,11 @@ from difflib import SequenceMatcher
 
 import numpy as np
 import pytest
-from support.gigpo_reference import advantages, rows_of
+from support.gigpo_reference import advantages, columns, rows_of
 
-from siri_verl.core.gigpo import check_group_size, discounted_returns, gigpo_advantages, trajectory_returns
+from siri_verl.core.gigpo import GigpoSettings, gigpo
+from siri_verl.core.returns import discounted_returns, trajectory_returns
+from siri_verl.core.turns import read_turns
 
 
 def test_hand_computed_example():
@@ -36,25 +38,12 @@ def test_statistics_per_trajectory_do_not_weigh_long_trajectories_more():
 
 
 @pytest.mark.parametrize("episode_stats", ["per_step", "per_trajectory"])
-def test_a_group_of_one_row_gets_the_raw_score_or_zero_or_an_error(episode_stats):
+def test_a_group_of_one_row_gets_the_raw_score_or_zero(episode_stats):
     rows = rows_of(("t", 0, 0, "a", 10, False))
     got = advantages(rows, episode_stats=episode_stats)
     assert got.episode.tolist() == [9.9]
     assert got.step.tolist() == [0.0]
-    assert got.lone_groups == ("t",)
     assert advantages(rows, episode_stats=episode_stats, lone="zero").total.tolist() == [0.0]
-    with pytest.raises(ValueError, match="group 't'.*group size 1"):
-        advantages(rows, episode_stats=episode_stats, lone="error")
-
-
-def test_lone_groups_are_flagged_and_others_are_not():
-    rows = rows_of(
-        ("a", 0, 0, "x", 1, True), ("a", 0, 1, "y", 1, True), ("b", 0, 0, "x", 1, True), ("b", 1, 0, "x", 1, True)
-    )
-    assert advantages(rows).lone_groups == ("a",)
-    check_group_size(2)
-    with pytest.raises(ValueError, match="rollout.n has group size 1"):
-        check_group_size(1)
 
 
 @pytest.mark.parametrize("norm", ["mean", "mean_std"])
@@ -93,7 +82,7 @@ def test_one_trajectory_revisiting_a_state_puts_several_rows_in_the_step_group()
 
 def test_the_penalty_does_not_travel_to_earlier_turns():
     good = rows_of(*(("t", i, s, f"s{s}", 10.0 * s, True) for i in range(2) for s in range(2)))
-    bad = [dict(row, valid=not (row["trajectory"] == 0 and row["step"] == 1)) for row in good]
+    bad = [dict(row, valid=not (row["trajectory"] == 0 and row["turn"] == 1)) for row in good]
     before, after = advantages(good), advantages(bad)
     np.testing.assert_array_equal(after.step_return, before.step_return)
     np.testing.assert_allclose(after.step - before.step, [0, -0.05, 0, 0.05])
@@ -108,7 +97,8 @@ def test_weight_zero_is_grpo_per_turn():
 
 
 def test_gamma_one_makes_step_returns_equal_along_a_success():
-    assert set(discounted_returns([0] * 5, range(5), [0, 0, 0, 0, 10], gamma=1.0)) == {10.0}
+    turns = read_turns(**columns(rows_of(*(("t", 0, k, "a", 10 * (k == 4), True) for k in range(5)))))
+    assert set(discounted_returns(turns, gamma=1.0)) == {10.0}
 
 
 def test_similar_anchors_share_a_step_group():
@@ -160,15 +150,15 @@ def test_trajectory_ids_may_repeat_in_other_groups_and_be_any_hashable():
 
 def test_columns_may_be_arrays_or_tensors():
     torch = pytest.importorskip("torch")
-    lists = dict(group=[0, 0], trajectory=[0, 1], step=[0, 0], anchor=["a", "a"], reward=[1.0, 0.0], valid=[True, True])
+    lists = dict(group=[0, 0], trajectory=[0, 1], turn=[0, 0], anchor=["a", "a"], reward=[1.0, 0.0], valid=[True, True])
     arrays = {k: np.asarray(v, dtype=object if k == "anchor" else None) for k, v in lists.items()}
     tensors = {k: v if k == "anchor" else torch.tensor(v) for k, v in lists.items()}
     for given_columns in (lists, arrays, tensors):
-        assert gigpo_advantages(**given_columns).total.tolist() == [1.0, -1.0]
+        assert gigpo(read_turns(**given_columns), GigpoSettings()).total.tolist() == [1.0, -1.0]
 
 
 def test_an_empty_batch_gives_empty_arrays():
-    assert gigpo_advantages([], [], [], [], [], []).total.shape == (0,)
+    assert advantages([]).total.shape == (0,)
 
 
 def test_the_result_is_frozen():
@@ -177,6 +167,11 @@ def test_the_result_is_frozen():
 
 
 def test_returns_by_hand():
-    trajectory, step, reward = ["a", "b", "a", "a"], [2, 0, 0, 1], [4.0, 7.0, 1.0, 2.0]
-    assert trajectory_returns(trajectory, step, reward).tolist() == [7, 7, 7, 7]
-    assert discounted_returns(trajectory, step, reward, gamma=0.5).tolist() == [4, 7, 3, 4]
+    turns = read_turns(
+        **columns(rows_of(
+            ("t", "a", 2, "x", 4.0, True), ("t", "b", 0, "x", 7.0, True),
+            ("t", "a", 0, "x", 1.0, True), ("t", "a", 1, "x", 2.0, True),
+        ))
+    )  # fmt: skip
+    assert trajectory_returns(turns).tolist() == [7, 7, 7, 7]
+    assert discounted_returns(turns, gamma=0.5).tolist() == [4, 7, 3, 4]

@@ -24,7 +24,7 @@ def batches(draw):
                     dict(
                         group=f"task{g}",
                         trajectory=f"run{t}",
-                        step=s,
+                        turn=s,
                         anchor=draw(ANCHORS),
                         reward=draw(REWARDS),
                         valid=draw(st.booleans()),
@@ -78,7 +78,7 @@ def test_a_constant_added_to_every_return_of_a_task_changes_nothing_in_the_episo
     last = {}
     for i, row in enumerate(rows):
         key = row["group"], row["trajectory"]
-        if key not in last or row["step"] > rows[last[key]]["step"]:
+        if key not in last or row["turn"] > rows[last[key]]["turn"]:
             last[key] = i
     moved = [dict(row, reward=row["reward"] + shift) if i in last.values() else row for i, row in enumerate(rows)]
     # 1e-6 beside a std of the same order is where float noise could show: none of the grid's groups is that flat.
@@ -117,7 +117,7 @@ def test_per_step_advantages_sum_to_zero_over_each_group_and_state(rows, options
 @settings(max_examples=100, deadline=None)
 @given(batches(), OPTIONS, st.integers(0, 5))
 def test_padding_rows_enter_no_statistic(rows, options, pads):
-    pad = dict(group=None, trajectory=None, step=float("nan"), anchor=None, reward=float("nan"), valid=False)
+    pad = dict(group=None, trajectory=None, turn=float("nan"), anchor=None, reward=float("nan"), valid=False)
     padded = rows[:1] + [pad] * pads + rows[1:]
     mask = [row is pad for row in padded]
     got = advantages(padded, padding=mask, **options)

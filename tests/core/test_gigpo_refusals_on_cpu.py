@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from support.gigpo_reference import advantages, columns, rows_of
 
-from siri_verl.core.gigpo import gigpo_advantages
+from siri_verl.core.turns import read_turns
 
 GOOD = rows_of(("t", 0, 0, "a", 1, True), ("t", 1, 0, "a", 0, True))
 
@@ -22,9 +22,9 @@ GOOD = rows_of(("t", 0, 0, "a", 1, True), ("t", 1, 0, "a", 0, True))
         (dict(reward=float("nan")), "reward of row 1 is nan"),
         (dict(reward=float("inf")), "reward of row 1 is inf"),
         (dict(reward="ten"), "reward must be one number per row"),
-        (dict(step=float("nan")), "step of row 1 is nan"),
+        (dict(turn=float("nan")), "turn of row 1 is nan"),
         (dict(valid=None), "valid of row 1 is None"),
-        (dict(trajectory=0), "rows 0 and 1 are both step 0 of trajectory 0"),
+        (dict(trajectory=0), "rows 0 and 1 are both turn 0 of trajectory 0"),
     ],
 )
 def test_bad_rows_are_named(change, message):
@@ -38,10 +38,10 @@ def test_bad_rows_are_named_by_their_place_in_the_padded_batch():
         advantages(rows, padding=[False, True, False])
 
 
-def test_no_anchor_column_is_an_error_even_without_a_step_part():
+def test_no_anchor_column_is_an_error():
     given_columns = dict(columns(GOOD), anchor=None)
     with pytest.raises(ValueError, match="anchor is None.*agent loop must state the anchor"):
-        gigpo_advantages(**given_columns, step_weight=0.0)
+        read_turns(**given_columns)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_no_anchor_column_is_an_error_even_without_a_step_part():
         (dict(gamma=float("nan")), "gamma=nan"),
         (dict(step_weight=-1.0), "step_weight=-1.0"),
         (dict(invalid_penalty=float("inf")), "invalid_penalty=inf"),
-        (dict(norm="std"), "norm='std', must be one of mean, mean_std"),
+        (dict(norm="std"), "norm='std': use one of mean, mean_std"),
         (dict(episode_stats="rows"), "episode_stats='rows'"),
         (dict(similarity=0.0), "similarity=0.0"),
         (dict(lone="skip"), "lone='skip'"),
@@ -69,4 +69,4 @@ def test_similarity_needs_text_anchors():
 
 def test_columns_of_unequal_length_are_named():
     with pytest.raises(ValueError, match="reward has 1 rows, group has 2"):
-        gigpo_advantages(**dict(columns(GOOD), reward=[1.0]))
+        read_turns(**dict(columns(GOOD), reward=[1.0]))

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siri_verl.core.gigpo import gigpo_advantages
+from siri_verl.core.gigpo import GigpoSettings, gigpo
 from siri_verl.core.segments import find_segments, runs, spread
+from siri_verl.core.turns import read_turns
 
 MASKS = st.lists(st.lists(st.integers(0, 1), max_size=30), max_size=6)
 
@@ -72,7 +73,7 @@ TRAJECTORIES = st.lists(
 )
 def test_a_trajectory_in_one_row_gets_what_its_turns_get_as_rows(trajectories, norm, stats, gamma, weight):
     # one row per turn
-    columns = {name: [] for name in ("group", "trajectory", "step", "anchor", "reward", "valid")}
+    columns = {name: [] for name in ("group", "trajectory", "turn", "anchor", "reward", "valid")}
     # one row per trajectory
     masks = []
     for number, (group, turns) in enumerate(trajectories):
@@ -82,7 +83,8 @@ def test_a_trajectory_in_one_row_gets_what_its_turns_get_as_rows(trajectories, n
                 columns[name].append(value)
             mask += [1] * reply + [0] * answer
         masks.append(mask)
-    result = gigpo_advantages(**columns, norm=norm, episode_stats=stats, gamma=gamma, step_weight=weight)
+    options = GigpoSettings(norm=norm, episode_stats=stats, gamma=gamma, step_weight=weight)
+    result = gigpo(read_turns(**columns), options)
     found = find_segments(masks)
     length = max(map(len, masks))
     tokens = spread(result.total, found, (len(masks), length))

@@ -18,13 +18,14 @@ from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import omega_conf_to_dataclass, validate_config
 
 from siri_verl.cli import app
+from siri_verl.core.gigpo import GigpoSettings
 from siri_verl.planning.architecture import KNOWN
 from siri_verl.planning.compose import compose_run
 from siri_verl.planning.memory import GIB, host, phases
 from siri_verl.planning.plan import TOO_BIG_ABOVE, plan_run
 from siri_verl.settings.read import siri_settings
 from siri_verl.settings.reference import CONF, field_texts, reference
-from siri_verl.settings.schema import GigpoSettings, SiriSettings
+from siri_verl.settings.schema import SiriSettings
 from siri_verl.training.preflight.run import check_algorithm
 from siri_verl.training.preflight.skills import check_skills
 

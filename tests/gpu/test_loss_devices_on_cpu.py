@@ -9,7 +9,8 @@ from tensordict import TensorDict
 from verl.utils import tensordict_utils as tu
 from verl.workers.config import ActorConfig
 
-from siri_verl.core.gigpo import gigpo_advantages
+from siri_verl.core.gigpo import GigpoSettings, gigpo
+from siri_verl.core.turns import read_turns
 from siri_verl.training.estimator import gigpo_estimator, use_table
 from siri_verl.training.loss import LAMBDA, WEIGHT_COLUMN, siri_loss
 from siri_verl.training.step_table import StepTable
@@ -92,9 +93,8 @@ def estimated(device):
 
 def test_advantages_lie_where_the_mask_lies_and_are_those_of_the_formula(device):
     rows = table()
-    expected = gigpo_advantages(
-        rows.group, rows.trajectory, rows.turn, rows.anchor, rows.reward, rows.valid, gamma=GAMMA
-    ).total
+    turns = read_turns(rows.group, rows.trajectory, rows.turn, rows.anchor, rows.reward, rows.valid)
+    expected = gigpo(turns, GigpoSettings(gamma=GAMMA)).total
     assert np.ptp(expected) > 1
     np.testing.assert_allclose(estimated(device)[:, 0].cpu().numpy(), expected, rtol=1e-6)
 

@@ -6,9 +6,10 @@ import math
 import pytest
 from omegaconf import OmegaConf
 
+from siri_verl.core.gigpo import GigpoSettings
 from siri_verl.failures import ConfigError
 from siri_verl.settings.read import gigpo_settings, siri_settings
-from siri_verl.settings.schema import GigpoSettings, SiriSettings
+from siri_verl.settings.schema import SiriSettings
 from siri_verl.trajectory.prompts import TEMPLATES
 
 

@@ -7,9 +7,10 @@ import math
 import statistics
 from difflib import SequenceMatcher
 
-from siri_verl.core.gigpo import gigpo_advantages
+from siri_verl.core.gigpo import GigpoSettings, gigpo
+from siri_verl.core.turns import read_turns
 
-COLUMNS = ("group", "trajectory", "step", "anchor", "reward", "valid")
+COLUMNS = ("group", "trajectory", "turn", "anchor", "reward", "valid")
 
 
 def reference(rows, *, gamma, step_weight, norm, episode_stats, invalid_penalty, similarity):
@@ -24,7 +25,7 @@ def reference(rows, *, gamma, step_weight, norm, episode_stats, invalid_penalty,
     n = len(rows)
     ret, disc = [0.0] * n, [0.0] * n
     for members in by(("group", "trajectory")).values():
-        members.sort(key=lambda i: rows[i]["step"])
+        members.sort(key=lambda i: rows[i]["turn"])
         total = sum(rows[i]["reward"] for i in members)
         for position, i in enumerate(members):
             ret[i] = total
@@ -49,12 +50,12 @@ def reference(rows, *, gamma, step_weight, norm, episode_stats, invalid_penalty,
     label = [row["anchor"] for row in rows]
     if similarity is not None:
         for members in by(("group",)).values():
-            first_step = {}
+            first_turn = {}
             for i in members:
                 text = rows[i]["anchor"]
-                first_step[text] = min(first_step.get(text, math.inf), rows[i]["step"])
+                first_turn[text] = min(first_turn.get(text, math.inf), rows[i]["turn"])
             chosen, heads = {}, []
-            for text in sorted(first_step, key=lambda text: (first_step[text], text)):
+            for text in sorted(first_turn, key=lambda text: (first_turn[text], text)):
                 near = [head for head in heads if SequenceMatcher(None, text, head).ratio() >= similarity]
                 if not near:
                     heads.append(text)
@@ -75,10 +76,10 @@ def columns(rows):
     return {name: [row[name] for row in rows] for name in COLUMNS}
 
 
-def advantages(rows, **options):
-    return gigpo_advantages(**columns(rows), **options)
+def advantages(rows, padding=None, **options):
+    return gigpo(read_turns(**columns(rows), padding=padding), GigpoSettings(**options))
 
 
 def rows_of(*specs):
-    """Rows from (group, trajectory, step, anchor, reward, valid) tuples."""
+    """Rows from (group, trajectory, turn, anchor, reward, valid) tuples."""
     return [dict(zip(COLUMNS, spec, strict=True)) for spec in specs]

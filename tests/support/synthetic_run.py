@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from siri_verl.core.gate import InternalizationSettings
+from siri_verl.core.gigpo import GigpoSettings
 from siri_verl.core.pairing import PLAIN
 from siri_verl.core.phases import PhaseSettings
 from siri_verl.core.utility import UtilitySettings
@@ -130,7 +131,7 @@ def play(run: SkillRun, steps, story: Story, change=None) -> StepTable:
         story.decisions += decisions
         run.remember(table, table.transcripts, step)
         if run.machine.internalizes:
-            is_open, weight = run.select(table, table_advantages(table, None).total, step)
+            is_open, weight = run.select(table, table_advantages(table, GigpoSettings()).total, step)
             rows = np.flatnonzero(is_open)
             at = [(str(table["task_id"][i]), table.trajectory[i][-1], int(table.turn[i])) for i in rows]
             story.selections.append((step, at, weight[rows].round(9).tolist()))

@@ -9,7 +9,8 @@ from tensordict import TensorDict
 from verl.protocol import DataProto
 from verl.trainer.ppo.v1 import trainer_base, utils
 
-from siri_verl.core.gigpo import gigpo_advantages
+from siri_verl.core.gigpo import GigpoSettings, gigpo
+from siri_verl.core.turns import read_turns
 from siri_verl.failures import ConfigError
 from siri_verl.training.estimator import check_estimator, gigpo_estimator, over_turns, use_table
 from siri_verl.training.step_table import StepTable
@@ -60,10 +61,9 @@ def test_gigpo_through_verl_equals_the_pure_function():
     with use_table(table):
         result = compute("gigpo", data, keys).batch["advantages"]
     real = table.real
-    expected = gigpo_advantages(
-        table.group[real], table.trajectory[real], table.turn[real], np.array(table.anchor)[real], table.reward[real],
-        table.valid[real], gamma=0.9, norm="mean",
-    ).total  # fmt: skip
+    columns = (table.group, table.trajectory, table.turn, np.array(table.anchor), table.reward, table.valid)
+    turns = read_turns(*(column[real] for column in columns))
+    expected = gigpo(turns, GigpoSettings(gamma=0.9, norm="mean")).total
     first = result[:, 0].numpy()
     assert np.allclose(first[real], expected, atol=1e-5)
     assert np.all(result.numpy()[~real] == 0)

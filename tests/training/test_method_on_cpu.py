@@ -9,6 +9,7 @@ import pytest
 from support.synthetic_run import BAD, GOOD, IDLE, TASKS, Story, make_run, play, run_settings, step_table
 
 from siri_verl.core.gate import InternalizationSettings
+from siri_verl.core.gigpo import GigpoSettings
 from siri_verl.core.pairing import PLAIN, SKILL
 from siri_verl.core.phases import INTERNALIZATION, MINING, WARM_UP, PhaseSettings
 from siri_verl.core.utility import ACTIVE, RETIRED
@@ -121,7 +122,7 @@ def one_step(change=None, norm="mean", **given):
 
 
 def chosen(run, table, norm="mean"):
-    advantage = table_advantages(table, {"gigpo": {"norm": norm}}).total
+    advantage = table_advantages(table, GigpoSettings(norm=norm)).total
     return *run.select(table, advantage, 1), advantage
 
 

@@ -4,8 +4,9 @@
 import numpy as np
 import pytest
 
-from siri_verl.core.gigpo import gigpo_advantages
+from siri_verl.core.gigpo import GigpoSettings, gigpo
 from siri_verl.core.statistics import wilson
+from siri_verl.core.turns import read_turns
 from siri_verl.training.metrics import (
     IncompleteBatchError,
     advantage_metrics,
@@ -90,9 +91,8 @@ def test_missing_trajectories_are_counted():
 
 def test_advantage_metrics_leave_out_rows_that_do_not_count():
     t = table(EPISODES, padding=2)
-    result = gigpo_advantages(
-        t.group, t.trajectory, t.turn, t.anchor, t.reward, t.valid, norm="mean", padding=~t.usable
-    )
+    turns = read_turns(t.group, t.trajectory, t.turn, t.anchor, t.reward, t.valid, padding=~t.usable)
+    result = gigpo(turns, GigpoSettings(norm="mean"))
     metrics = advantage_metrics(result, t)
     rows = np.flatnonzero(t.usable)
     assert len(rows) == 6
