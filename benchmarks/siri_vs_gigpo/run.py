@@ -39,7 +39,7 @@ from benchmarks.siri_vs_gigpo.settings import (  # noqa: E402
     Environment,
 )
 from siri_verl.runs import record as run_record  # noqa: E402
-from siri_verl.skills.bank_file import BANK_FILE, load_bank  # noqa: E402
+from siri_verl.skills.bank_file import load_bank  # noqa: E402
 
 SETTINGS_FILE = HERE / "settings.py"
 MODEL_LIMIT = 5 << 20
@@ -155,7 +155,7 @@ class Comparison:
         }
         points = results.curve_points(folder)
         by_type = {name: found["success"]["mean"] for name, found in summary["by_type"].items()}
-        skills = results.active_skills(plan.newest_checkpoint(folder) / BANK_FILE)
+        skills = results.active_skills(plan.newest_checkpoint(folder).bank)
         curve = {
             **{name: row[name] for name in ("environment", "method", "seed")},
             **{"points": points, "facts": facts, "success_by_type": by_type, "active_skills": skills},
@@ -177,7 +177,7 @@ class Comparison:
         from siri_verl.evaluation.run import prepare, run_evaluation
 
         split = self.environment.test if self.final else self.environment.development
-        bank = plan.newest_checkpoint(run) / BANK_FILE if with_skills else None
+        bank = plan.newest_checkpoint(run).bank if with_skills else None
         if bank and not any(skill.status == ACTIVE for skill in load_bank(bank).skills.values()):
             print(f"{bank}: no active skill; the prompt with skills is the plain one", flush=True)
             bank = None

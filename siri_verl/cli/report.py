@@ -35,6 +35,7 @@ def report(
 ) -> None:
     """Write one self-contained HTML page, and PNG pictures, about one or more runs."""
     from siri_verl.report import ReportOptions, write_report
+    from siri_verl.runs.folder import RunFolder
 
     if out is None and len(runs) > 1:
         raise fail("--out: not given; with several runs, name a folder for the report")
@@ -47,7 +48,7 @@ def report(
             most_trajectories=max_trajectories,
             title=title,
         )
-        page = write_report(runs, out or runs[0] / "report", options, console.print)
+        page = write_report(runs, out or RunFolder(runs[0]).report, options, console.print)
     except (OSError, ValueError) as error:
         raise fail(error) from error
     console.print(f"page: {page} ({page.stat().st_size / 1e6:.1f} MB), pictures beside it", soft_wrap=True)

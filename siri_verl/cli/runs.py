@@ -18,10 +18,11 @@ def curve(
 ) -> None:
     """Draw the learning curve of one or more run folders and print it as a table."""
     from siri_verl.report.curve import curve_table, draw_curve, read_curve, run_names
+    from siri_verl.runs.folder import RunFolder
 
     if out is None and len(runs) > 1:
         raise fail("--out: not given; with several runs, name a PNG file for the picture")
-    target = out or runs[0] / "learning_curve.png"
+    target = out or RunFolder(runs[0]).learning_curve
     try:
         curves = {name: read_curve(run) for name, run in zip(run_names(runs), runs, strict=True)}
         draw_curve(curves, target)
@@ -44,10 +45,11 @@ def story(
     from siri_verl.report.story import read_story
     from siri_verl.report.story_pictures import draw_all
     from siri_verl.report.story_words import tell, with_pictures
+    from siri_verl.runs.folder import RunFolder
 
     try:
         told = read_story(run)
-        folder = out or run / "story"
+        folder = out or RunFolder(run).story
         pictures = draw_all(told, folder)
         (folder / "story.md").write_text(with_pictures(tell(told), pictures), encoding="utf-8")
     except (OSError, ValueError) as error:

@@ -98,6 +98,7 @@ def skills_retest(
     from siri_verl.evaluation.retest_report import report_json, retest_table
     from siri_verl.evaluation.retest_run import RetestOptions, retest_run
     from siri_verl.files import write_text_atomically
+    from siri_verl.runs.folder import RunFolder
 
     options = RetestOptions(
         panel=panel,
@@ -125,7 +126,6 @@ def skills_retest(
         console.print(retest_table(report))
     for skill_id, reason in report.untested.items():
         console.print(f"[yellow]not tested[/yellow] {skill_id}: {reason}", soft_wrap=True)
-    name = about["model"]["name"].replace("/", "_") if "model" in about else "nothing"
-    target = out or run / f"retest_{name}.json"
+    target = out or RunFolder(run).retest(about["model"]["name"] if "model" in about else "nothing")
     write_text_atomically(target, report_json(report, about))
     console.print(f"{target}: {about.get('model', 'no model was needed')}, {about['sampling']}, seed {about['seed']}")

@@ -5,19 +5,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from siri_verl.runs.models import TRACKER, ModelFolderError, ModelSource, find_model, model_folder
+from siri_verl.runs.folder import CheckpointFolder, RunFolder
+from siri_verl.runs.models import ModelFolderError, ModelSource, find_model, model_folder
 
 NOTE = "siri_export.json"
 """Where the folder says what it was made from."""
 SAMPLE = "<think>look around</think><action>go</action>"
 """What the exported tokenizer is tried on."""
-STEP = re.compile(r"global_step_(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -92,17 +91,16 @@ def export_policy(source: Path, out: Path, *, step: int | None = None, dtype: st
 def _checkpoint(source: Path, step: int | None) -> Path:
     if step is None:
         return source
-    folder = source / f"global_step_{step}"
+    folder = RunFolder(source).checkpoint(step).path
     if not folder.is_dir():
-        there = sorted((int(m[1]) for p in source.glob("global_step_*") if (m := STEP.search(p.name))), reverse=True)
-        known = ", ".join(map(str, there)) or "none"
+        known = ", ".join(map(str, RunFolder(source).checkpoint_steps())) or "none"
         raise ModelFolderError(f"--step {step}: {source} has no {folder.name}; checkpoints are of steps {known}")
     return folder
 
 
 def _step(found: ModelSource) -> int | None:
-    matched = next((m for part in reversed(found.folder.parts) if (m := STEP.search(part))), None)
-    return int(matched[1]) if matched else None
+    steps = (CheckpointFolder(folder).step for folder in (found.folder, *found.folder.parents))
+    return next((step for step in steps if step is not None), None)
 
 
 def _write(folder: Path, made: Path, dtype: str | None) -> tuple[str, int]:
@@ -114,7 +112,7 @@ def _write(folder: Path, made: Path, dtype: str | None) -> tuple[str, int]:
     if dtype is None:
         # Weights and tokenizer as they stand, byte for byte; checkpoints' optimizer states and notes stay behind.
         for file in sorted(folder.iterdir()):
-            if file.is_file() and (file.suffix != ".pt" and file.name not in (TRACKER, NOTE)):
+            if file.is_file() and file.suffix != ".pt" and file not in (RunFolder(folder).tracker, folder / NOTE):
                 shutil.copyfile(file, made / file.name)
         _state_precision(made)
     else:

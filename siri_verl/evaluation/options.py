@@ -19,8 +19,9 @@ from siri_verl.evaluation.checks import check_sampling
 from siri_verl.evaluation.prompting import KINDS, PLAIN
 from siri_verl.evaluation.retest_run import training_tasks
 from siri_verl.light.policy import Sampling
-from siri_verl.runs.config import CONFIG_FILE, load_config
-from siri_verl.runs.models import TRACKER, ModelSource
+from siri_verl.runs.config import load_config
+from siri_verl.runs.folder import RunFolder
+from siri_verl.runs.models import ModelSource
 from siri_verl.settings.read import siri_settings
 from siri_verl.settings.schema import PromptSettings
 from siri_verl.skills.task_type import TaskTypeSettings
@@ -130,7 +131,7 @@ def find_run(options: EvalOptions) -> Path | None:
         return options.run
     path = Path(options.model).resolve()
     for folder in (path, *path.parents[:3]):
-        if (folder / CONFIG_FILE).is_file() and (folder / TRACKER).is_file():
+        if RunFolder(folder).config.is_file() and RunFolder(folder).tracker.is_file():
             return folder
     return None
 

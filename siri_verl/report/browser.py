@@ -11,7 +11,7 @@ from typing import Any
 from siri_verl.evaluation import log as trajectory_log
 from siri_verl.report.prompts import spread
 from siri_verl.report.runs import Run
-from siri_verl.training.sample import trajectories_file
+from siri_verl.runs.folder import RunFolder
 from siri_verl.trajectory.file import Trajectory, Turn, read_trajectories, shortened
 
 MOST_CHARS = 6_000_000
@@ -51,13 +51,15 @@ def collect(runs: Sequence[Run], extra: Sequence[Path] = (), most: int = 400) ->
     browser = Browser()
     groups: list[list[tuple[str, Trajectory]]] = []
     for run in runs:
-        file = trajectories_file(run.folder)
+        folder = RunFolder(run.folder)
+        file = folder.trajectories
         if file.is_file():
             groups += by_moment([(run.name, trajectory) for trajectory in read_trajectories(file)])
         else:
             browser.without.append(run.name)
-        for evaluation in sorted(run.folder.glob("eval/*/trajectories.jsonl")):
-            groups += by_moment([(run.name, t) for t in read_any(evaluation)])
+        for evaluation in folder.evaluations():
+            if evaluation.trajectories.is_file():
+                groups += by_moment([(run.name, t) for t in read_any(evaluation.trajectories)])
     for file in extra:
         if not file.is_file():
             raise FileNotFoundError(f"--trajectories {file}: no such file; give a file of siri-verl eval or of a run")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from siri_verl.runs.metrics import METRICS_FILE, read_metrics
+from siri_verl.runs.folder import RunFolder
+from siri_verl.runs.metrics import read_metrics
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def read_curve(run: Path) -> list[CurvePoint]:
         FileNotFoundError: the folder holds no metrics file.
         ValueError: the file holds no validation, or one without success.
     """
-    path = run / METRICS_FILE
+    path = RunFolder(run).metrics
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; give the run's folder (trainer.default_local_dir)")
     env_steps, points = 0, []

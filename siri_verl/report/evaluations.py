@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from siri_verl.evaluation import summary
+from siri_verl.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def read_evaluations(run: Path) -> list[EvaluationRow]:
     Raises:
         ValueError: a file is damaged or of another version; names the file.
     """
-    return [_read(file) for file in sorted(run.glob("eval/*/summary.json"))]
+    return [_read(found.summary) for found in RunFolder(run).evaluations() if found.summary.is_file()]
 
 
 def _read(file: Path) -> EvaluationRow:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = "prompts"
+from siri_verl.runs.folder import RunFolder
+
 MOST = 24
 _HEADINGS = {
     "plain arm: prompt": "plain_prompt",
@@ -50,7 +51,7 @@ def read_prompts(run: Path) -> tuple[list[ArmPrompts], int]:
     Raises:
         ValueError: a file is not as the trainer writes it; names the file.
     """
-    files = sorted((run / FOLDER).glob("step_*.txt"))
+    files = sorted(RunFolder(run).prompts.glob("step_*.txt"))
     return [_parse(file) for file in spread(files, MOST)], len(files)
 
 

@@ -10,12 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from siri_verl.core.decision import ACTIVE, CANDIDATE, RETIRED
 from siri_verl.report.curve import CurvePoint, read_curve, run_names
 from siri_verl.report.story import RunStory, read_story
-from siri_verl.runs.config import CONFIG_FILE, flat_settings
+from siri_verl.runs.config import flat_config
 from siri_verl.runs.record import read_starts
 
 
@@ -88,7 +86,7 @@ def read_run(folder: Path) -> Run:
     story = read_story(folder)
     judged = [metrics for metrics in story.validation.values() if "siri/val/success" in metrics]
     curve = read_curve(folder) if judged and len(judged) == len(story.validation) else []
-    return Run(folder.resolve().name, folder, story, flat_config(folder / CONFIG_FILE), read_starts(folder), curve)
+    return Run(folder.resolve().name, folder, story, flat_config(folder), read_starts(folder), curve)
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
@@ -101,20 +99,3 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         raise ValueError("report: no run was given; give one or more run folders (trainer.default_local_dir)")
     names = run_names(folders)
     return [replace(read_run(folder), name=name) for folder, name in zip(folders, names, strict=True)]
-
-
-def flat_config(path: Path) -> dict[str, Any]:
-    """Settings by dotted name, lists as they are; {} where there is no file.
-
-    Raises:
-        ValueError: the file is no YAML mapping.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except Exception as error:  # PyYAML and OmegaConf have no common root
-        raise ValueError(f"{path}: cannot be read as settings ({type(error).__name__}: {error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds {type(content).__name__}, expected settings by name")
-    return flat_settings(content)

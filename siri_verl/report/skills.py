@@ -14,6 +14,7 @@ import numpy as np
 from siri_verl.core.decision import ACTIVE, Decision
 from siri_verl.report.runs import Run
 from siri_verl.report.story import UtilityPath, utility_paths
+from siri_verl.runs.folder import RunFolder
 from siri_verl.skills.skill import Evidence, Skill
 
 MOST = 80
@@ -164,7 +165,7 @@ def read_retests(run: Path) -> list[Retest]:
         ValueError: a file is damaged or of another version; names the file.
     """
     found = []
-    for file in sorted(run.glob("retest*.json")):
+    for file in RunFolder(run).retests():
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:

@@ -17,9 +17,10 @@ import numpy as np
 from siri_verl.core.decision import ACTIVE, Decision
 from siri_verl.core.phases import PHASES
 from siri_verl.core.utility import DecisionBook
-from siri_verl.runs.metrics import METRICS_FILE, read_metrics
+from siri_verl.runs.folder import RunFolder
+from siri_verl.runs.metrics import read_metrics
 from siri_verl.skills.bank import SkillBank
-from siri_verl.skills.bank_file import ANY_LENGTH, BANK_FILE, load_bank
+from siri_verl.skills.bank_file import ANY_LENGTH, load_bank
 from siri_verl.skills.skill import Evidence, Skill
 
 
@@ -122,7 +123,7 @@ def read_story(run: Path) -> RunStory:
         ValueError: the metrics file is empty or damaged.
         BankFileError: the bank's file is damaged; the message names the line.
     """
-    path, bank = run / METRICS_FILE, run / BANK_FILE
+    path, bank = RunFolder(run).metrics, RunFolder(run).bank
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; give the run's folder (trainer.default_local_dir)")
     records = read_metrics(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trainer's own state inside verl's checkpoint folder, written atomically."""
+"""The siri trainer's own state inside verl's checkpoint folder, written atomically."""
 
 from __future__ import annotations
 
@@ -7,37 +7,34 @@ import json
 from pathlib import Path
 from typing import Any
 
-from siri_verl.files import write_text_atomically
+from omegaconf import DictConfig
 
-STATE_FILE = "siri_state.json"
+from siri_verl.files import write_text_atomically
+from siri_verl.runs.folder import CheckpointFolder, RunFolder
+
 STATE_VERSION = 1
 
 
-def step_folder(config: Any, step: int) -> Path:
-    """Where verl keeps the checkpoint of a step."""
-    return Path(config.trainer.default_local_dir) / f"global_step_{step}"
-
-
-def resume_folder(config: Any, step: int) -> Path:
-    """The folder a run resumed from (verl's resume_mode auto or resume_path)."""
+def resume_folder(config: DictConfig, step: int) -> CheckpointFolder:
+    """The checkpoint that a run resumes from (verl's resume_mode auto or resume_path)."""
     if config.trainer.resume_mode == "resume_path":
-        return Path(config.trainer.resume_from_path)
-    return step_folder(config, step)
+        return CheckpointFolder(Path(config.trainer.resume_from_path))
+    return RunFolder(Path(config.trainer.default_local_dir)).checkpoint(step)
 
 
-def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write the trainer's state into a checkpoint folder."""
-    write_text_atomically(folder / STATE_FILE, json.dumps({"version": STATE_VERSION, **state}, indent=2) + "\n")
+def save_state(checkpoint: CheckpointFolder, state: dict[str, Any]) -> None:
+    """Write the trainer's state into a checkpoint."""
+    write_text_atomically(checkpoint.state, json.dumps({"version": STATE_VERSION, **state}, indent=2) + "\n")
 
 
-def load_state(folder: Path) -> dict[str, Any]:
-    """Read the trainer's state from a checkpoint folder.
+def load_state(checkpoint: CheckpointFolder) -> dict[str, Any]:
+    """Read the trainer's state from a checkpoint.
 
     Raises:
         FileNotFoundError: the checkpoint was not written by the siri trainer.
         ValueError: the file is of another version or not readable.
     """
-    path = folder / STATE_FILE
+    path = checkpoint.state
     if not path.exists():
         raise FileNotFoundError(
             f"{path}: missing; the checkpoint was not written by trainer.v1.trainer_mode=siri. Start with "

@@ -1,67 +1,94 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of a run on disk: `config.yaml` in its folder, written when the run starts."""
+"""The settings of a run on disk, written when the run starts."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from siri_verl.failures import ConfigError
 from siri_verl.files import write_text_atomically
+from siri_verl.runs.folder import RunFolder
+from siri_verl.settings.read import siri_settings
+from siri_verl.settings.schema import SiriSettings
 
-CONFIG_FILE = "config.yaml"
-TRACKER = "latest_checkpointed_iteration.txt"
-"""verl's, in a run's folder: its newest checkpoint."""
 
-logger = logging.getLogger(__name__)
+@dataclass(frozen=True)
+class SavedRun:
+    """A run as its folder describes it.
+
+    Attributes:
+        folder: the run's.
+        config: all settings, verl's and ours.
+        settings: the `siri:` block, checked.
+    """
+
+    folder: RunFolder
+    config: DictConfig
+    settings: SiriSettings
 
 
 def save_config(config: DictConfig, run: Path) -> None:
     """Write all settings, verl's and ours, with interpolations resolved."""
-    write_text_atomically(run / CONFIG_FILE, OmegaConf.to_yaml(config, resolve=True))
+    write_text_atomically(RunFolder(run).config, OmegaConf.to_yaml(config, resolve=True))
 
 
-DECISIVE = (
-    "siri.seed",
-    "siri.environment.name",
-    "siri.phases.fixed",
-    "algorithm.adv_estimator",
-    "actor_rollout_ref.model.path",
-)
-"""What makes another run of it."""
+def load_config(run: Path, overrides: Sequence[str] = ()) -> DictConfig:
+    """Read all settings of a run.
 
-
-def check_resumed(config: DictConfig) -> None:
-    """A run that goes on from its folder's newest checkpoint is the run that wrote it. Other changes are logged.
+    Args:
+        run: the run's folder.
+        overrides: `key.path=value`, for settings that have changed since, for example the place of a store.
 
     Raises:
-        ConfigError: the setting, both values and what to do.
+        FileNotFoundError: the folder holds no settings.
+        ValueError: an override is not of that form.
     """
-    run = Path(config.trainer.default_local_dir)
-    if config.trainer.resume_mode != "auto" or not all((run / name).is_file() for name in (TRACKER, CONFIG_FILE)):
-        return
-    both = OmegaConf.load(run / CONFIG_FILE), config
-    before, now = (flat_settings(OmegaConf.to_container(given, resolve=True)) for given in both)
-    changed = {name: (before.get(name), now.get(name)) for name in sorted({*before, *now})}
-    changed = {name: values for name, values in changed.items() if values[0] != values[1]}
-    for name in DECISIVE:
-        if name in changed:
-            raise ConfigError(
-                f"{name}={changed[name][1]!r}: trainer.default_local_dir={str(run)!r} holds checkpoints of a run with "
-                f"{changed[name][0]!r}, and this one would go on from them; give it another folder, start anew with "
-                "trainer.resume_mode=disable, or set it back"
-            )
-    if changed:
-        words = (f"{name}: {old!r} -> {new!r}" for name, (old, new) in changed.items())
-        logger.warning("%s: goes on with other settings than before: %s", run, "; ".join(words))
+    path = RunFolder(run).config
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such file; give the run's folder (trainer.default_local_dir), where the trainer wrote it"
+        )
+    for override in overrides:
+        if not override.partition("=")[1]:
+            raise ValueError(f"override {override!r}: expected key.path=value")
+    return OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
+
+
+def load_run(run: Path, overrides: Sequence[str] = ()) -> SavedRun:
+    """Read all settings of a run and check the `siri:` block.
+
+    Raises:
+        FileNotFoundError, ValueError: see `load_config`.
+        ConfigError: the `siri:` block is missing or damaged.
+    """
+    config = load_config(run, overrides)
+    return SavedRun(RunFolder(run), config, siri_settings(config))
+
+
+def flat_config(run: Path) -> dict[str, Any]:
+    """The settings of a run by dotted name, interpolations as written; {} where the run has no settings file.
+
+    Raises:
+        ValueError: the file is no YAML mapping.
+    """
+    path = RunFolder(run).config
+    if not path.is_file():
+        return {}
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except Exception as error:  # PyYAML and OmegaConf have no common root
+        raise ValueError(f"{path}: cannot be read as settings ({type(error).__name__}: {error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds {type(content).__name__}, expected settings by name")
+    return flat_settings(content)
 
 
 def flat_settings(settings: Any) -> dict[str, Any]:
-    """Dotted name -> value of every setting in nested mappings; an empty one is a value."""
+    """Dotted name -> value of every setting in nested mappings; an empty mapping is a value."""
     found: dict[str, Any] = {}
 
     def walk(value: Any, name: str) -> None:
@@ -73,25 +100,3 @@ def flat_settings(settings: Any) -> dict[str, Any]:
 
     walk(settings, "")
     return found
-
-
-def load_config(run: Path, overrides: Sequence[str] = ()) -> DictConfig:
-    """Read them.
-
-    Args:
-        run: the run's folder.
-        overrides: `key.path=value`, for what has changed since (a moved store).
-
-    Raises:
-        FileNotFoundError: the folder holds no settings.
-        ValueError: an override is not of that form.
-    """
-    path = run / CONFIG_FILE
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such file; give the run's folder (trainer.default_local_dir), where the trainer wrote it"
-        )
-    for override in overrides:
-        if not override.partition("=")[1]:
-            raise ValueError(f"override {override!r}: expected key.path=value")
-    return OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))

@@ -1,84 +1,144 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run writes into its folder beside verl's checkpoints. Slow writes happen in the background."""
+"""The name of every file and folder of a run, its checkpoints and its evaluations. Nothing is read or written here.
+
+Training writes to these paths (runs/writer.py, training/); evaluation, report and command line read from them.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig
-
-from siri_verl.files import write_text_atomically
-from siri_verl.files import abandoned_file, set_aside
-from siri_verl.trajectory.file import Trajectory, append_trajectories
 from siri_verl.skills.bank_file import BANK_FILE
-from siri_verl.runs import record as run_record
-from siri_verl.runs.metrics import METRICS_FILE, MetricsLog
-from siri_verl.runs.config import save_config
-from siri_verl.training.sample import trajectories_file
 
-logger = logging.getLogger(__name__)
-PROMPTS_FOLDER = "prompts"
+TRAJECTORIES = "trajectories.jsonl"
+_STEP = re.compile(r"global_step_(\d+)$")
 
 
-class RunFiles:
-    """The folder of a run: settings and start are recorded when it is made.
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run, `trainer.default_local_dir`."""
 
-    Args:
-        config: the whole configuration; `trainer.default_local_dir` is the folder.
-        seed: the run's.
-    """
+    path: Path
 
-    def __init__(self, config: DictConfig, seed: int):
-        self.folder = Path(config.trainer.default_local_dir)
-        save_config(config, self.folder)
-        run_record.add_start(self.folder, seed)
-        self.metrics = MetricsLog(self.folder / METRICS_FILE)
-        self.prompts = self.folder / PROMPTS_FOLDER
-        self._background = ThreadPoolExecutor(max_workers=1)
+    @property
+    def config(self) -> Path:
+        """All settings, as the run started (runs/config.py)."""
+        return self.path / "config.yaml"
 
-    def begin_after(self, step: int) -> None:
-        """Set aside what an abandoned branch of the run left: records of steps that are about to be played anew.
+    @property
+    def record(self) -> Path:
+        """Command, seed, commit, machine and versions of every start (runs/record.py)."""
+        return self.path / "run.json"
 
-        Args:
-            step: that of the checkpoint training goes on from; 0 without one: then nothing in the folder is this run's.
-        """
+    @property
+    def metrics(self) -> Path:
+        """Every metric of every step (runs/metrics.py)."""
+        return self.path / "metrics.jsonl"
 
-        def abandoned(record: Any) -> bool:
-            played = record.get("step") if isinstance(record, dict) else None
-            return isinstance(played, int) and (played > step or step == 0)
+    @property
+    def bank(self) -> Path:
+        """The skill bank after the last step (skills/bank_file.py)."""
+        return self.path / BANK_FILE
 
-        paths = (self.metrics.path, trajectories_file(self.folder))
-        moved = {abandoned_file(path): set_aside(path, abandoned) for path in paths}
-        if any(moved.values()):
-            told = ", ".join(f"{count} records to {path}" for path, count in moved.items() if count)
-            logger.warning("training goes on after step %d: an earlier run's later records were moved: %s", step, told)
+    @property
+    def trajectories(self) -> Path:
+        """A sample of the trajectories (trajectory/file.py)."""
+        return self.path / TRAJECTORIES
 
-    def write_metrics(self, kind: str, step: int, metrics: Mapping[str, Any]) -> None:
-        """One line of metrics.jsonl, at once."""
-        self.metrics.write(kind, step, metrics)
+    @property
+    def prompts(self) -> Path:
+        """Prompts of both arms, one text file per step (training/prompt_log.py)."""
+        return self.path / "prompts"
 
-    def write_bank(self, content: str) -> None:
-        """The live bank, for the curious; checkpoints hold the real one."""
-        self._write(write_text_atomically, self.folder / BANK_FILE, content)
+    @property
+    def tracker(self) -> Path:
+        """verl's file with the step of the newest checkpoint."""
+        return self.path / "latest_checkpointed_iteration.txt"
 
-    def keep(self, trajectories: Sequence[Trajectory]) -> None:
-        """Append to the sample of trajectories."""
-        if trajectories:
-            self._write(append_trajectories, trajectories_file(self.folder), trajectories)
+    def checkpoint(self, step: int) -> CheckpointFolder:
+        """verl's checkpoint of a step."""
+        return CheckpointFolder(self.path / f"global_step_{step}")
 
-    def close(self) -> None:
-        """Wait for what is still to be written."""
-        self._background.shutdown()
+    def newest_checkpoint(self) -> CheckpointFolder | None:
+        """The checkpoint that verl's tracker names; None where the run has no tracker."""
+        if not self.tracker.is_file():
+            return None
+        return CheckpointFolder(self.path / f"global_step_{self.tracker.read_text(encoding='utf-8').strip()}")
 
-    def _write(self, write: Callable[..., None], path: Path, content: Any) -> None:
-        """Write without holding the step up; a failure is logged."""
+    def checkpoint_steps(self) -> list[int]:
+        """Steps of all checkpoints, newest first."""
+        steps = (CheckpointFolder(path).step for path in self.path.glob("global_step_*"))
+        return sorted((step for step in steps if step is not None), reverse=True)
 
-        def look(done: Future) -> None:
-            if done.exception() is not None:
-                logger.error("could not write %s: %s", path, done.exception())
+    def evaluation(self, name: str) -> EvaluationFolder:
+        """Where an evaluation of the run's model is kept."""
+        return EvaluationFolder(self.path / "eval" / name)
 
-        self._background.submit(write, path, content).add_done_callback(look)
+    def evaluations(self) -> list[EvaluationFolder]:
+        """The evaluations in the run's folder, by name."""
+        return [EvaluationFolder(path) for path in sorted(self.path.glob("eval/*")) if path.is_dir()]
+
+    def retest(self, model: str) -> Path:
+        """Results of a re-test of the run's skills on a model; slashes in its name become underscores."""
+        return self.path / f"retest_{model.replace('/', '_')}.json"
+
+    def retests(self) -> list[Path]:
+        """Files named like results of a re-test. A panel for re-tests may be among them."""
+        return sorted(self.path.glob("retest*.json"))
+
+    @property
+    def report(self) -> Path:
+        """Folder of the report page."""
+        return self.path / "report"
+
+    @property
+    def story(self) -> Path:
+        """Folder of the run's description in words and pictures."""
+        return self.path / "story"
+
+    @property
+    def learning_curve(self) -> Path:
+        """Picture of validation success by step."""
+        return self.path / "learning_curve.png"
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """verl's folder of a checkpoint, `global_step_N`."""
+
+    path: Path
+
+    @property
+    def state(self) -> Path:
+        """The siri trainer's own state (runs/checkpoint.py)."""
+        return self.path / "siri_state.json"
+
+    @property
+    def bank(self) -> Path:
+        """The skill bank at this step."""
+        return self.path / BANK_FILE
+
+    @property
+    def step(self) -> int | None:
+        """The training step in the folder's name; None for a folder of another name."""
+        found = _STEP.fullmatch(self.path.name)
+        return int(found[1]) if found else None
+
+
+@dataclass(frozen=True)
+class EvaluationFolder:
+    """The folder of an evaluation (`siri-verl eval`), inside a run's folder or anywhere else."""
+
+    path: Path
+
+    @property
+    def trajectories(self) -> Path:
+        """Every trajectory (evaluation/log.py)."""
+        return self.path / TRAJECTORIES
+
+    @property
+    def summary(self) -> Path:
+        """Settings and results (evaluation/summary.py)."""
+        return self.path / "summary.json"

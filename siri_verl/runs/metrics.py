@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A JSON-lines copy of every metric, whatever loggers are configured; appended to, so that a resumed run keeps its
-past. What lies after the step it resumes from is moved to `metrics.abandoned.jsonl`."""
+"""A JSON-lines copy of every metric, whatever loggers are configured. A resumed run appends to it; records of later
+steps than the one it resumes from are moved to another file first (runs/writer.py)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from typing import Any
 import numpy as np
 
 from siri_verl.files import cut_torn_line, read_json_lines
-
-METRICS_FILE = "metrics.jsonl"
-"""In a run's folder."""
 
 
 def _plain(value: Any) -> Any:
@@ -35,16 +32,16 @@ class MetricsLog:
         cut_torn_line(path)
 
     def write(self, kind: str, step: int, metrics: Mapping[str, Any]) -> None:
-        """Append one line. Values that are not numbers are left out."""
+        """Append one line. Values that are not numbers are not written."""
         numbers = {k: _plain(v) for k, v in metrics.items() if isinstance(v, int | float | np.number)}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": int(step), "kind": kind, "metrics": numbers}) + "\n")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file. Where a resumed run repeated a step, its last line counts.
+    """The records of a metrics file by step. Where a resumed run repeated a step, the last record counts.
 
-    Lines that a crash tore are passed over: they are the beginning of a record, never a whole one.
+    An incomplete last line, which a crash leaves, is skipped.
 
     Raises:
         ValueError: a line is no record of metrics; the message names it.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from siri_verl.runs.adapters import fold_adapters
-from siri_verl.runs.config import TRACKER
+from siri_verl.runs.folder import RunFolder
 
 
 class ModelFolderError(ValueError):
@@ -44,9 +44,8 @@ def find_model(path: Path | str) -> ModelSource:
     path = Path(path)
     if not path.is_dir():
         raise ModelFolderError(f"model {path}: no such folder; give a Hugging Face folder or a checkpoint of a run")
-    start = path
-    if (path / TRACKER).is_file():
-        start = path / f"global_step_{(path / TRACKER).read_text(encoding='utf-8').strip()}"
+    newest = RunFolder(path).newest_checkpoint()
+    start = newest.path if newest else path
     actor = start / "actor" if (start / "actor").is_dir() else start
     # verl keeps configuration and tokenizer in `huggingface`, the weights beside them unless hf_model is saved.
     if actor.name == "huggingface" and not _has_weights(actor):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What made a run: command, seed, commit, machine, versions. `run.json` in its folder, one entry per start.
+"""How a run was started: command, seed, commit, machine, versions; one entry per start. Unknown values are null.
 
-Settings stand in `config.yaml`; this is what they do not say. What cannot be found out is null, never guessed.
+The run's settings are in another file (runs/config.py).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import platform
 import subprocess
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from siri_verl.files import write_text_atomically
+from siri_verl.runs.folder import RunFolder
+from siri_verl.versions import installed_version
 
-RECORD_FILE = "run.json"
 RECORD_VERSION = 1
 PACKAGES = ("siri_verl", "verl", "torch", "transformers", "ray", "vllm")
 
@@ -38,7 +38,7 @@ def add_start(run: Path, seed: int) -> dict[str, Any]:
         "versions": versions(),
     }
     content = {"version": RECORD_VERSION, "starts": [*read_starts(run), start]}
-    write_text_atomically(run / RECORD_FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_text_atomically(RunFolder(run).record, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return start
 
 
@@ -48,7 +48,7 @@ def read_starts(run: Path) -> list[dict[str, Any]]:
     Raises:
         RunRecordError: the record cannot be read.
     """
-    path = run / RECORD_FILE
+    path = RunFolder(run).record
     if not path.is_file():
         return []
     try:
@@ -114,11 +114,4 @@ def _processor() -> str | None:
 
 def versions() -> dict[str, str | None]:
     """Python and the packages results depend on; None for one that is not installed."""
-
-    def installed(package: str) -> str | None:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return None
-
-    return {"python": platform.python_version(), **{package: installed(package) for package in PACKAGES}}
+    return {"python": platform.python_version(), **{package: installed_version(package) for package in PACKAGES}}

@@ -9,7 +9,6 @@ sample's rows are decoded; the file is written in the background.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,6 @@ from siri_verl.training.prompt_log import texts_of
 from siri_verl.training.step_table import StepTable, split_key
 from siri_verl.trajectory.file import Trajectory, Turn, shortened
 from siri_verl.trajectory.prompts import parse_reply
-
-TRAJECTORIES_FILE = "trajectories.jsonl"
 
 
 class TrajectorySample:
@@ -125,8 +122,3 @@ class TrajectorySample:
 def due(step: int, last_step: int, test_freq: int) -> bool:
     """Whether a training step's trajectories are kept: the first, the last, and those verl validates after."""
     return step in (1, last_step) or (test_freq > 0 and step % test_freq == 0)
-
-
-def trajectories_file(run: Path) -> Path:
-    """Where a run keeps them."""
-    return run / TRAJECTORIES_FILE

@@ -33,8 +33,7 @@ from verl.utils.py_functional import rename_dict
 from siri_verl.failures import require
 from siri_verl.rollout.task_columns import add_columns
 from siri_verl.runs import checkpoint
-from siri_verl.runs.config import check_resumed
-from siri_verl.runs.folder import RunFiles
+from siri_verl.runs.writer import RunWriter
 from siri_verl.settings.read import siri_settings
 from siri_verl.skills.bank_file import dump_bank
 from siri_verl.training import internalization_rows, update_guard
@@ -44,6 +43,7 @@ from siri_verl.training import sample as trajectory_log
 from siri_verl.training.assembly import make_skill_run, make_writer
 from siri_verl.training.estimator import last_advantages, use_table, weighting_advantages
 from siri_verl.training.loss import LAMBDA, siri_loss
+from siri_verl.training.preflight.resumed import check_resumed
 from siri_verl.training.preflight.run import check_run
 from siri_verl.training.preflight.skills import check_skill_inputs, check_skills
 from siri_verl.training.step_table import StepTable, canonical_order
@@ -63,7 +63,7 @@ class SiriTrainer(PPOTrainerSync):
         check_skill_inputs(self.settings)
         check_resumed(config)
         super().__init__(config)
-        self.files = RunFiles(config, self.settings.seed)
+        self.files = RunWriter(config, self.settings.seed)
         self.background = ThreadPoolExecutor(max_workers=1)
         self.env_steps = 0
         self.table: StepTable | None = None
@@ -89,7 +89,7 @@ class SiriTrainer(PPOTrainerSync):
             if partition_id == "val" and not self.settings.control.skills_in_prompt:
                 proof.check_validation_prompts(batch.keys, self.skills.bank, self.tokenizer)
             if partition_id == "val":
-                self.files.keep(self.sample.validation(batch.keys, batch.tags, global_steps))
+                self.files.write_trajectories(self.sample.validation(batch.keys, batch.tags, global_steps))
             return batch, metrics
 
         buffer.sample = checked_sample
@@ -179,9 +179,9 @@ class SiriTrainer(PPOTrainerSync):
         metrics = batch_metrics.rollout_metrics(table, success_reward=self.settings.reward.success_reward)
         decisions, effects = self.skills.learn(table, self.global_steps)
         self.skills.remember(table, table.transcripts, self.global_steps)
-        proof.write_arm_prompts(table, self.tokenizer, self.files.prompts, self.global_steps)
+        proof.write_arm_prompts(table, self.tokenizer, self.files.folder.prompts, self.global_steps)
         if trajectory_log.due(self.global_steps, self.total_training_steps, self.config.trainer.test_freq):
-            self.files.keep(self.sample.training(table, self.global_steps))
+            self.files.write_trajectories(self.sample.training(table, self.global_steps))
         return table, {**metrics, **effects, "siri/decisions": len(decisions)}
 
     def _optimizer_steps(self, rows: int) -> int:
@@ -331,18 +331,18 @@ class SiriTrainer(PPOTrainerSync):
 
     def _save_checkpoint(self) -> None:
         # Own state first: verl writes its tracker file inside, and what comes after it can be lost.
-        folder = checkpoint.step_folder(self.config, self.global_steps)
-        checkpoint.save_state(folder, {"env_steps": self.env_steps, "skills": self.skills.save(folder)})
+        folder = self.files.folder.checkpoint(self.global_steps)
+        checkpoint.save_state(folder, {"env_steps": self.env_steps, "skills": self.skills.save(folder.path)})
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
         super()._load_checkpoint()
         if not self.config.trainer.get("val_only", False):
-            self.files.begin_after(self.global_steps)
+            self.files.set_aside_after(self.global_steps)
         if self.global_steps > 0:
             folder = checkpoint.resume_folder(self.config, self.global_steps)
             state = checkpoint.load_state(folder)
             self.env_steps = int(state["env_steps"])
-            self.skills.load(folder, state["skills"])
+            self.skills.load(folder.path, state["skills"])
             if self.settings.budget.spent(self.env_steps, self.skills.machine.phase):
                 self._end_here()

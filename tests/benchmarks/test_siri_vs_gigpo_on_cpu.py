@@ -10,7 +10,7 @@ from support.comparison_runs import CONTROL, WEBSHOP, comparison, entries, phase
 from benchmarks.siri_vs_gigpo import plan, run, settings
 from siri_verl.core.phases import PHASES, PhaseMachine, PhaseSettings
 from siri_verl.runs.checkpoint import load_state
-from siri_verl.runs.metrics import METRICS_FILE
+from siri_verl.runs.folder import RunFolder
 from siri_verl.settings.read import siri_settings
 from siri_verl.training.preflight.run import check_algorithm
 from siri_verl.training.preflight.skills import check_skills
@@ -85,7 +85,7 @@ def test_a_fork_begins_where_phase_0_ended(tmp_path, plain):
     assert plan.fork(source, target, plain=plain)
     state = load_state(plan.newest_checkpoint(target))
     assert state["env_steps"] == 1500 and (target / "global_step_4" / "actor" / "weights").read_text() == "w"
-    assert (target / METRICS_FILE).read_text() == (source / METRICS_FILE).read_text()
+    assert RunFolder(target).metrics.read_text() == RunFolder(source).metrics.read_text()
     # what the trainer makes of it under the method's settings
     resumed = PhaseMachine.from_dict(PhaseSettings(fixed=PHASES[0] if plain else None), state["skills"]["phases"])
     assert resumed.phase == PHASES[0 if plain else 1] and resumed.solved == {"a task"}

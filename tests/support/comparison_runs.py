@@ -9,8 +9,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.siri_vs_gigpo import run, settings  # noqa: E402
 from siri_verl.core.phases import Census, PhaseMachine, PhaseSettings  # noqa: E402
 from siri_verl.runs.checkpoint import save_state  # noqa: E402
-from siri_verl.runs.metrics import METRICS_FILE, MetricsLog  # noqa: E402
-from siri_verl.runs.models import TRACKER  # noqa: E402
+from siri_verl.runs.folder import RunFolder  # noqa: E402
+from siri_verl.runs.metrics import MetricsLog  # noqa: E402
 
 WEBSHOP = settings.ENVIRONMENTS["webshop"]
 CONTROL = {"self_imitation_tokens": 120, "mining_steps": 7}
@@ -40,10 +40,10 @@ def phase_0(folder, env_steps=1500, step=4, over=True):
     for number in range(1, step + 1):
         machine.end_step(number, ["a task"] if number == step else [], Census())
     state = {"env_steps": env_steps, "skills": {"phases": machine.to_dict(), "mined": 0}}
-    save_state(folder / f"global_step_{step}", state)
+    save_state(RunFolder(folder).checkpoint(step), state)
     (folder / f"global_step_{step}" / "actor").mkdir()
     (folder / f"global_step_{step}" / "actor" / "weights").write_text("w")
-    (folder / TRACKER).write_text(str(step))
-    log = MetricsLog(folder / METRICS_FILE)
+    RunFolder(folder).tracker.write_text(str(step))
+    log = MetricsLog(RunFolder(folder).metrics)
     log.write("validation", 0, {"siri/val/success": 0.2} | dict.fromkeys(("siri/val/success_low",), 0.1))
     return machine

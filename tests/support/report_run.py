@@ -8,8 +8,9 @@ import random
 from omegaconf import OmegaConf
 
 from siri_verl.runs.config import save_config
+from siri_verl.runs.folder import RunFolder
 from siri_verl.runs.metrics import MetricsLog, read_metrics
-from siri_verl.runs.record import RECORD_FILE, RECORD_VERSION
+from siri_verl.runs.record import RECORD_VERSION
 from siri_verl.trajectory.file import Trajectory, Turn, append_trajectories
 from support.story_run import TYPES, simulate
 
@@ -50,7 +51,7 @@ def make_run(folder, *, method="siri", seed=1, steps=30, trajectories=True):
         "machine": {"system": "Linux", "processor": "a CPU", "cores": 2, "memory_gib": 8.0, "accelerators": []},
         "versions": {"python": "3.11.0", "verl": "0.9.1", "vllm": None},
     }
-    (folder / RECORD_FILE).write_text(json.dumps({"version": RECORD_VERSION, "starts": [start]}))
+    RunFolder(folder).record.write_text(json.dumps({"version": RECORD_VERSION, "starts": [start]}))
     add_times(folder)
     if trajectories:
         append_trajectories(folder / "trajectories.jsonl", make_trajectories(seed, range(0, steps + 1, 10)))

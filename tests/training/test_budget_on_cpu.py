@@ -7,7 +7,7 @@ from verl.trainer.ppo.v1 import trainer_base
 
 from siri_verl.core.phases import PHASES
 from siri_verl.failures import ConfigError
-from siri_verl.runs.folder import RunFiles
+from siri_verl.runs.writer import RunWriter
 from siri_verl.settings.read import siri_settings
 from siri_verl.training.trainer import SiriTrainer
 
@@ -28,7 +28,7 @@ class Loop(SiriTrainer):
         OmegaConf.set_struct(self.config, True)
         self.settings = siri_settings(OmegaConf.create({"siri": {"budget": budget}}))
         self.total_training_steps, self.steps_per_epoch, self.global_steps = 20, 5, start
-        self.files = RunFiles(self.config, seed=0)
+        self.files = RunWriter(self.config, seed=0)
         self.env_steps, self.saved, self.validated, self.phases = 40 * start, [], [], phases
 
     def step(self, metrics, timing_raw):

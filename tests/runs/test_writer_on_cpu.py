@@ -5,17 +5,17 @@ import json
 import logging
 
 import pytest
-from support.driver import prepare, run_config
 from omegaconf import OmegaConf
+from support.driver import prepare, run_config
 
-from siri_verl.trajectory.file import Trajectory, append_trajectories, read_trajectories
 from siri_verl.report.curve import read_curve
 from siri_verl.runs.metrics import MetricsLog, read_metrics
-from siri_verl.runs.folder import RunFiles
+from siri_verl.runs.writer import RunWriter
+from siri_verl.trajectory.file import Trajectory, append_trajectories, read_trajectories
 
 
 def test_closing_waits_for_what_is_still_to_be_written(tmp_path):
-    files = RunFiles(OmegaConf.create({"trainer": {"default_local_dir": str(tmp_path)}}), seed=1)
+    files = RunWriter(OmegaConf.create({"trainer": {"default_local_dir": str(tmp_path)}}), seed=1)
     for number in range(50):
         files.write_bank(f"{number}\n" * 10_000)
     files.close()
@@ -59,9 +59,9 @@ def written(folder):
 def test_what_an_abandoned_branch_left_is_moved_and_nothing_is_lost(tmp_path, caplog, step, left):
     earlier_run(tmp_path)
     lines = {name: content.splitlines() for name, content in written(tmp_path).items()}
-    files = RunFiles(OmegaConf.create({"trainer": {"default_local_dir": str(tmp_path)}}), seed=1)
+    files = RunWriter(OmegaConf.create({"trainer": {"default_local_dir": str(tmp_path)}}), seed=1)
     with caplog.at_level(logging.WARNING):
-        files.begin_after(step)
+        files.set_aside_after(step)
     (told,) = caplog.messages
     gone = 4 - len(left)
     assert f"after step {step}" in told and f"{2 * gone} records to {tmp_path}/metrics.abandoned.jsonl" in told
@@ -73,18 +73,18 @@ def test_what_an_abandoned_branch_left_is_moved_and_nothing_is_lost(tmp_path, ca
         both = [tmp_path / name, tmp_path / name.replace(".jsonl", ".abandoned.jsonl")]
         assert sorted(line for path in both for line in path.read_bytes().splitlines()) == sorted(before)
     once = written(tmp_path)
-    files.begin_after(step)
+    files.set_aside_after(step)
     files.close()
     assert written(tmp_path) == once, "nothing is left to move"
 
 
 def test_what_is_moved_later_joins_what_was_moved_before(tmp_path):
-    files = RunFiles(OmegaConf.create({"trainer": {"default_local_dir": str(tmp_path)}}), seed=1)
+    files = RunWriter(OmegaConf.create({"trainer": {"default_local_dir": str(tmp_path)}}), seed=1)
     earlier_run(tmp_path)
-    files.begin_after(2)
+    files.set_aside_after(2)
     with (tmp_path / "trajectories.abandoned.jsonl").open("ab") as file:
         file.write(b'{"record": "traj')  # torn
-    files.begin_after(1)
+    files.set_aside_after(1)
     files.close()
     assert [t.step for t in read_trajectories(tmp_path / "trajectories.abandoned.jsonl")] == [3, 2]
 
@@ -93,8 +93,8 @@ def test_a_run_without_later_records_is_left_as_it_is(tmp_path, caplog):
     earlier_run(tmp_path)
     before = {path: path.stat().st_ino for path in tmp_path.glob("*.jsonl")}
     content = written(tmp_path)
-    files = RunFiles(OmegaConf.create({"trainer": {"default_local_dir": str(tmp_path)}}), seed=1)
-    files.begin_after(3)
+    files = RunWriter(OmegaConf.create({"trainer": {"default_local_dir": str(tmp_path)}}), seed=1)
+    files.set_aside_after(3)
     files.close()
     assert written(tmp_path) == content and {path: path.stat().st_ino for path in tmp_path.glob("*.jsonl")} == before
     assert not caplog.messages

@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from siri_verl.runs import record as run_record
-from siri_verl.runs.record import RECORD_FILE, RunRecordError, add_start, read_starts, source_commit
+from siri_verl.runs.folder import RunFolder
+from siri_verl.runs.record import RunRecordError, add_start, read_starts, source_commit
 
 
 def test_every_start_is_kept(tmp_path):
@@ -18,18 +19,18 @@ def test_every_start_is_kept(tmp_path):
     assert first["command"]
     assert first["machine"]["cores"] >= 1
     assert first["versions"]["verl"] and "python" in first["versions"]
-    assert json.loads((tmp_path / RECORD_FILE).read_text())["version"] == 1
+    assert json.loads(RunFolder(tmp_path).record.read_text())["version"] == 1
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"version": 1}'])
 def test_a_damaged_record_is_named(tmp_path, text):
-    (tmp_path / RECORD_FILE).write_text(text)
+    RunFolder(tmp_path).record.write_text(text)
     with pytest.raises(RunRecordError, match=r"run\.json: no record of a run.*move it away"):
         read_starts(tmp_path)
 
 
 def test_another_version_is_refused(tmp_path):
-    (tmp_path / RECORD_FILE).write_text('{"version": 9, "starts": []}')
+    RunFolder(tmp_path).record.write_text('{"version": 9, "starts": []}')
     with pytest.raises(RunRecordError, match="version=9, this siri_verl reads version 1"):
         read_starts(tmp_path)
 

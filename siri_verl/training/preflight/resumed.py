@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a run may continue from the checkpoints that its folder holds."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from siri_verl.failures import ConfigError
+from siri_verl.runs.config import flat_settings, load_config
+from siri_verl.runs.folder import RunFolder
+
+DECISIVE = (
+    "siri.seed",
+    "siri.environment.name",
+    "siri.phases.fixed",
+    "algorithm.adv_estimator",
+    "actor_rollout_ref.model.path",
+)
+"""Settings that may not differ between a checkpoint's run and the run that continues from it."""
+
+logger = logging.getLogger(__name__)
+
+
+def check_resumed(config: DictConfig) -> None:
+    """Compare the settings with those of the run whose checkpoints are in the folder; log all other differences.
+
+    Raises:
+        ConfigError: a decisive setting differs; the setting, both values and what to do.
+    """
+    folder = RunFolder(Path(config.trainer.default_local_dir))
+    if config.trainer.resume_mode != "auto" or not (folder.tracker.is_file() and folder.config.is_file()):
+        return
+    before, now = (
+        flat_settings(OmegaConf.to_container(given, resolve=True)) for given in (load_config(folder.path), config)
+    )
+    changed = {name: (before.get(name), now.get(name)) for name in sorted({*before, *now})}
+    changed = {name: values for name, values in changed.items() if values[0] != values[1]}
+    for name in DECISIVE:
+        if name in changed:
+            raise ConfigError(
+                f"{name}={changed[name][1]!r}: trainer.default_local_dir={str(folder.path)!r} holds checkpoints of a "
+                f"run with {changed[name][0]!r}, and this one would go on from them; give it another folder, start "
+                "anew with trainer.resume_mode=disable, or set it back"
+            )
+    if changed:
+        differences = (f"{name}: {old!r} -> {new!r}" for name, (old, new) in changed.items())
+        logger.warning("%s: goes on with other settings than before: %s", folder.path, "; ".join(differences))
