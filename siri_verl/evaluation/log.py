@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file of an evaluation's trajectories: JSON lines, append-only, docs/evaluation.md says what is in it.
+"""The file of an evaluation's trajectories: JSON lines, append-only, docs/run_folder.md says what is in it.
 
 The first line holds the settings that decide the numbers. Every further line is one finished episode or reflection,
 written in one piece, so that a killed evaluation goes on where it stopped: what stands in the file is not played again.

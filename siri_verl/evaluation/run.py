@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`siri-verl eval`: a model on a panel, from the options to the files.
 
-The folder holds `trajectories.jsonl` (append-only) and `summary.json`; docs/evaluation.md describes both.
+The folder holds `trajectories.jsonl` (append-only) and `summary.json`; docs/run_folder.md describes both.
 """
 
 from __future__ import annotations

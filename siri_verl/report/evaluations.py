@@ -19,7 +19,7 @@ class EvaluationRow:
     Attributes:
         name: its folder.
         model, panel, sampling, shown: what was evaluated, on what, how, and which skills were shown.
-        numbers: as `siri-verl eval` wrote them (docs/evaluation.md).
+        numbers: as `siri-verl eval` wrote them (docs/run_folder.md).
     """
 
     name: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/evaluation.md says what the files hold."""
+"""docs/run_folder.md lists the fields of an evaluation's files, docs/evaluation.md the protocol and the options."""
 
 import re
 from pathlib import Path
@@ -15,13 +15,17 @@ from siri_verl.evaluation.options import EvalOptions, protocol
 from siri_verl.evaluation.prompting import KINDS
 from siri_verl.trajectory.prompts import parse_reply
 
-TEXT = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "evaluation.md").read_text(encoding="utf-8")
+FILES = (DOCS / "run_folder.md").read_text(encoding="utf-8")
+SUMMARY_PART = FILES.split("## `summary.json`\n")[1]
+EVALUATION, REPORT = TEXT.split("## The report\n")
 NAMES = {(str,): "text", (int,): "number", (float,): "number", (bool,): "truth value", (list,): "list"}
 
 
-def table(first_cell):
+def table(first_cell, text=FILES):
     """Rows of the table whose header starts with a cell: first column (without backticks) -> the others."""
-    rows = TEXT.split(f"| {first_cell} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    rows = text.split(f"| {first_cell} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     return {row[0].strip("`"): row[1:] for row in cells}
 
@@ -32,35 +36,35 @@ def test_every_field_of_the_trajectories_stands_there_with_its_type():
         ("`reflection`", trajectory_log.FIELDS["reflection"]),
         ("turn", trajectory_log.TURN_FIELDS),
     ):
-        told = table(heading)
-        assert told.keys() == fields.keys(), heading
+        listed = table(heading)
+        assert listed.keys() == fields.keys(), heading
         for name, kind in fields.items():
             kinds = kind if isinstance(kind, tuple) else (kind,)
             optional = " or null" if type(None) in kinds else ""
-            assert told[name][0] == NAMES[tuple(k for k in kinds if k is not type(None))] + optional, name
+            assert listed[name][0] == NAMES[tuple(k for k in kinds if k is not type(None))] + optional, name
     for schema, version in (
         (trajectory_log.SCHEMA, trajectory_log.VERSION),
         (summary.SCHEMA, summary.VERSION),
     ):
-        assert f"Schema `{schema}`, version {version}." in TEXT
+        assert f"Schema `{schema}`, version {version}." in FILES
 
 
 def test_every_field_of_the_summary_stands_there():
-    told = {name for cell in table("field") for name in re.findall(r"\w+", cell)}
+    listed = {name for cell in table("field", SUMMARY_PART) for name in re.findall(r"\w+", cell)}
     written = set(summary.summarize(records(), max_response_length=16))
     written |= {"schema", "version", "settings", "level", "against", "about"}
-    assert told == written
+    assert listed == written
     parts = summary.summarize(records(), max_response_length=16)
     for name in ("success", "score", "success_by_repetition", "reply_tokens", "shares", "skills"):
         for part in parts[name]:
-            assert f"`{part}`" in TEXT, f"{name}.{part}"
+            assert f"`{part}`" in FILES, f"{name}.{part}"
 
 
 def test_reasons_statuses_and_ways_of_prompting():
     for reply in ("go", "<action>go</action>", "<think></think><action>\u4e00</action>"):
-        assert f"`{parse_reply(reply).problem}`" in TEXT
-    assert list(table("`--prompting`")) == list(KINDS)
-    assert eval_run.TRAJECTORIES in TEXT and eval_run.SUMMARY in TEXT
+        assert f"`{parse_reply(reply).problem}`" in FILES
+    assert list(table("`--prompting`", TEXT)) == list(KINDS)
+    assert eval_run.TRAJECTORIES in FILES and eval_run.SUMMARY in FILES
 
 
 def test_the_protocol_without_a_run():
@@ -72,7 +76,8 @@ def test_the_protocol_without_a_run():
 
 def test_commands_and_their_options_exist():
     commands = get_command(app).commands
-    known = {option for parameter in commands["eval"].params for option in parameter.opts} | {"--out"}
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXT)) <= known
+    for name, part in (("eval", EVALUATION), ("report", REPORT)):
+        known = {option for parameter in commands[name].params for option in parameter.opts} | {"--out"}
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", part)) <= known
     for name in re.findall(r"^siri-verl (\w+)", TEXT, re.MULTILINE):
         assert name in commands

@@ -108,7 +108,9 @@ def test_every_quoted_message_is_one_of_the_codes(message):
     pieces = [piece for piece in pieces if len(piece) > 4]
     assert pieces, message
     for piece in pieces:
-        assert any(piece in text for text in strings()), f"docs/troubleshooting.md quotes {piece!r}, which no code says"
+        assert any(piece in text for text in strings()), (
+            f"docs/troubleshooting.md quotes {piece!r}, which is not in the code"
+        )
 
 
 def test_the_configuration_reference_is_not_stale():
@@ -230,7 +232,7 @@ def test_the_table_of_memory_is_the_plans():
         return f"{sums['update'] / GIB:.0f}", f"{(sum(host(arch, setup).values()) + servers) / GIB:.0f}"
 
     offload = {"offload_policy": True, "offload_weights": False, "offload_optimizer": False}
-    rows = re.findall(r"^\| ([\d.]+b) \| (\d) \| (.*) \|$", (DOCS / "gpus.md").read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| ([\d.]+b) \| (\d) \| (.*) \|$", (DOCS / "hardware.md").read_text("utf-8"), re.MULTILINE)
     assert len(rows) == 12
     for model, count, rest in rows:
         said, gpus = [cell.strip() for cell in rest.split("|")], int(count)
@@ -246,4 +248,4 @@ def test_the_environment_in_the_text_is_the_examples():
     text = (DOCS / "environments.md").read_text(encoding="utf-8")
     shown = re.search(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
     file = (ROOT / "examples" / "own_environment" / "guess_number.py").read_text(encoding="utf-8")
-    assert shown == file.split("limitations under the License.\n", 1)[1], "copy the example into docs/environments.md"
+    assert shown == file.split("\n", 1)[1], "copy the example into docs/environments.md"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/skills.md says what the code says: version, records and their fields, prompt, reasons, settings, commands."""
+"""docs/skills.md, and the bank in docs/run_folder.md: version, records, fields, prompt, settings, commands."""
 
 import re
 from dataclasses import fields
@@ -13,18 +13,20 @@ from siri_verl.settings.reference import CONF
 from siri_verl.skills import bank_file
 from siri_verl.skills.mining_prompt import FULL_MINING, render_mining_prompt
 
-TEXT = (Path(__file__).parents[2] / "docs" / "skills.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "skills.md").read_text(encoding="utf-8")
+BANK = (DOCS / "run_folder.md").read_text(encoding="utf-8").split("## `skills.jsonl`\n")[1].split("\n## ")[0]
 FLAT = " ".join(TEXT.split())
 
 
 def test_version_records_and_fields():
-    assert f"JSON lines, version {bank_file.BANK_VERSION}:" in FLAT
+    assert f"JSON lines, version {bank_file.BANK_VERSION}:" in BANK
     listed = {
         "skill": bank_file._SKILL,
         "evidence": bank_file._EVIDENCE,
         "decision": bank_file._DECISION,
     }
-    rows = {m[1]: m[2] for m in re.finditer(r"^\| `(\w+)`[^|]*\|(.*)\|$", TEXT, re.MULTILINE)}
+    rows = {m[1]: m[2] for m in re.finditer(r"^\| `(\w+)`[^|]*\|(.*)\|$", BANK, re.MULTILINE)}
     assert rows.keys() == {"bank", *bank_file._READERS}
     for record, names in listed.items():
         assert set(re.findall(r"`(\w+)`", rows[record])) == set(names), record
