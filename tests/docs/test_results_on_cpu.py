@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/results.md, published numbers: settings of our recipes are those the recipes set; no row claims to have been run."""
+"""docs/results.md, published numbers: the settings of our recipes are those in the table; no row claims a run here."""
 
 import os
 import re
