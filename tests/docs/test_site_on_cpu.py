@@ -82,6 +82,16 @@ def test_links_lead_somewhere(page):
             assert anchor in known, f"{named(page)} links to {target}; headings there: {sorted(known)}"
 
 
+@pytest.mark.parametrize("page", [*PAGES, *sorted(ROOT.glob("benchmarks/*/README.md"))], ids=named)
+def test_paths_in_the_text_exist(page):
+    """Files of the repository; a name in capitals, `...` or a star stands for others."""
+    folders = "siri_verl|tests|recipes|examples|benchmarks|docs"
+    for path in re.findall(rf"(?<![\w./-])((?:{folders})/[\w./*-]*)", page.read_text(encoding="utf-8")):
+        path = path.rstrip(".")
+        if not re.search(r"\.\.\.|/[A-Z]+(/|$)", path):
+            assert list(ROOT.glob(path.rstrip("/"))), f"{named(page)}: there is no {path}"
+
+
 # ---- what is quoted from the code ------------------------------------------------------------------------------------
 
 
