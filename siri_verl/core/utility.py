@@ -59,18 +59,23 @@ class DecisionBook:
                 )
 
     def add(self, skill_id: str, task_type: str, status: str = CANDIDATE) -> None:
-        """Enter a skill.
+        """Enter a skill with a state of its own. For errors see `enter`."""
+        self.enter(SkillState(skill_id, task_type, status))
+
+    def enter(self, state: SkillState) -> None:
+        """Enter a skill by its state, which the book updates from then on.
 
         Raises:
             ValueError: the id is taken or the status unknown.
         """
-        if skill_id in self.states:
-            raise ValueError(f"decision book: skill {skill_id!r} is already in it")
-        if status not in STATUSES:
+        if state.skill_id in self.states:
+            raise ValueError(f"decision book: skill {state.skill_id!r} is already in it")
+        if state.status not in STATUSES:
             raise ValueError(
-                f"decision book: status {status!r} of skill {skill_id!r}, must be one of {', '.join(STATUSES)}"
+                f"decision book: status {state.status!r} of skill {state.skill_id!r}, must be one of "
+                f"{', '.join(STATUSES)}"
             )
-        self.states[skill_id] = SkillState(skill_id, task_type, status)
+        self.states[state.skill_id] = state
 
     def record(self, skill_id: str, delta: float, step: int) -> Decision | None:
         """Take in one group's Delta and decide.

@@ -9,7 +9,6 @@ the model of the time of promotion too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +17,7 @@ from siri_verl.core.seeding import derive_seed
 from siri_verl.core.statistics import PairedEffect, paired_effect
 from siri_verl.evaluation.episodes import EpisodePlan, PlayedEpisode
 from siri_verl.skills.bank import SkillBank
-from siri_verl.skills.skill import Skill
+from siri_verl.skills.skill import Evidence, Repeat, Skill
 
 PLAIN = "plain"
 
@@ -92,17 +91,14 @@ def choose_skills(bank: SkillBank, ids: Sequence[str] = (), ever_active: bool = 
         raise RetestError(f"skill {unknown[0]}: not among the {len(bank)} skills of the bank (siri-verl skills list)")
     if ids:
         return [bank[skill_id] for skill_id in ids]
-
-    def fits(skill: Skill) -> bool:
-        return skill.status == ACTIVE or (ever_active and any(d.after == ACTIVE for d in skill.decisions))
-
-    return [skill for skill in bank.skills.values() if fits(skill)]
+    return [s for s in bank.skills.values() if s.status == ACTIVE or (ever_active and s.was_active)]
 
 
 def tasks_of_bank(bank: SkillBank) -> frozenset[str]:
     """Every task that a skill was mined from, mined again from, or tested on."""
-    records = map(json.loads, bank.lines)
-    return frozenset(record["task_id"] for record in records if record.get("task_id"))
+    sources = [event.provenance.task_id for event in bank.events if isinstance(event, (Skill, Repeat))]
+    tests = [event.task_id for event in bank.events if isinstance(event, Evidence)]
+    return frozenset(task_id for task_id in sources + tests if task_id)
 
 
 def check_fresh(task_ids: Sequence[str], used: Mapping[str, frozenset[str]]) -> None:
@@ -181,7 +177,7 @@ def retest(
     ]
     results = [_result(skill, [p for p in made if p.skill_id == skill.skill_id], level) for skill in testable]
     counted = [pair for pair in made if pair.counts]
-    return RetestReport(results, _effect(counted, "", level), made, level, untested)
+    return RetestReport(results, _success_effect(counted, level), made, level, untested)
 
 
 def _pair(skill_id: str, task_id: str, repetition: int, plain: PlayedEpisode, skill: PlayedEpisode) -> Pair:
@@ -199,10 +195,14 @@ def _pair(skill_id: str, task_id: str, repetition: int, plain: PlayedEpisode, sk
     )
 
 
-def _effect(pairs: Sequence[Pair], suffix: str, level: float) -> PairedEffect:
-    """The effect on success ("") or on the score ("_score")."""
-    columns = ([float(getattr(pair, arm + suffix)) for pair in pairs] for arm in ("plain", "skill"))
-    return paired_effect([pair.task_id for pair in pairs], *columns, level=level)
+def _success_effect(pairs: Sequence[Pair], level: float) -> PairedEffect:
+    plain, skill = [float(pair.plain) for pair in pairs], [float(pair.skill) for pair in pairs]
+    return paired_effect([pair.task_id for pair in pairs], plain, skill, level=level)
+
+
+def _score_effect(pairs: Sequence[Pair], level: float) -> PairedEffect:
+    plain, skill = [pair.plain_score for pair in pairs], [pair.skill_score for pair in pairs]
+    return paired_effect([pair.task_id for pair in pairs], plain, skill, level=level)
 
 
 def _result(skill: Skill, pairs: Sequence[Pair], level: float) -> SkillResult:
@@ -212,8 +212,8 @@ def _result(skill: Skill, pairs: Sequence[Pair], level: float) -> SkillResult:
         skill.task_type,
         skill.status,
         skill.block,
-        _effect(counted, "", level),
-        _effect(counted, "_score", level),
+        _success_effect(counted, level),
+        _score_effect(counted, level),
         left_out=len(pairs) - len(counted),
         trained_groups=len(evidence),
         trained_mean=sum(e.delta for e in evidence) / len(evidence) if evidence else None,

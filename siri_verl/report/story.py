@@ -6,7 +6,6 @@ Reads `metrics.jsonl` and `skills.jsonl` and nothing else. `story_words` and `st
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -149,19 +148,15 @@ def utility_paths(bank: SkillBank) -> dict[str, UtilityPath]:
     """Every tested skill's utility over the run: the bank's records, played again under its own rule."""
     book = DecisionBook(bank.book.settings)
     paths: dict[str, UtilityPath] = {}
-    for line in bank.lines:
-        record = json.loads(line)
-        skill_id = record["id"]
-        if record["record"] == "skill":
-            book.add(skill_id, record["task_type"])
-        elif record["record"] == "evidence":
-            book.observe(skill_id, record["delta"])
-            path = paths.setdefault(skill_id, UtilityPath())
-            path.steps.append(record["step"])
-            path.utility.append(book.utility(skill_id))
-        elif record["record"] == "decision":
-            values = {name: value for name, value in record.items() if name not in ("record", "id")}
-            decision = Decision(skill_id=skill_id, **values)
-            paths[skill_id].decisions.append((decision, book.utility(skill_id)))
-            book.apply(decision)
+    for event in bank.events:
+        if isinstance(event, Skill):
+            book.add(event.skill_id, event.task_type)
+        elif isinstance(event, Evidence):
+            book.observe(event.skill_id, event.delta)
+            path = paths.setdefault(event.skill_id, UtilityPath())
+            path.steps.append(event.step)
+            path.utility.append(book.utility(event.skill_id))
+        elif isinstance(event, Decision):
+            paths[event.skill_id].decisions.append((event, book.utility(event.skill_id)))
+            book.apply(event)
     return paths

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bank: every skill of a run, its evidence and its life, in one append-only record.
+"""The bank: all skills of a run with their evidence and decisions, as an append-only list of events.
 
-The bank is a list of records, each written as one line of JSON and never changed: a skill entered, the
-same skill mined again, one group's evidence, a decision. Everything else (status, utility, census) follows from them,
-so a bank that is read back goes on exactly where it stopped. `siri_verl.skills.bank_file` reads and writes it.
+An event is never changed: a skill entered, the same skill was mined again, one group's evidence, a decision. Status,
+utility and census follow from the events, so a bank that is read from its file (`siri_verl.skills.bank_file`)
+continues exactly where it stopped.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from siri_verl.core.decision import ACTIVE, CANDIDATE, RETIRED, Decision, UtilitySettings
@@ -19,7 +18,7 @@ from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.phases import Census
 from siri_verl.core.utility import DecisionBook
 from siri_verl.skills.sanitize import UnsafeTextError, neutralise
-from siri_verl.skills.skill import Evidence, Provenance, Skill, normalised, overlap, word_set
+from siri_verl.skills.skill import Event, Evidence, Provenance, Repeat, Skill, normalised, overlap, word_set
 from siri_verl.skills.text import skill_block
 
 _NUMBERED = re.compile(r"s([0-9]{1,15})")
@@ -30,7 +29,7 @@ class BankSettings:
     """Caps on the bank."""
 
     max_skills: int = 10_000
-    """All skills ever entered, retired ones too: their text is kept so that it is not mined again."""
+    """All skills ever entered, including retired ones: their text is kept so that it is not mined again."""
     max_candidates_per_type: int = 8
     """Candidates of one task type that wait for or are under test."""
     max_condition_chars: int = 200
@@ -49,15 +48,15 @@ class BankSettings:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What became of a skill that was offered to the bank.
+class Offer:
+    """The outcome of offering a skill to the bank.
 
     Attributes:
-        skill: the new skill, None when it was turned away.
-        problem: why it was turned away: `duplicate`, `bank_full`, `type_full`, `condition_too_long`,
-            `strategy_too_long`, `empty`, `unsafe`; "" when it was taken.
+        skill: the new skill, None when it was rejected.
+        problem: why it was rejected: `duplicate`, `bank_full`, `type_full`, `condition_too_long`,
+            `strategy_too_long`, `empty`, `unsafe`; "" when it was accepted.
         duplicate_of: the id of the skill it repeats.
-        neutralised: control tokens taken out of its text, whether it was taken or not.
+        neutralised: control tokens removed from its text, whether it was accepted or not.
     """
 
     skill: Skill | None
@@ -78,17 +77,17 @@ class SkillBank:
         """
         Args:
             settings: caps.
-            utility: how evidence becomes decisions.
-            special_tokens: the tokenizer's special tokens, neutralised in every text beside the known forms.
+            utility: the decision rule.
+            special_tokens: the tokenizer's special tokens, removed from every text in addition to the known forms.
         """
         self.settings = settings or BankSettings()
         self.book = DecisionBook(utility or UtilitySettings())
         self.special_tokens = tuple(special_tokens)
         self.skills: dict[str, Skill] = {}
-        self.lines: list[str] = []
-        """The records as they stand in the file, in order."""
+        self.events: list[Event] = []
+        """In the order of the file; append-only."""
         self._by_type: dict[str, list[str]] = {}
-        self._living: dict[tuple[str, str], dict[str, Skill]] = {}
+        self._by_status: dict[tuple[str, str], dict[str, Skill]] = {}
         self._by_text: dict[tuple[str, str], str] = {}
         self._words: dict[str, frozenset[str]] = {}
         self._highest = 0
@@ -105,62 +104,64 @@ class SkillBank:
             raise KeyError(f"bank: no skill {skill_id!r} among {len(self.skills)}")
         return self.skills[skill_id]
 
-    def add(self, condition: str, strategy: str, task_type: str, provenance: Provenance, *, control: str = "") -> Entry:
-        """Offer a skill: neutralise its text, turn it away if it breaks a cap or repeats another, else enter it as a
+    def add(self, condition: str, strategy: str, task_type: str, provenance: Provenance, *, control: str = "") -> Offer:
+        """Offer a skill: neutralise its text, reject it if it breaks a cap or repeats another, else enter it as a
         candidate."""
         try:
             parts = [neutralise(text, self.special_tokens) for text in (condition, strategy, control)]
         except UnsafeTextError:
-            return Entry(None, "unsafe", neutralised=1)
+            return Offer(None, "unsafe", neutralised=1)
         count = sum(part.neutralised for part in parts)
         condition, strategy, control = (part.text for part in parts)
-        problem, twin = self._problem(condition, strategy, task_type)
-        if twin:
-            self.repeat(twin, provenance)
+        problem, duplicate_of = self._problem(condition, strategy, task_type)
+        if duplicate_of:
+            self.repeat(duplicate_of, provenance)
         if problem:
-            return Entry(None, problem, twin, count)
-        # Above every number in the bank: one that was pruned or written by hand has gaps.
+            return Offer(None, problem, duplicate_of, count)
+        # Above every number in the bank: a bank that was pruned or written by hand has gaps.
         number = max(len(self.skills), self._highest) + 1
         skill = Skill(f"s{number:04d}", condition, strategy, task_type, provenance, count, control)
         self.enter(skill)
-        return Entry(skill, neutralised=count)
+        return Offer(skill, neutralised=count)
 
     def repeat(self, skill_id: str, provenance: Provenance) -> None:
-        """Note that a skill was mined again: candidates found more often are tested first."""
+        """Record that a skill was mined again: candidates mined more often are tested first.
+
+        Raises:
+            KeyError: no such skill.
+        """
         self[skill_id].repeats += 1
-        self._line("repeat", id=skill_id, **asdict(provenance))
+        self.events.append(Repeat(skill_id, provenance))
 
     def record(self, effect: TreatmentEffect, task_id: str, step: int) -> Decision | None:
-        """Take in one group's treatment effect and decide about its skill.
+        """Record the treatment effect of one group and decide about its skill.
 
         Args:
-            effect: a group that was shown a skill. One whose Delta is undefined changes nothing.
+            effect: of a group that was shown a skill. An undefined Delta changes nothing.
             task_id: the group's task.
             step: the training step.
 
         Returns:
-            The decision this evidence settled, if any.
+            The decision that follows, if any.
 
         Raises:
             KeyError: the group names a skill that is not in the bank.
         """
         if not effect.defined:
             return None
-        evidence = Evidence(
-            step, task_id, effect.delta, effect.skill_mean, effect.plain_mean, effect.skill_n, effect.plain_n
-        )
         skill = self[effect.skill_id]
-        decision = self.book.record(skill.skill_id, evidence.delta, step)
-        self._keep_evidence(skill, evidence)
+        means, sizes = (effect.skill_mean, effect.plain_mean), (effect.skill_n, effect.plain_n)
+        decision = self.book.record(skill.skill_id, effect.delta, step)
+        self._append_evidence(Evidence(skill.skill_id, step, task_id, effect.delta, *means, *sizes))
         if decision is not None:
-            self._keep_decision(skill, decision)
+            self._append_decision(decision)
         return decision
 
-    def record_all(self, effects: Iterable[TreatmentEffect], task_ids: dict[Any, str], step: int) -> list[Decision]:
-        """`record` over the groups of a step, in order of task id, so that the order of arrival does not matter.
+    def record_all(self, effects: Iterable[TreatmentEffect], task_ids: Mapping[Any, str], step: int) -> list[Decision]:
+        """`record` over the groups of a step, in order of task id, so that the order of arrival has no influence.
 
         Args:
-            effects: of any groups; those without a skill or a defined Delta are passed over.
+            effects: of any groups; those without a skill or a defined Delta are skipped.
             task_ids: group -> task id.
             step: the training step.
         """
@@ -170,11 +171,11 @@ class SkillBank:
         return [decision for decision in decisions if decision is not None]
 
     def of_type(self, task_type: str, status: str) -> Collection[Skill]:
-        """Skills of a task type with one status, in the order in which they came to it."""
-        return self._living.get((task_type, status), {}).values()
+        """Skills of a task type with one status, in the order in which they reached it."""
+        return self._by_status.get((task_type, status), {}).values()
 
     def words(self, skill_id: str) -> frozenset[str]:
-        """The words of the skill's strategy, split once."""
+        """The words of the skill's strategy, computed once."""
         return self._words[skill_id]
 
     def utility(self, skill_id: str) -> float:
@@ -182,7 +183,7 @@ class SkillBank:
         return self.book.utility(skill_id)
 
     def census(self, task_types: Collection[str]) -> Census:
-        """The bank in numbers, beside the task types seen so far."""
+        """Counts by status, and how many of the task types seen so far have an active skill."""
         counts = {status: 0 for status in (CANDIDATE, ACTIVE, RETIRED)}
         covered = set()
         for skill in self.skills.values():
@@ -192,79 +193,69 @@ class SkillBank:
         return Census(**counts, types=len(set(task_types)), active_types=len(covered & set(task_types)))
 
     def find_in(self, prompt: str, task: str = "") -> str:
-        """The id of a skill whose text stands in a prompt, "" if none does (plain prompts and validation).
+        """The id of a skill whose text is part of a prompt, "" if there is none (plain prompts and validation).
 
-        Looks for the strategy; one that cannot be told from a task's own words (under 20 characters, or contained in
-        `task`, the task's text) must stand there with its condition, as the skill section writes it.
+        Looks for the strategy. A strategy that the task's own words may contain (under 20 characters, or part of
+        `task`, the task's text) counts only together with its condition, as the prompt's skill section writes it.
         """
-        own = normalised(task)
+        task = normalised(task)
         for skill in self.skills.values():
             for text in (skill.strategy, skill.control):
                 long = len(text) >= 20
-                if not text or (long and text not in prompt):  # the cheap look first: there may be many skills
+                if not text or (long and text not in prompt):  # the cheap check first: there may be many skills
                     continue
-                telling = long and not (own and normalised(text) in own)
-                if telling or skill_block(skill.condition, text) in prompt:
+                distinct = long and not (task and normalised(text) in task)
+                if distinct or skill_block(skill.condition, text) in prompt:
                     return skill.skill_id
         return ""
 
     def enter(self, skill: Skill) -> None:
-        """Enter a skill as it is (reading a file).
+        """Enter a new skill without checks of its text (reading a file).
 
         Raises:
             ValueError: its id is taken.
         """
-        self.book.add(skill.skill_id, skill.task_type)
+        self.book.enter(skill.state)
         self.skills[skill.skill_id] = skill
         if numbered := _NUMBERED.fullmatch(skill.skill_id):
             self._highest = max(self._highest, int(numbered[1]))
         self._by_type.setdefault(skill.task_type, []).append(skill.skill_id)
         self._by_text.setdefault((skill.task_type, normalised(skill.strategy)), skill.skill_id)
-        self._living.setdefault((skill.task_type, skill.status), {})[skill.skill_id] = skill
+        self._by_status.setdefault((skill.task_type, skill.status), {})[skill.skill_id] = skill
         self._words[skill.skill_id] = skill.words
-        self._line(
-            "skill",
-            id=skill.skill_id,
-            task_type=skill.task_type,
-            condition=skill.condition,
-            strategy=skill.strategy,
-            **asdict(skill.provenance),
-            neutralised=skill.neutralised,
-            control=skill.control,
-        )
+        self.events.append(skill)
 
-    def replay_evidence(self, skill_id: str, evidence: Evidence) -> None:
-        """Take in evidence whose decisions follow as records of their own (reading a file)."""
-        skill = self[skill_id]
-        self.book.observe(skill_id, evidence.delta)
-        self._keep_evidence(skill, evidence)
+    def replay_evidence(self, evidence: Evidence) -> None:
+        """Add evidence whose decisions follow as events of their own (reading a file).
+
+        Raises:
+            ValueError: Delta is out of range.
+        """
+        self.book.observe(evidence.skill_id, evidence.delta)
+        self._append_evidence(evidence)
 
     def replay_decision(self, decision: Decision) -> None:
-        """Carry out a recorded decision (reading a file).
+        """Apply a recorded decision (reading a file).
 
         Raises:
             ValueError: it does not start from the skill's status.
         """
-        skill = self[decision.skill_id]
         self.book.apply(decision)
-        self._keep_decision(skill, decision)
+        self._append_decision(decision)
 
-    def _keep_evidence(self, skill: Skill, evidence: Evidence) -> None:
-        skill.evidence.append(evidence)
-        self._line("evidence", id=skill.skill_id, **asdict(evidence))
+    def _append_evidence(self, evidence: Evidence) -> None:
+        self[evidence.skill_id].evidence.append(evidence)
+        self.events.append(evidence)
 
-    def _keep_decision(self, skill: Skill, decision: Decision) -> None:
+    def _append_decision(self, decision: Decision) -> None:
+        skill = self[decision.skill_id]
         skill.decisions.append(decision)
-        del self._living[skill.task_type, skill.status][skill.skill_id]
-        skill.status = decision.after
-        self._living.setdefault((skill.task_type, skill.status), {})[skill.skill_id] = skill
-        data = decision.to_dict()
-        self._line("decision", id=data.pop("skill_id"), **data)
-
-    def _line(self, kind: str, **values: Any) -> None:
-        self.lines.append(json.dumps({"record": kind, **values}, ensure_ascii=False, allow_nan=False))
+        del self._by_status[skill.task_type, decision.before][skill.skill_id]
+        self._by_status.setdefault((skill.task_type, decision.after), {})[skill.skill_id] = skill
+        self.events.append(decision)
 
     def _problem(self, condition: str, strategy: str, task_type: str) -> tuple[str, str]:
+        """Why an offer is rejected, and the skill it repeats; ("", "") if it is accepted."""
         s = self.settings
         if not condition or not strategy:
             return "empty", ""
@@ -272,17 +263,18 @@ class SkillBank:
             return "condition_too_long", ""
         if len(strategy) > s.max_strategy_chars:
             return "strategy_too_long", ""
-        twin = self._twin(strategy, task_type)
-        if twin:
-            return "duplicate", twin
+        duplicate_of = self._find_duplicate(strategy, task_type)
+        if duplicate_of:
+            return "duplicate", duplicate_of
         if len(self.skills) >= s.max_skills:
             return "bank_full", ""
         if len(self.of_type(task_type, CANDIDATE)) >= s.max_candidates_per_type:
             return "type_full", ""
         return "", ""
 
-    def _twin(self, strategy: str, task_type: str) -> str:
-        # Retrieval goes by task type, so the same strategy under another condition would be the same test again.
+    def _find_duplicate(self, strategy: str, task_type: str) -> str:
+        # Conditions are not compared: retrieval uses the task type alone, so the same strategy under another condition
+        # would be the same test again.
         same = self._by_text.get((task_type, normalised(strategy)))
         if same is not None:
             return same

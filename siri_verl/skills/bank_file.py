@@ -6,8 +6,9 @@
     {"record": "evidence", "id": "s0001", "step": 7, "task_id": "...", "delta": 0.25, "skill_mean": 0.5, ...}
     {"record": "decision", "id": "s0001", "step": 19, "before": "candidate", "after": "active", "reason": "...", ...}
 
-Reading checks every line against the ones before it, so a file that was cut off or changed by hand is recognised, with
-the line and what is wrong with it. Writing replaces the file in one step.
+This is the only module that makes or reads the bank's JSON. Reading checks every line against the lines before it:
+for a file that was cut off or changed by hand, the error names the line and what is wrong with it. Writing replaces the
+file in one step.
 """
 
 from __future__ import annotations
@@ -16,28 +17,25 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+from weakref import WeakKeyDictionary
 
 from siri_verl.core.decision import Decision, UtilitySettings
 from siri_verl.files import write_text_atomically
 from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.sanitize import UnsafeTextError, neutralise
-from siri_verl.skills.skill import Evidence, Provenance, Skill
+from siri_verl.skills.skill import Event, Evidence, Provenance, Repeat, Skill
 
 BANK_FILE = "skills.jsonl"
 """In a run's folder and in every checkpoint."""
 BANK_VERSION = 1
 ANY_LENGTH = BankSettings(max_skills=10**9, max_condition_chars=10**6, max_strategy_chars=10**6)
-"""For readers: a bank is read whatever caps its run had."""
+"""For tools that only read a bank: no cap of the run applies."""
 CONSISTENT = 1e-6
-"""Delta and the arms' means may differ by rounding, not by more."""
-_PROVENANCE = tuple(f.name for f in fields(Provenance))
-_SKILL = ("id", "task_type", "condition", "strategy", *_PROVENANCE, "neutralised", "control")
-_EVIDENCE = ("id", *(f.name for f in fields(Evidence)))
-_DECISION = ("id", *(f.name for f in fields(Decision) if f.name != "skill_id"))
-_TEXT = frozenset("id task_type condition strategy control task_id trajectory miner before after rule reason".split())
-_WHOLE = frozenset({"step", "neutralised", "skill_n", "plain_n", "groups"})
-_MAYBE = frozenset({"e_value", "e_threshold"})
+"""Largest difference between Delta and the difference of the arms' means that counts as rounding."""
+_SKILL = ("skill_id", "task_type", "condition", "strategy", "provenance", "neutralised", "control")
+_lines: WeakKeyDictionary[SkillBank, list[str]] = WeakKeyDictionary()
+"""The lines of each bank that was written, so that a bank written every step renders only its new events."""
 
 
 class BankFileError(ValueError):
@@ -45,18 +43,15 @@ class BankFileError(ValueError):
 
 
 def dump_bank(bank: SkillBank) -> str:
-    """The file's content. Cheap: records are kept as lines, so a snapshot can be handed to a thread that writes it."""
-    header = {
-        "record": "bank",
-        "version": BANK_VERSION,
-        "records": len(bank.lines),
-        "utility": asdict(bank.book.settings),
-    }
-    return "\n".join([json.dumps(header), *bank.lines]) + "\n"
+    """The content of the bank's file. Takes time for the events since the last call with this bank."""
+    lines = _lines.setdefault(bank, [])
+    lines += [_line(event) for event in bank.events[len(lines) :]]
+    header = {"record": "bank", "version": BANK_VERSION, "records": len(lines), "utility": asdict(bank.book.settings)}
+    return "\n".join([json.dumps(header), *lines]) + "\n"
 
 
 def save_bank(bank: SkillBank, path: str | Path) -> None:
-    """Write the bank; a reader or a crash sees the old file or the new one."""
+    """Write the bank; a reader at the same time, or one after a crash, finds the old file or the new one."""
     write_text_atomically(Path(path), dump_bank(bank))
 
 
@@ -70,10 +65,9 @@ def load_bank(
 
     Args:
         path: the file, or the folder of the run or checkpoint that holds it.
-        settings: caps of the bank from here on.
-        utility: the decision rule from here on; None takes the one the file was written with.
-        special_tokens: as in `SkillBank`. Control tokens found in a text (changed by hand) are neutralised and
-            counted.
+        settings: caps of the bank.
+        utility: the decision rule from now on; None: the rule that the file states.
+        special_tokens: as in `SkillBank`. Control tokens in a text (changed by hand) are removed and counted.
 
     Raises:
         BankFileError: no such file, another version, cut off, or changed by hand so that lines contradict each other.
@@ -103,8 +97,7 @@ def load_bank(
             f"cut off or changed; {_restore(len(lines) - 1)}"
         )
     try:
-        rule = utility or UtilitySettings(**header.get("utility", {}))
-        bank = SkillBank(settings, rule, special_tokens)
+        bank = SkillBank(settings, utility or UtilitySettings(**header.get("utility", {})), special_tokens)
     except (TypeError, ValueError) as error:
         raise BankFileError(f"{path}, line 1: utility settings: {error}") from error
     for number, line in enumerate(lines[1:], 2):
@@ -114,7 +107,7 @@ def load_bank(
             kinds = ", ".join(_READERS)
             raise BankFileError(f"{path}, line {number}: record {record.get('record')!r}, must be one of {kinds}")
         try:
-            reader(bank, record)
+            reader(bank, _checked(bank, record))
         except (KeyError, TypeError, ValueError) as error:
             reason = error.args[0] if error.args else error
             raise BankFileError(f"{path}, line {number}: {reason}") from error
@@ -152,86 +145,119 @@ def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
     return data
 
 
-def _fields(record: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The record's values, each of its kind."""
-    given = {name: value for name, value in record.items() if name != "record"}
-    if set(given) != set(names):
-        odd = sorted(set(names) ^ set(given))
-        raise ValueError(f"{record['record']}: missing or unknown fields {', '.join(odd)}")
-    for name, value in given.items():
-        if name in _TEXT:
-            good = isinstance(value, str)
-        elif name in _WHOLE:
-            good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _line(event: Event) -> str:
+    if isinstance(event, Skill):
+        values = {
+            "record": "skill",
+            "id": event.skill_id,
+            "task_type": event.task_type,
+            "condition": event.condition,
+            "strategy": event.strategy,
+            **vars(event.provenance),
+            "neutralised": event.neutralised,
+            "control": event.control,
+        }
+    elif isinstance(event, Repeat):
+        values = {"record": "repeat", "id": event.skill_id, **vars(event.provenance)}
+    else:
+        kind = "evidence" if isinstance(event, Evidence) else "decision"
+        values = {"record": kind, "id": event.skill_id, **vars(event)}
+        del values["skill_id"]
+    return json.dumps(values, ensure_ascii=False, allow_nan=False)
+
+
+def _types(cls: type, names: Sequence[str] = ()) -> dict[str, Any]:
+    """The fields of a dataclass (or some of them) as a record has them: name -> type; provenance is flat."""
+    hints = get_type_hints(cls)
+    types: dict[str, Any] = {}
+    for name in names or [field.name for field in fields(cls)]:
+        if hints[name] is Provenance:
+            types |= _types(Provenance)
         else:
-            number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e6
-            good = number or (value is None and name in _MAYBE)
-        if not good:
-            raise ValueError(f"{record['record']}: {name} is {value!r}")
-    return given
+            types["id" if name == "skill_id" else name] = hints[name]
+    return types
 
 
-def _read_skill(bank: SkillBank, record: dict[str, Any]) -> None:
-    given = _fields(record, _SKILL)
-    if given["id"] in bank.skills:
-        raise ValueError(f"skill {given['id']!r} occurs twice")
-    s = bank.settings
-    clean = {}
-    for name, limit in (("condition", s.max_condition_chars), ("strategy", s.max_strategy_chars), ("control", 10**6)):
+_TYPES = {
+    "skill": _types(Skill, _SKILL),
+    "repeat": _types(Repeat),
+    "evidence": _types(Evidence),
+    "decision": _types(Decision),
+}
+
+
+def _checked(bank: SkillBank, record: dict[str, Any]) -> dict[str, Any]:
+    """The record's values, each of the type of its field; `id` is named `skill_id`, `record` is left out."""
+    kind, types = record["record"], _TYPES[record["record"]]
+    given = {name: value for name, value in record.items() if name != "record"}
+    if set(given) != set(types):
+        odd = sorted(set(types) ^ set(given))
+        raise ValueError(f"{kind}: missing or unknown fields {', '.join(odd)}")
+    for name, value in given.items():
+        if not _is_a(value, types[name]):
+            raise ValueError(f"{kind}: {name} is {value!r}")
+    if kind != "skill" and given["id"] not in bank.skills:
+        link = "of" if kind == "repeat" else "about"
+        raise ValueError(f"{kind} {link} skill {given['id']!r}, which no line above enters")
+    return {"skill_id": given.pop("id"), **given}
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value from JSON can be a field of this type: text, a count, a number or a number that may be null."""
+    if kind is str:
+        return isinstance(value, str)
+    if value is None:
+        return kind == float | None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return isinstance(value, int) and value >= 0 if kind is int else abs(value) < 1e6
+
+
+def _read_skill(bank: SkillBank, given: dict[str, Any]) -> None:
+    skill_id, caps = given["skill_id"], bank.settings
+    if skill_id in bank.skills:
+        raise ValueError(f"skill {skill_id!r} occurs twice")
+    limits = {"condition": caps.max_condition_chars, "strategy": caps.max_strategy_chars, "control": 10**6}
+    for name, limit in limits.items():
         try:
             safe = neutralise(given[name], bank.special_tokens)
         except UnsafeTextError as error:
-            raise ValueError(f"skill {given['id']!r}: {name}: {error}") from error
+            raise ValueError(f"skill {skill_id!r}: {name}: {error}") from error
+        given[name] = safe.text
         given["neutralised"] += safe.neutralised
-        clean[name] = safe.text
         if not safe.text and name != "control":
-            raise ValueError(f"skill {given['id']!r}: {name} is empty")
+            raise ValueError(f"skill {skill_id!r}: {name} is empty")
         if len(safe.text) > limit:
-            raise ValueError(f"skill {given['id']!r}: {name} has {len(safe.text)} characters, the cap is {limit}")
-    skill = Skill(
-        skill_id=given["id"],
-        task_type=given["task_type"],
-        provenance=Provenance(**{name: given[name] for name in _PROVENANCE}),
-        neutralised=given["neutralised"],
-        condition=clean["condition"],
-        strategy=clean["strategy"],
-        control=clean["control"],
-    )
-    bank.enter(skill)
+            raise ValueError(f"skill {skill_id!r}: {name} has {len(safe.text)} characters, the cap is {limit}")
+    bank.enter(Skill(provenance=_pop_provenance(given), **given))
 
 
-def _read_repeat(bank: SkillBank, record: dict[str, Any]) -> None:
-    given = _fields(record, ("id", *_PROVENANCE))
-    if given["id"] not in bank.skills:
-        raise ValueError(f"repeat of skill {given['id']!r}, which no line above enters")
-    bank.repeat(given.pop("id"), Provenance(**given))
+def _read_repeat(bank: SkillBank, given: dict[str, Any]) -> None:
+    bank.repeat(given["skill_id"], _pop_provenance(given))
 
 
-def _read_evidence(bank: SkillBank, record: dict[str, Any]) -> None:
-    given = _fields(record, _EVIDENCE)
-    skill_id = given.pop("id")
-    if skill_id not in bank.skills:
-        raise ValueError(f"evidence about skill {skill_id!r}, which no line above enters")
+def _pop_provenance(given: dict[str, Any]) -> Provenance:
+    return Provenance(**{field.name: given.pop(field.name) for field in fields(Provenance)})
+
+
+def _read_evidence(bank: SkillBank, given: dict[str, Any]) -> None:
     evidence = Evidence(**given)
     if abs(evidence.delta - (evidence.skill_mean - evidence.plain_mean)) > CONSISTENT:
         raise ValueError(
-            f"evidence about {skill_id}: delta {evidence.delta} is not skill_mean {evidence.skill_mean} - plain_mean "
-            f"{evidence.plain_mean}; the line was changed"
+            f"evidence about {evidence.skill_id}: delta {evidence.delta} is not skill_mean {evidence.skill_mean} - "
+            f"plain_mean {evidence.plain_mean}; the line was changed"
         )
-    bank.replay_evidence(skill_id, evidence)
+    bank.replay_evidence(evidence)
 
 
-def _read_decision(bank: SkillBank, record: dict[str, Any]) -> None:
-    given = _fields(record, _DECISION)
-    skill_id = given.pop("id")
-    if skill_id not in bank.skills:
-        raise ValueError(f"decision about skill {skill_id!r}, which no line above enters")
-    decision = Decision(skill_id=skill_id, **given)
-    state = bank.book.state(skill_id)
+def _read_decision(bank: SkillBank, given: dict[str, Any]) -> None:
+    decision = Decision(**given)
+    state = bank[decision.skill_id].state
     groups = state.groups - state.since
     if decision.groups != groups:
         raise ValueError(
-            f"decision about {skill_id}: rests on {decision.groups} groups, {groups} stand above it; lines were changed"
+            f"decision about {decision.skill_id}: rests on {decision.groups} groups, {groups} stand above it; lines "
+            "were changed"
         )
     bank.replay_decision(decision)
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from siri_verl.core.decision import ACTIVE, CANDIDATE
 from siri_verl.core.seeding import derive_seed
 from siri_verl.endpoint import EndpointSettings
-from siri_verl.skills.bank import Entry, SkillBank
+from siri_verl.skills.bank import Offer, SkillBank
 from siri_verl.skills.leaks import find_leak
 from siri_verl.skills.mining_prompt import MINING_TEMPLATES, parse_mined_skill, render_mining_prompt
 from siri_verl.skills.pool import Episode, SuccessPool
@@ -201,7 +201,7 @@ class Miner:
         answers = generate([request.prompt for request in requests]) if requests else []
         return self.absorb(requests, answers, bank, step)
 
-    def _enter(self, episode: Episode, answer: str, bank: SkillBank, step: int, report: MiningReport) -> Entry | None:
+    def _enter(self, episode: Episode, answer: str, bank: SkillBank, step: int, report: MiningReport) -> Offer | None:
         mined = parse_mined_skill(answer, bank.settings)
         if mined.problem is not None:
             report.problems[mined.problem] += 1

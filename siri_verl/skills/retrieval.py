@@ -68,7 +68,7 @@ class Retriever:
         self.seed = seed
         self._plans: dict[str, TypePlan] = {}
         self._bank: SkillBank | None = None
-        self._records = -1
+        self._events = -1
         self._decided: dict[str, dict[str, None]] = {}
         self._likeness: dict[str, tuple[int, float]] = {}
 
@@ -92,9 +92,9 @@ class Retriever:
     def plan(self, bank: SkillBank, task_type: str) -> TypePlan:
         """What is under way for a task type. Computed once per state of the bank."""
         if self._bank is not bank:
-            self._bank, self._records, self._decided, self._likeness = bank, -1, {}, {}
-        if self._records != len(bank.lines):
-            self._plans, self._records = {}, len(bank.lines)
+            self._bank, self._events, self._decided, self._likeness = bank, -1, {}, {}
+        if self._events != len(bank.events):
+            self._plans, self._events = {}, len(bank.events)
         if task_type not in self._plans:
             active, candidates = bank.of_type(task_type, ACTIVE), bank.of_type(task_type, CANDIDATE)
             best = bank[bank.book.best(skill.skill_id for skill in active)] if active else None

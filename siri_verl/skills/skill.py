@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A skill: what it says, where it came from, and everything that happened to it."""
+"""A skill, and the events that the bank records about it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 
-from siri_verl.core.decision import ACTIVE, CANDIDATE, Decision
+from siri_verl.core.decision import ACTIVE, Decision, SkillState
 from siri_verl.skills.text import skill_block
 
 _WORD = re.compile(r"[^\W_]+")
@@ -30,10 +30,24 @@ class Provenance:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What one paired group said about a skill. Means and Delta are in success units.
+class Repeat:
+    """Event: a skill of the bank was mined again.
 
     Attributes:
+        skill_id: the skill in the bank.
+        provenance: the source of the repetition.
+    """
+
+    skill_id: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Event: the treatment effect of a skill in one paired group. Means and Delta are in success units.
+
+    Attributes:
+        skill_id: the skill that the skill arm was shown.
         step: the training step.
         task_id: the group's task.
         delta: Delta_g = skill_mean - plain_mean.
@@ -43,6 +57,7 @@ class Evidence:
         plain_n: trajectories in the plain arm.
     """
 
+    skill_id: str
     step: int
     task_id: str
     delta: float
@@ -54,7 +69,7 @@ class Evidence:
 
 @dataclass
 class Skill:
-    """One skill of a bank.
+    """One skill of a bank, which is also the event of its entry. Its text and provenance never change.
 
     Attributes:
         skill_id: its name in the bank, s0001, s0002, ...
@@ -62,13 +77,13 @@ class Skill:
         strategy: what to do then.
         task_type: the type of tasks it is shown for and tested on.
         provenance: where it came from.
-        neutralised: control tokens taken out of its text.
-        control: a random summary of the source trajectory that stands in the strategy's place once the skill is
-            active; "" outside that control run.
+        neutralised: control tokens removed from its text.
+        control: a random summary of the source trajectory that replaces the strategy once the skill is active; ""
+            outside that control run.
         repeats: how often it was mined again.
-        status: `candidate`, `active` or `retired`.
         evidence: every group it was shown in, in order.
         decisions: every change of status, in order.
+        state: status and statistics, shared with the decision book of the bank.
     """
 
     skill_id: str
@@ -79,9 +94,22 @@ class Skill:
     neutralised: int = 0
     control: str = ""
     repeats: int = 0
-    status: str = CANDIDATE
     evidence: list[Evidence] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
+    state: SkillState = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state = SkillState(self.skill_id, self.task_type)
+
+    @property
+    def status(self) -> str:
+        """`candidate`, `active` or `retired`."""
+        return self.state.status
+
+    @property
+    def was_active(self) -> bool:
+        """Whether it is active or was before it was retired."""
+        return any(decision.after == ACTIVE for decision in self.decisions)
 
     @property
     def block(self) -> str:
@@ -91,12 +119,16 @@ class Skill:
 
     @property
     def words(self) -> frozenset[str]:
-        """What near-duplicates are recognised by: the words of the strategy."""
+        """The words of the strategy; near-duplicates are found by their overlap."""
         return word_set(self.strategy)
 
 
+Event = Skill | Repeat | Evidence | Decision
+"""What the bank records."""
+
+
 def normalised(text: str) -> str:
-    """Letters and digits in lower case, single spaces: texts that differ in nothing else are the same."""
+    """The words in lower case with single spaces between them, without punctuation."""
     return " ".join(_WORD.findall(text.lower()))
 
 

@@ -95,9 +95,9 @@ def test_evidence_leads_to_decisions_that_are_kept():
 
 def test_undefined_effects_change_nothing():
     bank = small_bank()
-    before = list(bank.lines)
+    before = dump_bank(bank)
     undefined = TreatmentEffect("g", "s0001", float("nan"), 1.0, float("nan"), 4, 0, "no_plain_arm")
-    assert bank.record(undefined, "t", 1) is None and bank.lines == before
+    assert bank.record(undefined, "t", 1) is None and dump_bank(bank) == before
 
 
 def test_groups_of_a_step_are_taken_in_order_of_task():
@@ -106,7 +106,7 @@ def test_groups_of_a_step_are_taken_in_order_of_task():
     banks = [small_bank(), small_bank()]
     for bank, order in zip(banks, (effects, effects[::-1]), strict=True):
         bank.record_all(order, {1: "a", 2: "b", 3: "c", 4: "d"}, 7)
-    assert banks[0].lines == banks[1].lines
+    assert dump_bank(banks[0]) == dump_bank(banks[1])
     assert [e.task_id for e in banks[0]["s0001"].evidence] == ["a", "b", "c"]
 
 
@@ -149,10 +149,10 @@ def test_a_bank_that_was_written_and_read_goes_on_as_if_nothing_had_happened(tmp
     path = tmp_path_factory.mktemp("bank") / "bank.jsonl"
     save_bank(first, path)
     resumed = load_bank(path)
-    assert resumed.lines == first.lines and resumed.book.states == first.book.states
+    assert dump_bank(resumed).encode() == path.read_bytes() and resumed.book.states == first.book.states
     late = play(resumed, events[stop:], len(events[:stop]))
     assert early + late == decisions
-    assert resumed.lines == straight.lines and resumed.skills == straight.skills
+    assert dump_bank(resumed) == dump_bank(straight) and resumed.skills == straight.skills
 
 
 def test_the_file_is_json_lines_a_person_can_read(tmp_path):
@@ -176,13 +176,34 @@ def test_the_file_is_json_lines_a_person_can_read(tmp_path):
     )
 
 
+VERSION_1 = """\
+{"record": "skill", "id": "s0001", "task_type": "kitchen", "condition": "the käse", "strategy": "buy it", \
+"task_id": "task-1", "trajectory": "task-1_3", "step": 4, "miner": "policy", "neutralised": 1, "control": "look"}
+{"record": "repeat", "id": "s0001", "task_id": "task-1", "trajectory": "task-1_3", "step": 4, "miner": "policy"}
+{"record": "evidence", "id": "s0001", "step": 9, "task_id": "t", "delta": 0.5, "skill_mean": 0.75, \
+"plain_mean": 0.25, "skill_n": 4, "plain_n": 4}
+{"record": "decision", "id": "s0001", "step": 9, "before": "candidate", "after": "active", "rule": "ema", \
+"reason": "utility 0.500 above 0.1 after 1 groups", "groups": 1, "mean": 0.5, "low": -0.9783927217595192, \
+"high": 0.9927975739210524, "utility": 0.5, "e_value": null, "e_threshold": null}
+"""
+
+
+def test_the_lines_of_version_1():
+    bank = SkillBank(utility=UtilitySettings(n_eval=1, ema_alpha=1.0, promote_above=0.1))
+    for _ in range(2):
+        bank.add("the <|x|> käse", "buy it", "kitchen", SOURCE, control="look")
+    bank.record(effect("s0001", 0.5), "t", 9)
+    assert dump_bank(bank).split("\n", 1)[1] == VERSION_1
+
+
 def test_records_are_never_changed():
     bank = small_bank()
     seen = []
     for i in range(6):
         bank.record(effect("s0001", 0.5), f"t{i}", i)
-        assert bank.lines[: len(seen)] == seen
-        seen = list(bank.lines)
+        lines = dump_bank(bank).splitlines()[1:]
+        assert lines[: len(seen)] == seen
+        seen = lines
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path):
@@ -322,7 +343,7 @@ def test_a_bank_is_found_in_its_folder_and_a_missing_one_says_what_to_give(tmp_p
 def test_a_new_skill_takes_a_number_that_no_other_has_also_after_a_restart(tmp_path, ids, then):
     bank = small_bank()
     lines = dump_bank(bank).split("\n")[:1]
-    record = json.loads(bank.lines[0])
+    record = json.loads(dump_bank(bank).splitlines()[1])
     lines += [json.dumps({**record, "id": name, "task_type": f"type {i}"}) for i, name in enumerate(ids)]
     straight = reread(tmp_path, lines, recount=True)
     first, second = (straight.add("c", text, "new", SOURCE).skill.skill_id for text in ("one", "two"))

@@ -8,6 +8,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.skill_status import decide
 
 from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.leaks import find_leak, specifics
@@ -258,7 +259,7 @@ def test_under_the_control_an_active_skill_shows_its_random_text():
     Miner(MiningSettings(random_skills=True), 1).mine(pool_of(shop(1)), bank, 5, lambda prompts: [GOOD])
     skill = bank["s0001"]
     assert skill.control and skill.block == "When the kitchen is named: choose every option the task names , then buy"
-    skill.status = "active"
+    decide(bank, "s0001", "active")
     assert skill.block == f"When the kitchen is named: {skill.control}"
     plain = SkillBank()
     Miner(MiningSettings(), 1).mine(pool_of(shop(1)), plain, 5, lambda prompts: [GOOD])

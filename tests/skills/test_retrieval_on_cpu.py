@@ -9,8 +9,8 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.skill_status import decide
 
-from siri_verl.core.decision import Decision
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.utility import UtilitySettings
 from siri_verl.skills.bank import BankSettings, SkillBank
@@ -150,8 +150,7 @@ def test_a_change_of_a_bank_of_ten_thousand_decided_skills_takes_less_than_five_
     for i in range(10_000):
         bank.enter(Skill(f"s{i:05d}", "c", f"strategy {i} {i % 7}", f"type{i % 4}", SOURCE))
     for i in range(10_000 - 32):
-        after = "retired" if i > 3 else "active"
-        bank.replay_decision(Decision(f"s{i:05d}", 1, "candidate", after, "ema", "", 1, 0.0, -1.0, 1.0, 0.0))
+        decide(bank, f"s{i:05d}", "retired" if i > 3 else "active")
     retriever = Retriever(RetrievalSettings(), 1)
     candidate = retriever.plan(bank, "type0").testing
     seconds = []

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from support.skill_status import decide
 from support.synthetic_run import BAD, GOOD, IDLE, TASKS, Story, make_run, play, run_settings, step_table
 
 from siri_verl.core.gate import InternalizationSettings
@@ -153,7 +154,7 @@ def test_require_active_shuts_out_candidates():
     assert not chosen(run, table)[0].any()
     # the same rows once their skill is active
     coin = next(skill for skill in run.bank.skills.values() if skill.task_type == "coin")
-    coin.status = ACTIVE
+    decide(run.bank, coin.skill_id, ACTIVE)
     is_open = chosen(run, table)[0]
     assert is_open.any() and set(table["skill_id"][is_open]) == {coin.skill_id}
 
