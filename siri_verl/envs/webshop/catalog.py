@@ -4,10 +4,6 @@ maps."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -28,8 +24,8 @@ _KEPT = 512  # decoded products kept per process; a results page shows ten
 class Catalog(Mapping[str, Product]):
     """A mapping of asin to `Product`, with search.
 
-    Get one with `Catalog.open(store)` or `Catalog.from_files(products, attributes, human=None)`. Processes share its
-    pages; pickling sends the path alone.
+    Get one with `Catalog.open(store)` or with `catalog_from_files(products, attributes)` of `prepare`. Processes share
+    the memory pages of the store; pickling sends the path alone.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -52,28 +48,6 @@ class Catalog(Mapping[str, Product]):
             DataError: not a store, another format version, or damaged.
         """
         return cls(store)
-
-    @classmethod
-    def from_files(
-        cls, products: Path | str, attributes: Path | str, human: Path | str | None = None, *, seed: int = 233
-    ) -> Catalog:
-        """Read the official files into a temporary store that goes when this object does.
-
-        Use `prepare` and `open` for anything large or shared between runs.
-
-        Raises:
-            DataError: a file is missing or malformed.
-        """
-        from siri_verl.envs.webshop.prepare import prepare
-
-        folder = tempfile.mkdtemp(prefix="siri_webshop_")
-        try:
-            catalog = prepare(products, attributes, Path(folder) / "store", human, seed=seed, show_progress=False)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        weakref.finalize(catalog, _remove, folder, os.getpid())
-        return catalog
 
     def search(self, query: str, k: int = 50) -> list[str]:
         """The asins of the at most `k` best products for a query, best first, ranked as Lucene's BM25 does.
@@ -172,8 +146,3 @@ class Goals(Mapping[str, Goal]):
 
     def __iter__(self) -> Iterator[str]:
         return (goal_id.decode() for goal_id in self._blob.keys)
-
-
-def _remove(folder: str, owner: int) -> None:
-    if os.getpid() == owner:  # a forked child holds a copy of the catalogue, not the folder
-        shutil.rmtree(folder, ignore_errors=True)

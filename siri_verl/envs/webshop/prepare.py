@@ -6,6 +6,10 @@ siri-verl data webshop --products items_shuffle_1000.json --attributes items_ins
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -89,6 +93,31 @@ def prepare(
         }
         write_manifest(folder, manifest)
     return Catalog.open(out)
+
+
+def catalog_from_files(
+    products: Path | str, attributes: Path | str, human: Path | str | None = None, *, seed: int = 233
+) -> Catalog:
+    """Read the official files into a temporary store, which is removed together with the returned object.
+
+    Use `prepare` and `Catalog.open` for a large catalogue, and for one that several runs share.
+
+    Raises:
+        DataError: a file is missing or malformed.
+    """
+    folder = tempfile.mkdtemp(prefix="siri_webshop_")
+    try:
+        catalog = prepare(products, attributes, Path(folder) / "store", human, seed=seed, show_progress=False)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(catalog, _remove, folder, os.getpid())
+    return catalog
+
+
+def _remove(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child holds a copy of the catalogue and must leave the folder alone
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _goal_kinds(goals: str, has_human: bool) -> tuple[str, ...]:
@@ -194,7 +223,7 @@ def _write_splits(goal_ids: dict[str, list[str]], folder: Path, seed: int) -> di
 
 @contextmanager
 def _progress(products: Path, show: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar over the characters of the product file."""
+    """A progress bar over the bytes of the product file."""
     if not show:
         yield lambda done: None
         return

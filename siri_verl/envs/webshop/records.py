@@ -7,27 +7,32 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import ijson
 
 from siri_verl.envs.webshop.product import DataError
 
 _CHUNK = 1 << 22
 
 
-def _open_text(path: Path, what: str) -> Any:
+def _open(path: Path, what: str) -> BinaryIO:
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected {what}.")
-    return path.open(encoding="utf-8")
+    return path.open("rb")
 
 
 def read_object(path: Path | str, what: str) -> dict[str, Any]:
     """Read a file that holds one JSON object.
 
+    Args:
+        what: what the file should hold, for the message of an error.
+
     Raises:
-        DataError: missing, not JSON, or not an object; `what` says what the file should hold.
+        DataError: the file is missing, is not JSON, or holds no object.
     """
     path = Path(path)
-    with _open_text(path, what) as file:
+    with _open(path, what) as file:
         try:
             value = json.load(file)
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -43,66 +48,58 @@ def iterate_array(
     """Yield (record number from 0, record) of a file that holds one JSON array, a few megabytes at a time.
 
     Args:
-        progress: called with the number of characters read so far.
+        what: what the file should hold, for the message of an error.
+        progress: called with the number of bytes read so far.
 
     Raises:
-        DataError: missing, not an array, or broken JSON; the message names the record where it broke.
+        DataError: the file is missing, holds no array, or is broken JSON (`NaN`, `Infinity` and whole numbers beyond 64
+            bits count as broken); the message names the record where it broke.
     """
     path = Path(path)
-    decoder = json.JSONDecoder()
-    with _open_text(path, what) as file:
-        buffer, at, number, total, ended = "", 0, 0, 0, False
+    number = 0
+    with _open(path, what) as file:
+        while (sign := file.read(1)).isspace():
+            pass
+        if sign != b"[":
+            found = sign.decode(errors="replace")
+            raise DataError(
+                f"{path}: record 0: the file starts with {found!r}, not with a JSON array; expected {what}."
+            )
+        file.seek(0)
+        try:
+            for record in ijson.items(_Reader(file, progress), "item", buf_size=_CHUNK, use_float=True):
+                yield number, record
+                number += 1
+        except (ijson.JSONError, UnicodeDecodeError) as error:
+            reason = f"not valid JSON ({str(error).splitlines()[0]})"
+            if _ends_between_records(path):
+                reason = "the file ends early"
+            raise DataError(f"{path}: record {number}: {reason}; expected {what}.") from None
 
-        def broken(reason: str) -> DataError:
-            return DataError(f"{path}: record {number}: {reason}; expected {what}.")
 
-        def fill() -> None:
-            nonlocal buffer, at, total, ended
-            try:
-                chunk = file.read(_CHUNK)
-            except UnicodeDecodeError as error:
-                raise broken(f"not UTF-8 text ({error})") from None
-            buffer, at, total, ended = buffer[at:] + chunk, 0, total + len(chunk), not chunk
-            if progress is not None:
-                progress(total)
+class _Reader:
+    """A binary file that reports how far it was read."""
 
-        def next_sign() -> str:
-            nonlocal at
-            while True:
-                while at < len(buffer) and buffer[at] in " \t\r\n":
-                    at += 1
-                if at < len(buffer) or ended:
-                    return buffer[at : at + 1]
-                fill()
+    def __init__(self, file: BinaryIO, progress: Callable[[int], None] | None) -> None:
+        self._file, self._progress = file, progress
 
-        if next_sign() != "[":
-            raise broken(f"the file starts with {next_sign()!r}, not with a JSON array")
-        at += 1
-        while (sign := next_sign()) != "]":
-            if number:
-                if sign != ",":
-                    raise broken(
-                        f"a comma or the closing bracket is missing, found {sign!r}" if sign else "the file ends early"
-                    )
-                at += 1
-                next_sign()
-            while True:
-                try:
-                    record, stop = decoder.raw_decode(buffer, at)
-                except json.JSONDecodeError as error:
-                    if ended:
-                        raise broken(f"not valid JSON ({error.msg})") from None
-                    fill()
-                    continue
-                if stop == len(buffer) and not ended:  # a number may go on in the next chunk
-                    fill()
-                    continue
-                break
-            yield number, record
-            at, number = stop, number + 1
-        at += 1
-        if next_sign():
-            raise broken("there is text after the array's end")
+    def read(self, size: int) -> bytes:
+        chunk = self._file.read(size)
+        if self._progress is not None:
+            self._progress(self._file.tell())
+        return chunk
+
+
+def _ends_between_records(path: Path) -> bool:
+    """Whether a broken file is a sequence of whole records without the closing bracket."""
+    depth = 0
+    with path.open("rb") as file:
+        try:
+            for event, _ in ijson.basic_parse(file):
+                depth += event.startswith("start_") - event.startswith("end_")
+        except ijson.JSONError as error:
+            return depth == 1 and "premature EOF" in str(error)
+    return False
 
 
 def file_hash(path: Path | str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.tiny_catalog import ATTRIBUTES, HUMAN, PRODUCTS
 
-from siri_verl.envs.webshop import Catalog
+from siri_verl.envs.webshop.prepare import catalog_from_files
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,7 +35,7 @@ def real_data():
 @pytest.fixture(scope="session")
 def real_catalog(real_data):
     """The real catalogue of 1,000 products."""
-    return Catalog.from_files(real_data / "items_shuffle_1000.json", real_data / "items_ins_v2_1000.json")
+    return catalog_from_files(real_data / "items_shuffle_1000.json", real_data / "items_ins_v2_1000.json")
 
 
 @pytest.fixture(scope="session")

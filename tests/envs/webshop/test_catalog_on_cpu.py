@@ -15,14 +15,14 @@ from support.tiny_catalog import PRODUCTS, record
 
 from siri_verl.envs.webshop import Catalog, DataError, records
 from siri_verl.envs.webshop.goals import NO_LIMIT
-from siri_verl.envs.webshop.prepare import prepare
+from siri_verl.envs.webshop.prepare import catalog_from_files, prepare
 from siri_verl.envs.webshop.records import iterate_array
 from siri_verl.envs.webshop.splits import SplitError
 
 
 @pytest.fixture
 def catalog(official_files):
-    return Catalog.from_files(**official_files)
+    return catalog_from_files(**official_files)
 
 
 def test_products_are_read_as_the_original_reads_them(catalog):
@@ -130,8 +130,8 @@ def test_importing_the_catalogue_loads_no_framework():
 
 def test_temporary_stores_go_with_their_catalogue(official_files):
     code = (
-        "import sys; from siri_verl.envs.webshop import Catalog\n"
-        "c = Catalog.from_files(*sys.argv[1:]); print(c.path); assert c.path.is_dir()"
+        "import sys; from siri_verl.envs.webshop.prepare import catalog_from_files\n"
+        "c = catalog_from_files(*sys.argv[1:]); print(c.path); assert c.path.is_dir()"
     )
     args = [sys.executable, "-c", code, str(official_files["products"]), str(official_files["attributes"])]
     path = subprocess.run(args, capture_output=True, check=True, text=True).stdout.strip()
@@ -181,6 +181,8 @@ def test_damaged_stores_are_refused(official_files, tmp_path):
         ("products", "[1]", r"record 0: expected an object .* found int 1"),
         ("products", json.dumps(PRODUCTS[:2])[:-40], "record 1: not valid JSON"),
         ("products", json.dumps(PRODUCTS[:2])[:-1], "record 2: the file ends early"),
+        ("products", json.dumps(PRODUCTS[:1]) + "x", r"record 1: not valid JSON .*trailing"),
+        ("products", json.dumps([{"pricing": float("nan")}]), "record 0: not valid JSON"),
         ("products", json.dumps([{"name": "x"}]), "record 0: field 'asin' is missing"),
         (
             "products",
@@ -205,7 +207,7 @@ def test_malformed_files_name_file_record_and_expectation(official_files, role, 
     else:
         official_files[role].write_text(content)
     with pytest.raises(DataError, match=message) as caught:
-        Catalog.from_files(**official_files)
+        catalog_from_files(**official_files)
     assert str(official_files[role]) in str(caught.value)
 
 
@@ -226,7 +228,13 @@ def test_splits_that_cannot_be_say_why(catalog):
 
 
 @given(
-    st.lists(st.dictionaries(st.text(max_size=5), st.one_of(st.floats(allow_nan=False), st.text())), max_size=6),
+    st.lists(
+        st.dictionaries(
+            st.text(max_size=5),
+            st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**62), 2**62), st.text()),
+        ),
+        max_size=6,
+    ),
     st.data(),
 )
 def test_streamed_arrays_equal_parsed_ones(tmp_path_factory, content, data):

@@ -8,9 +8,10 @@ import pyarrow.parquet
 import pytest
 from support.tiny_catalog import ATTRIBUTES, PRODUCTS
 
-from siri_verl.envs.webshop import Catalog, DataError
+from siri_verl.envs.webshop import DataError
 from siri_verl.envs.webshop.download import DownloadError, check_json_start, download, from_hub
 from siri_verl.envs.webshop.nouns import available_backend, nouns_of, rule_nouns, tag_titles
+from siri_verl.envs.webshop.prepare import catalog_from_files
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def write_parquet(folder, rows):
 
 def test_hub_data_sets_become_official_files(tmp_path, official_files):
     """Rows as the Hub's data sets hold them (lists, objects as JSON text) give the catalogue of the official files."""
-    direct = Catalog.from_files(official_files["products"], official_files["attributes"])
+    direct = catalog_from_files(official_files["products"], official_files["attributes"])
     rows = []
     for product in (direct[asin] for asin in direct):
         record = next(record for record in PRODUCTS if record["asin"] == product.asin)
@@ -73,7 +74,7 @@ def test_hub_data_sets_become_official_files(tmp_path, official_files):
         "goal_options": '["red | white"]',
     }
     paths = from_hub(write_parquet(tmp_path / "p", rows), write_parquet(tmp_path / "g", [goal]), tmp_path)
-    through_hub = Catalog.from_files(paths["products"], paths["attributes"])
+    through_hub = catalog_from_files(paths["products"], paths["attributes"])
     assert dict(through_hub) == dict(direct)
     assert dict(through_hub.goals) == dict(direct.goals)
     human = json.loads(paths["human"].read_text())
