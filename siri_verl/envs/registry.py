@@ -31,12 +31,15 @@ class EnvironmentSpec:
         gymnasium_id: what `gymnasium.make` is given.
         kwargs: default settings, overridden by the caller's.
         required: settings without a default, with the advice given when one is missing.
+        task_types: `module:NAME` of a mapping of task type -> regular expression over the task text, earlier entries
+            first; `siri.task_type.kind` then takes this environment's name. Empty where there is none.
     """
 
     name: str
     gymnasium_id: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     required: Mapping[str, str] = field(default_factory=dict)
+    task_types: str = ""
 
 
 _SPECS: dict[str, EnvironmentSpec] = {}
@@ -56,6 +59,11 @@ def register_environment(spec: EnvironmentSpec) -> None:
 def known_environments() -> list[str]:
     """Names of the registered environments, sorted."""
     return sorted(_SPECS)
+
+
+def task_type_patterns() -> dict[str, str]:
+    """Name of an environment -> `module:NAME` of its task types, for the registered ones that state them."""
+    return {name: spec.task_types for name, spec in sorted(_SPECS.items()) if spec.task_types}
 
 
 def get_environment(name: str) -> EnvironmentSpec:
@@ -129,7 +137,22 @@ def register_gymnasium_ids() -> None:
         if env_id not in gymnasium.registry:
             gymnasium.register(env_id, entry_point=entry_point)
     register_environment(EnvironmentSpec("toy", TOY_ID))
-    advice = "pass the directory that `siri-verl data webshop` or `siri-verl data webshop-demo` wrote"
-    register_environment(EnvironmentSpec("webshop", WEBSHOP_ID, required={"store": advice}))
+    register_environment(
+        EnvironmentSpec(
+            "webshop",
+            WEBSHOP_ID,
+            required={
+                "store": "pass the directory that `siri-verl data webshop` or `siri-verl data webshop-demo` wrote"
+            },
+            task_types="siri_verl.envs.webshop.task_types:TASK_TYPE_PATTERNS",
+        )
+    )
     advice = "pass the folder that `siri-verl data alfworld --download` or `siri-verl data alfworld-demo` wrote"
-    register_environment(EnvironmentSpec("alfworld", ALFWORLD_ID, required={"data": advice}))
+    register_environment(
+        EnvironmentSpec(
+            "alfworld",
+            ALFWORLD_ID,
+            required={"data": advice},
+            task_types="siri_verl.envs.alfworld.tasks:TASK_TYPE_PATTERNS",
+        )
+    )

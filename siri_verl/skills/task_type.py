@@ -12,8 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-
-from siri_verl.skills.task_type_tables import TABLES
+from typing import Any
 
 TaskTyper = Callable[[str], str]
 """Task text -> name of its type."""
@@ -39,9 +38,9 @@ class TaskTypeSettings:
     """How a task text becomes a task type."""
 
     kind: str = "head_noun"
-    """`head_noun`: the thing asked for, by a rule; `webshop`, `alfworld`: broad kinds of goods and the kinds of
-    household tasks, by the tables in siri_verl/skills/task_type_tables.py; `regex`: the table below; `single`: one type
-    for all; or a dotted path `package.module:function` to a function from task text to type name."""
+    """`head_noun`: the thing asked for, by a rule; `webshop`, `alfworld`: the types that this environment states (five
+    kinds of goods, six kinds of household tasks); `regex`: the table below; `single`: one type for all; or a dotted path
+    `package.module:function` to a function from task text to type name."""
     table: dict[str, str] = field(default_factory=dict)
     """`regex`: type name -> regular expression, searched for in the task text without regard to case; the first that
     matches names the type, none gives `other`."""
@@ -57,14 +56,18 @@ def task_typer(settings: TaskTypeSettings) -> TaskTyper:
         return lambda text: "all"
     if settings.kind == "head_noun":
         return lru_cache(maxsize=65536)(head_noun)
-    if settings.kind in TABLES:
-        return lru_cache(maxsize=65536)(regex_typer(TABLES[settings.kind]))
     if settings.kind == "regex":
         return lru_cache(maxsize=65536)(regex_typer(settings.table))
     if ":" in settings.kind:
-        return _imported(settings.kind)
+        return _typer_of_function(settings.kind)
+    # imported here, because the module of the settings is loaded where nobody asks for a task type
+    import siri_verl.envs.registry as registry
+
+    tables = registry.task_type_patterns()
+    if settings.kind in tables:
+        return lru_cache(maxsize=65536)(regex_typer(_load(tables[settings.kind])))
     raise ValueError(
-        f"siri.task_type.kind={settings.kind!r}: use head_noun, {', '.join(TABLES)}, regex, single, or a path "
+        f"siri.task_type.kind={settings.kind!r}: use head_noun, {', '.join(tables)}, regex, single, or a path "
         "package.module:function"
     )
 
@@ -113,12 +116,21 @@ def singular(word: str) -> str:
     return word
 
 
-def _imported(path: str) -> TaskTyper:
+def _load(path: str) -> Any:
+    """The object that `module:name` names.
+
+    Raises:
+        ValueError: there is no such module or name.
+    """
     module, _, name = path.partition(":")
     try:
-        function = getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"siri.task_type.kind={path!r}: cannot be imported ({error})") from error
+
+
+def _typer_of_function(path: str) -> TaskTyper:
+    function = _load(path)
     if not callable(function):
         raise ValueError(f"siri.task_type.kind={path!r}: is a {type(function).__name__}, not a function")
 

@@ -13,8 +13,8 @@ from siri_verl.demos.alfworld.procedures import IDLE, PROCEDURES, facts, observe
 from siri_verl.demos.alfworld.settings import HISTORY_LENGTH, TEMPLATE
 from siri_verl.demos.alfworld.views import read_situation, read_task
 from siri_verl.demos.warm_start.demo import Demo
+from siri_verl.envs.alfworld.tasks import TASK_TYPE_PATTERNS
 from siri_verl.skills.task_type import OTHER, regex_typer
-from siri_verl.skills.task_type_tables import ALFWORLD
 from siri_verl.trajectory.prompts import TEMPLATES, TurnView
 
 PRIOR: dict[str, float] = {
@@ -31,7 +31,7 @@ PRIOR: dict[str, float] = {
 IDLE_KEPT = 0.1
 """Share of the turns after idling that is kept: what else there is to do is soon learned."""
 
-_type_of = regex_typer(ALFWORLD)
+_type_of = regex_typer(TASK_TYPE_PATTERNS)
 
 
 def category_of(task: str) -> str | None:

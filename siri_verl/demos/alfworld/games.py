@@ -19,8 +19,9 @@ from siri_verl.demos.alfworld.rooms import (
     place_lamps,
     small_room,
 )
-from siri_verl.demos.alfworld.tasks import LOOK, TOOLS, TWO, Task, handy_objects, room_tasks
+from siri_verl.demos.alfworld.tasks import TOOLS, Task, handy_objects, room_tasks
 from siri_verl.demos.alfworld.wheel import LAMPS, affordances, floor_plan
+from siri_verl.envs.alfworld.tasks import LOOK, TWO
 
 TARGETS_SMALL = 2
 """Objects of the asked type in a small room, whatever the task type."""

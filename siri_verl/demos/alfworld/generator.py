@@ -21,7 +21,8 @@ from siri_verl.core.seeding import derive_seed
 from siri_verl.demos.alfworld.check import require_won
 from siri_verl.demos.alfworld.games import Game, game_data, make_game
 from siri_verl.demos.alfworld.pddl import problem
-from siri_verl.demos.alfworld.tasks import TASK_TYPES, TRAIN, VALID_SEEN, VALID_UNSEEN, draw_tasks
+from siri_verl.demos.alfworld.tasks import TRAIN, VALID_SEEN, VALID_UNSEEN, draw_tasks
+from siri_verl.envs.alfworld.tasks import TASK_TYPES
 
 DATASET, INDEX = "json_2.1.1", "games.json"
 ROOMS = ("full", "small")

@@ -12,10 +12,10 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerFast
 
 from siri_verl.demos.alfworld import phrases
-from siri_verl.demos.alfworld.tasks import TASK_TYPES
 from siri_verl.demos.alfworld.wheel import LAMPS, affordances, goal
 from siri_verl.demos.warm_start import model
 from siri_verl.demos.warm_start.model import ModelSize, collect_words, label_pattern, word_tokenizer
+from siri_verl.envs.alfworld.tasks import TASK_TYPES
 
 LABELS = ("task:", "turn:", "did:", "see:", "can:", "skill:", "condition:", "strategy:")
 _PATTERN = "|".join([label_pattern(LABELS), r"->", r"[a-z]+|[0-9]+|[^\sa-z0-9]"])

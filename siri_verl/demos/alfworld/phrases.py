@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from siri_verl.envs.alfworld.tasks import CLEAN, COOL, HEAT, LOOK, SIMPLE, TWO
+
 CATEGORIES: dict[str, str] = {
-    "pick_and_place_simple": "one thing in its place",
-    "look_at_obj_in_light": "a thing and a lamp",
-    "pick_clean_then_place_in_recep": "a clean thing",
-    "pick_heat_then_place_in_recep": "a hot thing",
-    "pick_cool_then_place_in_recep": "a cool thing",
-    "pick_two_obj_and_place": "two things",
+    SIMPLE: "one thing in its place",
+    LOOK: "a thing and a lamp",
+    CLEAN: "a clean thing",
+    HEAT: "a hot thing",
+    COOL: "a cool thing",
+    TWO: "two things",
 }
 """Task type, as `siri.task_type.kind=alfworld` names it -> what a condition calls it."""
 

@@ -15,15 +15,8 @@ from functools import cache
 from siri_verl.core.seeding import derive_seed
 from siri_verl.demos.alfworld.rooms import ALWAYS, FRIDGE, LAMP_PLACES, MICROWAVE, SINK, receptacle_types
 from siri_verl.demos.alfworld.wheel import LAMPS, FloorPlan, affordances, floor_plan, goal, room_numbers
+from siri_verl.envs.alfworld.tasks import CLEAN, COOL, HEAT, LOOK, TASK_TYPES
 
-SIMPLE, LOOK, CLEAN, HEAT, COOL, TWO = TASK_TYPES = (
-    "pick_and_place_simple",
-    "look_at_obj_in_light",
-    "pick_clean_then_place_in_recep",
-    "pick_heat_then_place_in_recep",
-    "pick_cool_then_place_in_recep",
-    "pick_two_obj_and_place",
-)
 TOOLS = {CLEAN: (SINK, "Cleanable"), HEAT: (MICROWAVE, "Heatable"), COOL: (FRIDGE, "Coolable")}
 """Task type -> (receptacle needed, what the object must be)."""
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ALFWorld's six kinds of task, and the sentence in which a game states its own."""
+"""ALFWorld's six task types, the words that name them, and the sentence in which a game states its task."""
 
 from __future__ import annotations
 
 import json
 import re
 
-TASK_TYPES = (
+SIMPLE, LOOK, CLEAN, HEAT, COOL, TWO = TASK_TYPES = (
     "pick_and_place_simple",
     "look_at_obj_in_light",
     "pick_clean_then_place_in_recep",
@@ -14,7 +14,18 @@ TASK_TYPES = (
     "pick_cool_then_place_in_recep",
     "pick_two_obj_and_place",
 )
-"""By their official names."""
+"""The official names."""
+
+TASK_TYPE_PATTERNS: dict[str, str] = {
+    TWO: r"\b(?:two|both)\b",
+    LOOK: r"^(?=.*\b(?:examin|look|inspect|view|see|read|hold|turn))(?=.*(?:lamp|light\b))",
+    CLEAN: r"\b(?:clean|cleaned|wash|washed|rinse|rinsed)\b",
+    HEAT: r"\b(?:heat|heated|hot|warm|warmed|cook|cooked|microwaved)\b|^\W*microwave\b",
+    COOL: r"\b(?:cool|cooled|cold|chill|chilled|refrigerated)\b",
+    SIMPLE: r"\b(?:put|place|move|find|take|bring|get|set|store)\b",
+}
+"""Task type -> regular expression over the task sentence; earlier entries win. A microwave or a fridge that is only the
+destination names no type."""
 
 OPENING = "Your task is to:"
 TASK_RULE = re.compile(r'("task"\s*:\s*\[\s*\{\s*"rhs"\s*:\s*)("' + OPENING + r'(?:[^"\\\n]|\\.)*")')

@@ -15,8 +15,9 @@ from siri_verl.demos.alfworld.games import make_game, spoken_names, walkthrough
 from siri_verl.demos.alfworld.generator import GAME, generate, make_games, write_game, write_games
 from siri_verl.demos.alfworld.pddl import facts
 from siri_verl.demos.alfworld.rooms import SMALL_ROOM_RECEPTACLES, object_type
-from siri_verl.demos.alfworld.tasks import LOOK, PANELS, TASK_TYPES, TOOLS, TWO, UNSEEN_ROOMS, panel_tasks
+from siri_verl.demos.alfworld.tasks import PANELS, TOOLS, UNSEEN_ROOMS, panel_tasks
 from siri_verl.demos.alfworld.wheel import affordances, floor_plan, room_numbers
+from siri_verl.envs.alfworld.tasks import LOOK, TASK_TYPES, TWO
 
 FOLDER = re.compile(r"([a-z_]+)-([A-Za-z]+)-None-([A-Za-z]+)-(\d+)/trial_\w+")
 

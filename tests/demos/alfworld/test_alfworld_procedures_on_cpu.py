@@ -8,10 +8,10 @@ import pytest
 from siri_verl.demos.alfworld.demo import DEMO, category_of
 from siri_verl.demos.alfworld.procedures import PROCEDURES, observed_procedure
 from siri_verl.demos.alfworld.settings import MAX_TURNS, demo_env
-from siri_verl.demos.alfworld.tasks import CLEAN, COOL, HEAT, LOOK, SIMPLE, TASK_TYPES, TWO
 from siri_verl.demos.alfworld.views import TaskView, read_situation, read_task
 from siri_verl.demos.alfworld.wheel import goal
 from siri_verl.demos.warm_start.rows import play
+from siri_verl.envs.alfworld.tasks import CLEAN, COOL, HEAT, LOOK, SIMPLE, TASK_TYPES, TWO
 
 RIGHT = {
     SIMPLE: {"carry", "rinse", "warm", "chill", "inspect", "pair"},

@@ -1,20 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of task types for the shipped environments: regular expressions over the task text alone."""
+"""WebShop's task types: five broad kinds of goods, read from the instruction alone."""
 
 from __future__ import annotations
 
-ALFWORLD: dict[str, str] = {
-    "pick_two_obj_and_place": r"\b(?:two|both)\b",
-    "look_at_obj_in_light": r"^(?=.*\b(?:examin|look|inspect|view|see|read|hold|turn))(?=.*(?:lamp|light\b))",
-    "pick_clean_then_place_in_recep": r"\b(?:clean|cleaned|wash|washed|rinse|rinsed)\b",
-    "pick_heat_then_place_in_recep": r"\b(?:heat|heated|hot|warm|warmed|cook|cooked|microwaved)\b|^\W*microwave\b",
-    "pick_cool_then_place_in_recep": r"\b(?:cool|cooled|cold|chill|chilled|refrigerated)\b",
-    "pick_and_place_simple": r"\b(?:put|place|move|find|take|bring|get|set|store)\b",
-}
-"""The six kinds of task by their official names, as their sentences read; earlier entries win. A microwave or a fridge
-that is only where something goes names no kind."""
-
-_WEBSHOP_WORDS: dict[str, str] = {
+_WORDS: dict[str, str] = {
     "clothing": (
         "shirt|shorts|pant|jean|dress|skirt|sweater|sweatshirt|hoodie|jacket|coat|blazer|vest|sock|shoe|boot|"
         "sneaker|sandal|slipper|pump|loafer|clog|oxford|footwear|underwear|bra|legging|tank|polo|henley|blouse|"
@@ -48,8 +37,6 @@ _WEBSHOP_WORDS: dict[str, str] = {
     ),
 }
 
-WEBSHOP: dict[str, str] = {name: rf"\b(?:{words})(?:e?s)?\b" for name, words in _WEBSHOP_WORDS.items()}
-"""Five broad kinds of goods by the words people ask for them with; a request that names none of them is `other`. Broad
-on purpose: a skill needs some 15 to 40 groups of its type before it is decided about."""
-
-TABLES: dict[str, dict[str, str]] = {"alfworld": ALFWORLD, "webshop": WEBSHOP}
+TASK_TYPE_PATTERNS: dict[str, str] = {name: rf"\b(?:{words})(?:e?s)?\b" for name, words in _WORDS.items()}
+"""Task type -> regular expression over the instruction. An instruction that matches none is of type `other`. The types are
+broad on purpose: a skill needs about 15 to 40 groups of its type before it is decided about."""
