@@ -137,13 +137,12 @@ def register_gymnasium_ids() -> None:
         if env_id not in gymnasium.registry:
             gymnasium.register(env_id, entry_point=entry_point)
     register_environment(EnvironmentSpec("toy", TOY_ID))
+    advice = "pass the directory that `siri-verl data webshop` or `siri-verl data webshop-demo` wrote"
     register_environment(
         EnvironmentSpec(
             "webshop",
             WEBSHOP_ID,
-            required={
-                "store": "pass the directory that `siri-verl data webshop` or `siri-verl data webshop-demo` wrote"
-            },
+            required={"store": advice},
             task_types="siri_verl.envs.webshop.task_types:TASK_TYPE_PATTERNS",
         )
     )

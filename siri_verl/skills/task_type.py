@@ -39,8 +39,8 @@ class TaskTypeSettings:
 
     kind: str = "head_noun"
     """`head_noun`: the thing asked for, by a rule; `webshop`, `alfworld`: the types that this environment states (five
-    kinds of goods, six kinds of household tasks); `regex`: the table below; `single`: one type for all; or a dotted path
-    `package.module:function` to a function from task text to type name."""
+    kinds of goods, six kinds of household tasks); `regex`: the table below; `single`: one type for all; or a dotted
+    path `package.module:function` to a function from task text to type name."""
     table: dict[str, str] = field(default_factory=dict)
     """`regex`: type name -> regular expression, searched for in the task text without regard to case; the first that
     matches names the type, none gives `other`."""

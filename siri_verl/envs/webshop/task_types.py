@@ -38,5 +38,5 @@ _WORDS: dict[str, str] = {
 }
 
 TASK_TYPE_PATTERNS: dict[str, str] = {name: rf"\b(?:{words})(?:e?s)?\b" for name, words in _WORDS.items()}
-"""Task type -> regular expression over the instruction. An instruction that matches none is of type `other`. The types are
-broad on purpose: a skill needs about 15 to 40 groups of its type before it is decided about."""
+"""Task type -> regular expression over the instruction. An instruction that matches none is of type `other`. The types
+are broad on purpose: a skill needs about 15 to 40 groups of its type before it is decided about."""
