@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`siri-verl doctor`: is everything in place? Prints what it finds and says what to do where something is wrong."""
+"""`siri-verl doctor`: checks the installation, prints the findings, and states what to do where something is wrong."""
 
 from __future__ import annotations
 

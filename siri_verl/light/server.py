@@ -62,7 +62,7 @@ class LightSettings:
         response_length: longest reply when a request names no length.
         max_model_len: most tokens of prompt and reply together.
         max_running: most requests in a batch.
-        ignore_eos: unless a request says otherwise.
+        ignore_eos: default for requests that do not set it.
         free_cache: whether :meth:`LightServer.sleep` does anything.
         trust_remote_code: for models that bring code.
         options: see :class:`LightOptions`.

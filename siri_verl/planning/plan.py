@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plan of a run: the arithmetic put together, and what it says about a GPU of a given size."""
+"""The plan of a run: all estimates, and whether they fit a GPU of a given size."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIGHT_ABOVE, TOO_BIG_ABOVE = 0.85, 0.96
 
 @dataclass(frozen=True)
 class Plan:
-    """The estimate of a run. Bytes, unless a name says otherwise."""
+    """The estimate of a run. Values are bytes unless a name states another unit."""
 
     architecture: Architecture
     setup: Setup

@@ -98,7 +98,7 @@ class CpuFsdpEngineWithValueHead(CpuFsdpMixin, FSDPEngineWithValueHead):
     """Critic engine, device cpu."""
 
     def _build_module(self):
-        # verl's loader asks for flash attention whatever the configuration says.
+        # verl's loader requests flash attention whatever the configuration is.
         from transformers import AutoModelForTokenClassification
 
         config = self.model_config.hf_config

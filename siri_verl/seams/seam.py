@@ -38,7 +38,7 @@ def resolve(target: str) -> Any:
 
 
 def problem(seam: Seam) -> str | None:
-    """None where verl is as expected; else a sentence that says what differs and what to change."""
+    """None where verl is as expected; else a sentence that states the difference and what to change."""
     try:
         found = resolve(seam.target)
     except (ImportError, AttributeError) as error:

