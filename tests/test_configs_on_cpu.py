@@ -14,8 +14,7 @@ from siri_verl.core.gigpo import GigpoSettings
 from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.settings.read import gigpo_settings, siri_settings
 from siri_verl.settings.schema import SiriSettings
-from siri_verl.training.preflight.run import check_algorithm
-from siri_verl.training.preflight.skills import check_skills
+from siri_verl.training.preflight.settings import check_settings
 
 STORE = "siri.environment.kwargs.store=/a/store"
 GAMES = "siri.environment.kwargs.data=/some/games"
@@ -66,8 +65,7 @@ def test_verls_checks_and_dataclasses_accept_every_group(config):
 def test_our_own_checks_accept_every_group(config):
     settings = siri_settings(config)
     assert isinstance(settings, SiriSettings) and isinstance(gigpo_settings(config.algorithm), GigpoSettings)
-    check_algorithm(config)
-    check_skills(config, settings)
+    check_settings(config, settings)
     assert config.trainer.v1.trainer_mode == "siri"
     assert config.actor_rollout_ref.rollout.agent.agent_loop_manager_class.endswith("SiriAgentLoopManager")
 

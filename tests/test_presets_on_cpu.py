@@ -20,8 +20,7 @@ from verl.workers.config import AgentLoopConfig, FSDPEngineConfig, RolloutConfig
 from siri_verl.planning.compose import compose_run
 from siri_verl.planning.plan import TOO_BIG, plan_run
 from siri_verl.settings.read import siri_settings
-from siri_verl.training.preflight.run import check_algorithm
-from siri_verl.training.preflight.skills import check_skills
+from siri_verl.training.preflight.settings import check_settings
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "siri_webshop.sh"
 PRESETS = Path(__file__).parents[1] / "siri_verl" / "conf" / "siri"
@@ -103,8 +102,7 @@ def check(knobs, recipe=RECIPE):
         ref.use_dynamic_bsz = ref.pop("log_prob_use_dynamic_bsz", False)
     reference = omega_conf_to_dataclass(ref)
     settings = siri_settings(config)
-    check_algorithm(config)
-    check_skills(config, settings)
+    check_settings(config, settings)
 
     assert actor.strategy == reference.strategy == knobs["ENGINE"] and rollout.name == knobs["ROLLOUT"]
     assert parts.model.path == f"Qwen/Qwen2.5-{knobs['MODEL'].upper()}-Instruct" and trainer.device == "cuda"

@@ -16,8 +16,7 @@ from verl.utils.config import validate_config
 
 from siri_verl.cli import app
 from siri_verl.settings.read import gigpo_settings, siri_settings
-from siri_verl.training.preflight.run import check_algorithm
-from siri_verl.training.preflight.skills import check_skills
+from siri_verl.training.preflight.settings import check_settings
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 GIGPO = {"siri.phases.fixed": "warm_up"}
@@ -111,8 +110,7 @@ def test_a_recipe_composes_passes_the_checks_and_changes_its_flag_alone(script, 
     validate_config(config, need_reference_policy(config), need_critic(config))
     settings = siri_settings(config)
     gigpo_settings(config.algorithm)
-    check_algorithm(config)
-    check_skills(config, settings)
+    check_settings(config, settings)
     assert config.trainer.v1.trainer_mode == "siri" and settings.seed == 1
     name = "siri_webshop" if script == "siri_webshop.sh" else Path(script).stem
     assert config.trainer.experiment_name == name and config.trainer.default_local_dir.endswith(f"runs/{name}")
@@ -130,8 +128,7 @@ def test_the_alfworld_recipe_composes_and_validates_on_seen_and_unseen_rooms(pre
     config = composed(words)
     validate_config(config, need_reference_policy(config), need_critic(config))
     settings = siri_settings(config)
-    check_algorithm(config)
-    check_skills(config, settings)
+    check_settings(config, settings)
     assert settings.environment.name == "alfworld" and settings.environment.kwargs["data"] == "/some/games"
     assert [Path(name).stem for name in config.data.val_files] == ["valid_seen", "valid_unseen"]
     assert Path(config.data.train_files).stem == "train" and settings.seed == 9

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Task panels: which tasks a run trains or is measured on, as a file.
 
-A panel is a small JSON file; `write_dataset` turns it into the parquet file that verl's dataset reads. The prompt
-column holds the task id only: the agent loop writes the real prompts turn by turn.
+A panel is a small JSON file; `write_dataset` writes the parquet file that verl's dataset reads. Its prompt column holds
+the task id only: the agent loop writes the prompts turn by turn. `Panel.read` reads both forms.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from siri_verl.envs.parquet import ParquetError, read_rows
+
 PANEL_VERSION = 1
+COLUMNS = ("task_id", "environment", "split")
+"""Columns of a panel's parquet file that say which tasks it holds."""
 AGENT_NAME = "siri_env"
 """The agent loop that plays the rows (`agent_name` column)."""
 
@@ -74,14 +78,27 @@ class Panel:
 
     @classmethod
     def read(cls, path: Path | str) -> Panel:
-        """Read a panel file.
+        """Read a panel from its JSON file, or from its parquet file, beside which the JSON file may lie.
+
+        The parquet file does not hold the settings of the environment; they come from the JSON file beside it.
 
         Raises:
-            PanelError: missing, not JSON, another version, or a field is missing or wrong.
+            PanelError: missing, malformed, another version, or JSON and parquet file name different tasks.
         """
         path = Path(path)
-        if not path.is_file():
-            raise PanelError(f"{path}: no such panel file; `siri-verl data panel` writes one")
+        if path.suffix == ".json":
+            return cls._read_json(path)
+        panel, beside = read_dataset(path), path.with_suffix(".json")
+        if not beside.is_file():
+            return panel
+        described = cls._read_json(beside)
+        if described.task_ids != panel.task_ids or described.environment != panel.environment:
+            raise PanelError(f"{path} and {beside} name different tasks; write them again with `siri-verl data panel`")
+        return described
+
+    @classmethod
+    def _read_json(cls, path: Path) -> Panel:
+        _check_exists(path, str(path))
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -164,6 +181,49 @@ def write_dataset(panel: Panel, path: Path | str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(dataset_rows(panel)), path)
     return path
+
+
+def read_dataset(path: Path, where: str | None = None) -> Panel:
+    """Read a panel from its parquet file alone, without the settings of the environment.
+
+    Args:
+        path: the file.
+        where: what messages call it; None: its path.
+
+    Raises:
+        PanelError: missing or unreadable, a column is missing, a row names no task, a task stands twice, or the tasks
+            are of several environments.
+    """
+    where = where or str(path)
+    _check_exists(path, where)
+    try:
+        _, rows = read_rows(path, COLUMNS)
+        _check_rows(rows)
+        return Panel(
+            rows[0]["environment"],
+            tuple(row["task_id"] for row in rows),
+            split=", ".join(sorted({row["split"] for row in rows})),
+        )
+    except (PanelError, ParquetError) as error:
+        raise PanelError(f"{where}: {error}; write panels with `siri-verl data panel`") from error
+
+
+def _check_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """There are rows, each names a task, and all are of one environment."""
+    if not rows:
+        raise PanelError("has no rows")
+    for number, row in enumerate(rows):
+        for name in COLUMNS:
+            if not isinstance(row[name], str) or not (row[name] or name == "split"):
+                raise PanelError(f"row {number} has {name}={row[name]!r}; expected a non-empty text")
+    names = sorted({row["environment"] for row in rows})
+    if len(names) > 1:
+        raise PanelError(f"holds tasks of {len(names)} environments ({', '.join(names)}), expected one")
+
+
+def _check_exists(path: Path, where: str) -> None:
+    if not path.is_file():
+        raise PanelError(f"{where}: no such panel file; `siri-verl data panel` writes one")
 
 
 def _repeated(task_ids: Sequence[str]) -> list[str]:

@@ -11,8 +11,7 @@ from siri_verl.planning.architecture import Architecture, architecture
 from siri_verl.planning.inputs import batch_of, environment_bytes, settings_of, setup_of
 from siri_verl.planning.memory import GIB, Setup, host, kv_tokens, phases
 from siri_verl.planning.tokens import Batch, Budget, budget
-from siri_verl.training.preflight.run import check_algorithm
-from siri_verl.training.preflight.skills import check_skills
+from siri_verl.training.preflight.settings import check_settings
 
 FITS, TIGHT, TOO_BIG, NO_GPU = "fits", "tight", "does not fit", "runs on the CPU"
 TIGHT_ABOVE, TOO_BIG_ABOVE = 0.85, 0.96
@@ -66,9 +65,7 @@ def plan_run(config: DictConfig, gpu_gib: float = 80.0, turns: float | None = No
         ConfigError: a setting is wrong.
     """
     settings = settings_of(config)
-    if settings:  # what the run itself would refuse before it starts, as far as it needs no files
-        check_algorithm(config)
-        check_skills(config, settings)
+    check_settings(config, settings)  # the run itself makes the same checks before it starts
     setup, batch, gpu = setup_of(config), batch_of(config, settings, turns), gpu_gib * GIB
     arch = architecture(config.actor_rollout_ref.model.path)  # last: of an unknown model all else has been checked
     counts, on_host = budget(batch), host(arch, setup)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from siri_verl.files import write_text_atomically
 from siri_verl.runs.folder import RunFolder
-from siri_verl.settings.read import siri_settings
-from siri_verl.settings.schema import SiriSettings
-
-
-@dataclass(frozen=True)
-class SavedRun:
-    """A run as its folder describes it.
-
-    Attributes:
-        folder: the run's.
-        config: all settings, verl's and ours.
-        settings: the `siri:` block, checked.
-    """
-
-    folder: RunFolder
-    config: DictConfig
-    settings: SiriSettings
 
 
 def save_config(config: DictConfig, run: Path) -> None:
@@ -56,17 +38,6 @@ def load_config(run: Path, overrides: Sequence[str] = ()) -> DictConfig:
         if not override.partition("=")[1]:
             raise ValueError(f"override {override!r}: expected key.path=value")
     return OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
-
-
-def load_run(run: Path, overrides: Sequence[str] = ()) -> SavedRun:
-    """Read all settings of a run and check the `siri:` block.
-
-    Raises:
-        FileNotFoundError, ValueError: see `load_config`.
-        ConfigError: the `siri:` block is missing or damaged.
-    """
-    config = load_config(run, overrides)
-    return SavedRun(RunFolder(run), config, siri_settings(config))
 
 
 def flat_config(run: Path) -> dict[str, Any]:

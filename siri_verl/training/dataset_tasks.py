@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks of a pipeline whose own agent loop plays the dataset's rows (`siri.tasks=dataset`): their ids and texts."""
+"""Ids and texts of the tasks of a pipeline whose own agent loop plays the dataset's rows (`siri.tasks=dataset`)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from omegaconf import DictConfig
 
+from siri_verl.envs.parquet import ParquetError, file_names, read_rows
 from siri_verl.failures import ConfigError
 
 TASK_ID, TASK = "task_id", "task"
@@ -18,14 +18,14 @@ TASK_ID, TASK = "task_id", "task"
 
 @dataclass(frozen=True)
 class DatasetTasks:
-    """Task id -> text of the training and the validation files."""
+    """Task id -> task text, for the training and the validation files."""
 
     train: dict[str, str]
     validation: dict[str, str]
 
     @property
     def all(self) -> dict[str, str]:
-        """Both."""
+        """Tasks of both."""
         return {**self.train, **self.validation}
 
 
@@ -50,23 +50,21 @@ def dataset_tasks(config: DictConfig) -> DatasetTasks:
 
 def _read(field: str, files: str | Sequence[str], prompt_key: str) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for file in [files] if isinstance(files, str) else list(files):
-        path, where = Path(str(file)).expanduser(), f"{field}={str(file)!r}"
-        if not path.is_file():
-            raise ConfigError(f"{where}: no such file")
+    for file in file_names(files):
+        where = f"{field}={file!r}"
         try:
-            table = pq.read_table(path)
-        except Exception as error:
-            raise ConfigError(f"{where}: not readable as parquet ({error})") from error
-        if TASK_ID not in table.column_names:
+            names, rows = read_rows(Path(file).expanduser(), (), (TASK_ID, TASK, prompt_key))
+        except ParquetError as error:
+            raise ConfigError(f"{where}: {error}") from error
+        if TASK_ID not in names:
             raise ConfigError(
-                f"{where}: column {TASK_ID!r} is missing (found {', '.join(table.column_names)}); siri.tasks=dataset "
-                "needs a stable name for every task, for example a text made from the row"
+                f"{where}: column {TASK_ID!r} is missing (found {', '.join(names)}); siri.tasks=dataset needs a stable "
+                "name for every task, for example a text made from the row"
             )
-        text_key = TASK if TASK in table.column_names else prompt_key
-        if text_key not in table.column_names:
+        text_key = TASK if TASK in names else prompt_key
+        if text_key not in names:
             raise ConfigError(f"{where}: has neither a column {TASK!r} nor {prompt_key!r} (data.prompt_key)")
-        for number, row in enumerate(table.select([TASK_ID, text_key]).to_pylist()):
+        for number, row in enumerate(rows):
             task_id, text = row[TASK_ID], _text(row[text_key])
             if not isinstance(task_id, str) or not task_id:
                 raise ConfigError(f"{where}: row {number} has {TASK_ID}={task_id!r}; expected a non-empty text")

@@ -43,9 +43,7 @@ from siri_verl.training import sample as trajectory_log
 from siri_verl.training.assembly import make_skill_run, make_writer
 from siri_verl.training.estimator import last_advantages, use_table, weighting_advantages
 from siri_verl.training.loss import LAMBDA, siri_loss
-from siri_verl.training.preflight.resumed import check_resumed
-from siri_verl.training.preflight.run import check_run
-from siri_verl.training.preflight.skills import check_skill_inputs, check_skills
+from siri_verl.training.preflight.run import preflight
 from siri_verl.training.step_table import StepTable, canonical_order
 
 logger = logging.getLogger(__name__)
@@ -58,10 +56,7 @@ class SiriTrainer(PPOTrainerSync):
     def __init__(self, config: DictConfig):
         require()
         self.settings = siri_settings(config)
-        check_run(config, self.settings)
-        check_skills(config, self.settings)
-        check_skill_inputs(self.settings)
-        check_resumed(config)
+        preflight(config, self.settings)
         super().__init__(config)
         self.files = RunWriter(config, self.settings.seed)
         self.background = ThreadPoolExecutor(max_workers=1)

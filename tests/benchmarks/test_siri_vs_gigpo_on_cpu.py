@@ -12,8 +12,7 @@ from siri_verl.core.phases import PHASES, PhaseMachine, PhaseSettings
 from siri_verl.runs.checkpoint import load_state
 from siri_verl.runs.folder import RunFolder
 from siri_verl.settings.read import siri_settings
-from siri_verl.training.preflight.run import check_algorithm
-from siri_verl.training.preflight.skills import check_skills
+from siri_verl.training.preflight.settings import check_settings
 
 
 def test_methods_and_seeds_are_those_of_the_protocol():
@@ -114,8 +113,7 @@ def test_what_runs_are_started_with_composes_and_differs_in_the_methods_own_sett
             words = plan.training_words(WEBSHOP, places, {"store": "/s"}, tmp_path, 101, name, CONTROL, ["siri.seed=7"])
             config = compose("ppo_trainer", overrides=words)
             block = siri_settings(config)
-            check_algorithm(config)
-            check_skills(config, block)
+            check_settings(config, block)
             assert (block.seed, block.budget.env_steps) == (7, WEBSHOP.budget)
             assert block.budget.last_phase == (PHASES[0] if name == settings.PHASE_0 else None)
             assert (block.phases.fixed == PHASES[0]) == method.plain == (name in ("gigpo", "grpo"))

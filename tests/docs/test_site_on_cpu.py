@@ -26,8 +26,7 @@ from siri_verl.planning.plan import TOO_BIG_ABOVE, plan_run
 from siri_verl.settings.read import siri_settings
 from siri_verl.settings.reference import CONF, field_texts, reference
 from siri_verl.settings.schema import SiriSettings
-from siri_verl.training.preflight.run import check_algorithm
-from siri_verl.training.preflight.skills import check_skills
+from siri_verl.training.preflight.settings import check_settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -216,8 +215,7 @@ def test_training_commands_in_the_text_are_accepted(page, words):
     actor = omega_conf_to_dataclass(config.actor_rollout_ref.actor)
     actor.validate(config.trainer.n_gpus_per_node, config.data.train_batch_size)
     settings = siri_settings(config)
-    check_algorithm(config)
-    check_skills(config, settings)
+    check_settings(config, settings)
     assert config.trainer.total_training_steps, f"{named(page)}: says when the run ends"
     # what verl leaves at a value that hardly anybody wants
     assert config.trainer.test_freq > 0 and config.trainer.save_freq > 0

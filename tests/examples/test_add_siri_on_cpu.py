@@ -14,8 +14,7 @@ from siri_verl.rollout.complete_rows import complete_rows
 from siri_verl.settings.read import siri_settings
 from siri_verl.skills.text import skill_block
 from siri_verl.training.dataset_tasks import dataset_tasks
-from siri_verl.training.preflight.run import check_run
-from siri_verl.training.preflight.skills import check_skills
+from siri_verl.training.preflight.run import preflight
 from siri_verl.training.turn_table import build_turns
 
 FOLDER = EXAMPLES / "add_siri_to_a_pipeline"
@@ -76,8 +75,7 @@ def test_before_is_verls_own_trainer_and_after_is_sirs(prepared):
     files = [f"data.{name}_files={prepared[1]}/{file}.parquet" for name, file in (("train", "train"),
                                                                                  ("val", "validation"))]  # fmt: skip
     config = config_of("add_siri_to_a_pipeline", "after", *files)
-    check_run(config, siri_settings(config))
-    check_skills(config, siri_settings(config))
+    preflight(config, siri_settings(config))
     tasks = dataset_tasks(config)
     assert tasks.train["Ada-1"] == "Deliver the parcel for Ada."
     assert len(tasks.train) == 12

@@ -11,7 +11,7 @@ from siri_verl.envs.base import EpisodeOverError, UnknownTaskError
 from siri_verl.envs.checker import check_text_env
 from siri_verl.envs.panels import Panel, check_disjoint, write_dataset
 from siri_verl.settings.read import siri_settings
-from siri_verl.training.preflight.run import check_run
+from siri_verl.training.preflight.run import preflight
 from siri_verl.trajectory.prompts import COMPACT, TurnView, parse_reply, render_prompt
 
 FOLDER = EXAMPLES / "own_environment"
@@ -76,7 +76,7 @@ def test_its_command_composes_and_a_run_would_start(tmp_path, env, prepare):
     config = config_of("own_environment", *(f"{key}={tmp_path}/{file}" for key, file in inputs.items()))
     settings = siri_settings(config)
     assert settings.environment.name == "guess_number:GuessNumber-v0" and settings.phases.fixed == "warm_up"
-    check_run(config, settings)
+    preflight(config, settings)
 
 
 def test_the_lessons_are_the_prompts_the_loop_writes(env, prepare):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks before a run on a cluster of several nodes: every node must find the same files, and take its share."""
+"""Checks before a run on a Ray cluster of several nodes: every node finds the same files and has a worker."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from siri_verl.envs.parquet import file_names
 from siri_verl.failures import ConfigError
 from siri_verl.settings.schema import SiriSettings
 
@@ -23,8 +24,8 @@ def nodes_alive() -> int:
 
 
 def check_nodes(config: DictConfig, settings: SiriSettings, nodes: int) -> None:
-    """Paths are absolute, for a Ray worker's folder is the one in which `ray start` was called on its node; and there
-    is an agent-loop worker for every node of the run.
+    """Paths are absolute, since a Ray worker's folder is that of `ray start` on its node. Fewer agent-loop workers
+    than nodes are logged.
 
     Args:
         config: verl's configuration.
@@ -55,9 +56,8 @@ def paths(config: DictConfig, settings: SiriSettings) -> Iterator[tuple[str, str
     """(field, path) of every file and folder the settings name. A model's path may be a name on the hub."""
     yield "trainer.default_local_dir", str(config.trainer.default_local_dir)
     for name in ("train_files", "val_files"):
-        files = config.data[name]
-        for file in [files] if isinstance(files, str) else files:
-            yield f"data.{name}", str(file)
+        for file in file_names(config.data[name]):
+            yield f"data.{name}", file
     if settings.initial_bank:
         yield "siri.initial_bank", str(settings.initial_bank)
     for name, value in settings.environment.kwargs.items():

@@ -17,7 +17,7 @@ from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.envs.panels import Panel, dataset_rows, make_panel, write_dataset
 from siri_verl.failures import ConfigError
 from siri_verl.settings.read import siri_settings
-from siri_verl.training.preflight.run import check_run
+from siri_verl.training.preflight.run import preflight
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def check(inputs):
 
     def run(*overrides):
         config = OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides)))
-        check_run(config, siri_settings(config))
+        preflight(config, siri_settings(config))
 
     return run
 
@@ -151,7 +151,7 @@ def test_groups_of_one(check, estimator):
 
 
 def test_estimators_without_groups_take_groups_of_one(check):
-    check("algorithm.adv_estimator=reinforce_plus_plus", "actor_rollout_ref.rollout.n=1")
+    check("algorithm.adv_estimator=reinforce_plus_plus", "actor_rollout_ref.rollout.n=1", "siri.phases.fixed=warm_up")
 
 
 @pytest.mark.parametrize("estimator", ["gigpo", "grpo"])
