@@ -39,6 +39,7 @@ from benchmarks.siri_vs_gigpo.settings import (  # noqa: E402
     Environment,
 )
 from siri_verl.runs import record as run_record  # noqa: E402
+from siri_verl.runs.folder import RunFolder  # noqa: E402
 from siri_verl.skills.bank_file import load_bank  # noqa: E402
 
 SETTINGS_FILE = HERE / "settings.py"
@@ -174,7 +175,8 @@ class Comparison:
         """`siri-verl eval` of a run's last checkpoint, on the plain prompt or with the best active skills in it."""
         from siri_verl.core.decision import ACTIVE
         from siri_verl.evaluation.options import EvalOptions
-        from siri_verl.evaluation.run import prepare, run_evaluation
+        from siri_verl.evaluation.prepare import prepare
+        from siri_verl.evaluation.run import run_evaluation
 
         split = self.environment.test if self.final else self.environment.development
         bank = plan.newest_checkpoint(run).bank if with_skills else None
@@ -190,7 +192,7 @@ class Comparison:
             bank=bank,
         )
         name = split.replace("/", "-") + ("_skills" if with_skills else "")
-        return run_evaluation(prepare(options), run / "eval" / name)
+        return run_evaluation(prepare(options), RunFolder(run).evaluation(name).path)
 
     def prepare(self) -> tuple[dict[str, Any], Path]:
         """The shop, the warm-started model and the panels. Returns (settings of the environment, the model)."""

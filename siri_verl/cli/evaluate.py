@@ -55,8 +55,10 @@ def evaluate(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from siri_verl.evaluation.options import EvalOptions
-    from siri_verl.evaluation.run import SUMMARY, TRAJECTORIES, prepare, run_evaluation
+    from siri_verl.evaluation.prepare import prepare
+    from siri_verl.evaluation.run import run_evaluation
     from siri_verl.evaluation.summary_table import summary_lines, summary_table
+    from siri_verl.runs.folder import EvaluationFolder
 
     try:
         options = EvalOptions(
@@ -96,6 +98,7 @@ def evaluate(
         )
         prepared = prepare(options)
         folder = out or prepared.default_folder()
+        files = EvaluationFolder(folder)
         solved = TextColumn("{task.fields[solved]} solved")
         with Progress(
             TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), solved, TimeElapsedColumn(), console=console
@@ -119,7 +122,7 @@ def evaluate(
     console.print(summary_table(summary))
     for line in summary_lines(summary):
         console.print(line, highlight=False)
-    console.print(f"written: {folder / SUMMARY}, {folder / TRAJECTORIES}", soft_wrap=True)
+    console.print(f"written: {files.summary}, {files.trajectories}", soft_wrap=True)
 
 
 @app.command()

@@ -3,34 +3,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
-from omegaconf import DictConfig
-
-from siri_verl.core.seeding import derive_seed
 from siri_verl.envs.base import UnknownTaskError
-from siri_verl.envs.panels import Panel, PanelError
+from siri_verl.envs.panels import Panel
 from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import TokenAgent
 from siri_verl.evaluation.checks import check_device, check_sampling
 from siri_verl.evaluation.episodes import EpisodePlayer, PlayedEpisode
 from siri_verl.evaluation.retest import RetestError, RetestReport, check_fresh, choose_skills, retest
+from siri_verl.evaluation.tasks import task_types
 from siri_verl.light.policy import LightPolicy, Sampling
-from siri_verl.runs.config import load_config
-from siri_verl.runs.folder import RunFolder
 from siri_verl.runs.models import find_model, model_folder
-from siri_verl.settings.read import siri_settings
+from siri_verl.runs.saved import load_run
 from siri_verl.skills.bank_file import ANY_LENGTH, load_bank
 from siri_verl.skills.task_type import task_typer
 from siri_verl.trajectory.prompt_builder import PromptBuilder
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,19 +75,19 @@ def retest_run(
             missing or does not fit, by name.
     """
     check_device(options.device)
-    config = load_config(run, options.overrides)
-    settings, rollout = siri_settings(config), config.actor_rollout_ref.rollout
+    saved = load_run(run, options.overrides)
+    config, settings, rollout = saved.config, saved.settings, saved.config.actor_rollout_ref.rollout
     environment = settings.environment
     if settings.tasks == "dataset":
         raise RetestError(
             f"{run}: siri.tasks='dataset': its tasks are played by an agent loop of its own, which runs in the trainer "
             "alone; the evidence of the run itself is what `siri-verl skills show` prints"
         )
-    bank_path = options.bank or RunFolder(run).bank
+    bank_path = options.bank or saved.folder.bank
     bank = load_bank(bank_path, ANY_LENGTH)
     skills = choose_skills(bank, options.skill_ids, options.ever_active)
     task_ids = panel_tasks(options.panel, environment.name)
-    check_fresh(task_ids, {"were trained on": training_tasks(config)})
+    check_fresh(task_ids, {"were trained on": saved.training_tasks()})
     seed = settings.seed if options.seed is None else options.seed
     given = {name: getattr(options, name) for name in ("temperature", "top_p", "top_k")}
     sampling = Sampling(**{name: rollout[name] if value is None else value for name, value in given.items()})
@@ -118,8 +109,7 @@ def retest_run(
         return retest(bank, [], {}, lambda plans: [], pairs=options.pairs, seed=seed, level=options.level), about
     source = find_model(options.model or run)
     dtype = options.dtype or str(rollout.dtype)
-    how = "merged from shards, in bfloat16" if source.shards else "as saved"
-    about["model"] = {"name": source.name, "folder": str(source.folder), "weights": how, "dtype": dtype}
+    about["model"] = {"name": source.name, "folder": str(source.folder), "weights": source.weights, "dtype": dtype}
     try:
         type_of = task_types(make_env(), task_ids, task_typer(settings.task_type), seed)
     except UnknownTaskError as error:
@@ -167,48 +157,14 @@ def retest_run(
     return report, about
 
 
-def task_types(env: Any, task_ids: list[str], typer: Callable[[str], str], seed: int) -> dict[str, str]:
-    """Task id -> task type, read from the text each task shows."""
-    types = {}
-    for task_id in task_ids:
-        _, info = env.reset(seed=derive_seed(seed, "retest", "type", task_id), options={"task_id": task_id})
-        types[task_id] = typer(str(info["task"]))
-    env.close()
-    return types
-
-
-def training_tasks(config: DictConfig) -> frozenset[str]:
-    """The tasks the run trained on, from its data.train_files; a file that is gone is named in a warning."""
-    files = config.data.train_files
-    tasks: set[str] = set()
-    for name in [files] if isinstance(files, str) else files:
-        if Path(name).is_file():
-            tasks.update(pyarrow.parquet.read_table(name, columns=["task_id"])["task_id"].to_pylist())
-        else:
-            logger.warning("data.train_files: %s is gone; the panel is checked against the bank alone", name)
-    return frozenset(tasks)
-
-
 def panel_tasks(path: Path, environment: str) -> list[str]:
-    """The task ids of a panel: the JSON file of `siri-verl data panel`, or its parquet file.
+    """The task ids of a panel file.
 
     Raises:
         PanelError: it is missing or malformed.
-        RetestError: it is of another environment, or the parquet file lacks a column or repeats a task.
+        RetestError: it is of another environment.
     """
-    if path.suffix == ".json":
-        panel = Panel.read(path)
-        names, task_ids = {panel.environment}, list(panel.task_ids)
-    else:
-        try:
-            table = pyarrow.parquet.read_table(path, columns=["environment", "task_id"])
-        except FileNotFoundError as error:
-            raise PanelError(f"{path}: no such panel file; `siri-verl data panel` writes one") from error
-        except pyarrow.ArrowException as error:
-            raise PanelError(f"{path}: no panel with columns environment and task_id ({error})") from error
-        names, task_ids = set(table["environment"].to_pylist()), table["task_id"].to_pylist()
-        if len(set(task_ids)) != len(task_ids) or not task_ids:
-            raise PanelError(f"{path}: is empty or repeats a task; write it with `siri-verl data panel`")
-    if names != {environment}:
-        raise RetestError(f"{path}: tasks of {', '.join(sorted(names))}; the run's environment is {environment}")
-    return task_ids
+    panel = Panel.read(path)
+    if panel.environment != environment:
+        raise RetestError(f"{path}: tasks of {panel.environment}; the run's environment is {environment}")
+    return list(panel.task_ids)

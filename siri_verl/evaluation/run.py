@@ -1,122 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`siri-verl eval`: a model on a panel, from the options to the files.
-
-The folder holds `trajectories.jsonl` (append-only) and `summary.json`; docs/run_folder.md describes both.
-"""
+"""Plays a prepared evaluation and writes its files, which docs/run_folder.md describes."""
 
 from __future__ import annotations
 
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from siri_verl.core.decision import ACTIVE
 from siri_verl.endpoint import Endpoint, EndpointSettings
-from siri_verl.envs.panels import Panel
 from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import ChatAgent, ChatModel, EndpointChat, LocalChat, TokenAgent
-from siri_verl.evaluation.checks import check_device
 from siri_verl.evaluation.episodes import Agent, EpisodePlayer
 from siri_verl.evaluation.log import EPISODE, TrajectoryLog, read_trajectories
-from siri_verl.evaluation.options import (
-    EvalOptions,
-    EvaluationError,
-    Protocol,
-    decisive_settings,
-    find_panel,
-    find_run,
-    load_run,
-    model_facts,
-    protocol,
-    sha256,
-)
+from siri_verl.evaluation.options import EvaluationError
 from siri_verl.evaluation.play import Evaluation, Record, Reflecting
+from siri_verl.evaluation.prepare import Prepared
 from siri_verl.evaluation.prompting import PLAIN, REFLEXION, PlainPrompting, ReactPrompting
-from siri_verl.evaluation.retest_run import task_types
 from siri_verl.evaluation.summary import SCHEMA, VERSION, compare, summarize
+from siri_verl.evaluation.tasks import task_types
 from siri_verl.files import write_text_atomically
 from siri_verl.light.policy import LightPolicy
-from siri_verl.runs.models import ModelSource, find_model, model_folder
-from siri_verl.skills.bank_file import ANY_LENGTH, BANK_FILE, load_bank
-from siri_verl.skills.retrieval import RetrievalSettings, Retriever
+from siri_verl.runs.folder import EvaluationFolder
+from siri_verl.runs.models import ModelSource, model_folder
+from siri_verl.skills.bank_file import ANY_LENGTH, load_bank
+from siri_verl.skills.retrieval import best_active
 from siri_verl.skills.skill import Skill
 from siri_verl.skills.task_type import task_typer
 from siri_verl.trajectory.prompt_builder import PromptBuilder
 from siri_verl.trajectory.prompts import TEMPLATES
-
-TRAJECTORIES, SUMMARY = "trajectories.jsonl", "summary.json"
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """An evaluation, ready to be played.
-
-    Attributes:
-        options: what was asked.
-        how: the protocol in force.
-        panel: the tasks, and all settings of the environment.
-        source: the model's weights, None for an endpoint.
-        settings: what decides the numbers.
-        bank_file: the skill bank, None without.
-        name: for the folder.
-    """
-
-    options: EvalOptions
-    how: Protocol
-    panel: Panel
-    source: ModelSource | None
-    settings: Mapping[str, Any]
-    bank_file: Path | None
-    run: Path | None
-    name: str = field(default="")
-
-    @property
-    def samples(self) -> int:
-        """Episodes per trial."""
-        return len(self.panel.task_ids) * self.options.repeats
-
-    def default_folder(self) -> Path:
-        """Where the files go when nobody says: in the run, else in the present folder."""
-        return (self.run or Path()) / "eval" / self.name
-
-
-def prepare(options: EvalOptions) -> Prepared:
-    """Find model, run and panel.
-
-    Raises:
-        ModelFolderError, PanelError, EvaluationError, ConfigError, BankFileError, ValueError, OSError: what is missing
-            or does not fit, by name.
-    """
-    run = find_run(options)
-    config = load_run(run)
-    how = protocol(options, config)
-    if options.endpoint is not None:
-        endpoint_settings(options)
-    else:
-        check_device(options.device)
-    if options.against is not None and not (options.against / TRAJECTORIES).is_file():
-        raise EvaluationError(
-            f"--against {options.against}: holds no {TRAJECTORIES}; give the folder of another evaluation (its --out)"
-        )
-    source = None if options.endpoint is not None else find_model(options.model)
-    panel = find_panel(options, config)
-    bank_file = bank = None
-    if options.bank is not None:
-        bank_file = options.bank / BANK_FILE if options.bank.is_dir() else options.bank
-        if not bank_file.is_file():
-            raise EvaluationError(f"bank {bank_file}: no such file; give a bank file, a run or a checkpoint")
-        bank = {"file": bank_file.name, "sha256": sha256(bank_file.read_bytes())}
-    facts = model_facts(options, source, how.dtype)
-    parts = [facts["name"], panel.split or panel.environment, options.prompting, "skills" if bank else ""]
-    name = "_".join(part.replace("/", "-") for part in parts if part and part != PLAIN)
-    settings = decisive_settings(options, how, panel, facts, bank)
-    return Prepared(options, how, panel, source, settings, bank_file, run, name)
+from siri_verl.versions import installed_version
 
 
 def run_evaluation(
@@ -142,13 +59,13 @@ def run_evaluation(
         Exception: whatever environment or model raise; finished episodes are on disk.
     """
     options, how, panel = prepared.options, prepared.how, prepared.panel
-    against = options.against
+    files, against = EvaluationFolder(folder), options.against
     started, played = time.monotonic(), 0
-    # Read first: a wrong folder should be known before hours of play.
-    others = None if against is None else read_trajectories(against / TRAJECTORIES)[1]
+    # Read before any episode is played: a damaged file is found at once.
+    others = None if against is None else read_trajectories(EvaluationFolder(against).trajectories)[1]
     typer = task_typer(how.task_type)
-    skills = _skills(prepared) if prepared.bank_file else {}
-    log = TrajectoryLog(folder / TRAJECTORIES, prepared.settings)
+    skills = {} if prepared.bank is None else best_skills(prepared, prepared.bank)
+    log = TrajectoryLog(files.trajectories, prepared.settings)
     try:
         on_begin(len(log.episodes()))
 
@@ -157,13 +74,13 @@ def run_evaluation(
             played += 1
             on_end(record)
 
-        with _players(prepared) as (agent, chat, special_tokens):
+        with open_agent(prepared) as (agent, chat, special_tokens):
             player = EpisodePlayer(
                 agent,
                 lambda: make_environment(panel.environment, **panel.env_kwargs),
                 max_turns=how.max_turns,
                 seed=how.seed,
-                concurrent=_concurrent(options),
+                concurrent=prepared.concurrent,
             )
             reflecting = None
             if options.prompting == REFLEXION:
@@ -180,11 +97,11 @@ def run_evaluation(
         **summarize(records, max_response_length=how.max_response_length, level=options.level, seed=how.seed),
         "against": None,
         "about": {
-            "run": None if prepared.run is None else str(prepared.run),
-            "model_folder": None if prepared.source is None else str(prepared.source.folder),
-            "device": options.device if prepared.source else "endpoint",
+            "run": None if prepared.run is None else str(prepared.run.folder.path),
+            "model_folder": str(prepared.model.folder) if isinstance(prepared.model, ModelSource) else None,
+            "device": options.device if isinstance(prepared.model, ModelSource) else "endpoint",
             "machine": f"{platform.machine()}, Python {platform.python_version()}",
-            "versions": {name: version(name) for name in ("siri_verl", "verl", "torch", "transformers")},
+            "versions": {name: installed_version(name) for name in ("siri_verl", "verl", "torch", "transformers")},
             "episodes_played_now": played,
             "wall_seconds_now": round(time.monotonic() - started, 1),
         },
@@ -192,46 +109,26 @@ def run_evaluation(
     if others is not None:
         theirs = [record for record in others if record["record"] == EPISODE]
         summary["against"] = {"folder": str(against), **compare(records, theirs, options.level)}
-    write_text_atomically(folder / SUMMARY, json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text_atomically(files.summary, json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return summary
 
 
-def endpoint_settings(options: EvalOptions) -> EndpointSettings:
-    """Where and how the model is asked.
+def best_skills(prepared: Prepared, file: Path) -> dict[str, Skill]:
+    """Task id -> the best active skill of its type in a bank file; tasks without one are absent.
 
     Raises:
-        ValueError: address, name, timeout or retries do not do.
+        EvaluationError: no task has one.
     """
-    return EndpointSettings(
-        base_url=options.endpoint or "",
-        model=options.model,
-        api_key_env=options.api_key_env,
-        timeout=options.timeout,
-        retries=options.retries,
-        parallel=_concurrent(options),
-    )
-
-
-def _concurrent(options: EvalOptions) -> int:
-    if options.concurrent is not None:
-        return options.concurrent
-    return 256 if options.endpoint is None else 32
-
-
-def _skills(prepared: Prepared) -> dict[str, Skill]:
-    """Task id -> the best active skill of its type."""
     how, panel = prepared.how, prepared.panel
-    assert prepared.bank_file
-    bank = load_bank(prepared.bank_file, ANY_LENGTH)
-    retriever = Retriever(RetrievalSettings(), how.seed)
+    bank = load_bank(file, ANY_LENGTH)
     env = make_environment(panel.environment, **panel.env_kwargs)
-    types = task_types(env, list(panel.task_ids), task_typer(how.task_type), how.seed)
-    best = {task_id: retriever.plan(bank, name).best for task_id, name in types.items()}
-    found = {task_id: skill for task_id, skill in best.items() if skill}
+    types = task_types(env, panel.task_ids, task_typer(how.task_type), how.seed)
+    best = {name: best_active(bank, name) for name in set(types.values())}
+    found = {task_id: skill for task_id, name in types.items() if (skill := best[name])}
     if not found:
         named = sorted({skill.task_type for skill in bank.skills.values() if skill.status == ACTIVE})
         raise EvaluationError(
-            f"bank {prepared.bank_file}: no active skill for the panel's task types "
+            f"bank {file}: no active skill for the panel's task types "
             f"({', '.join(sorted(set(types.values())))}); active ones are for {', '.join(named) or 'none'} (siri-verl "
             "skills list; --task-type says how types are read)"
         )
@@ -239,13 +136,14 @@ def _skills(prepared: Prepared) -> dict[str, Skill]:
 
 
 @contextmanager
-def _players(prepared: Prepared) -> Iterator[tuple[Agent, ChatModel, tuple[str, ...]]]:
-    """The agent, the same model for messages, and the special tokens of its tokenizer."""
+def open_agent(prepared: Prepared) -> Iterator[tuple[Agent, ChatModel, tuple[str, ...]]]:
+    """The agent, its model as one that takes messages, and the special tokens of the tokenizer (none of an endpoint).
+    The model is unloaded at the end of the context."""
     options, how = prepared.options, prepared.how
     example = "" if options.example is None else options.example.read_text(encoding="utf-8").strip()
     react = ReactPrompting(options.history_length, example)
-    if prepared.source is None:
-        endpoint = EndpointChat(Endpoint(endpoint_settings(options)), how.sampling, how.max_response_length)
+    if isinstance(prepared.model, EndpointSettings):
+        endpoint = EndpointChat(Endpoint(prepared.model), how.sampling, how.max_response_length)
         plain = PlainPrompting(TEMPLATES[how.prompt.template], how.prompt.history_length)
         try:
             yield ChatAgent(endpoint, plain if options.prompting == PLAIN else react), endpoint, ()
@@ -253,7 +151,7 @@ def _players(prepared: Prepared) -> Iterator[tuple[Agent, ChatModel, tuple[str, 
             endpoint.close()
         return
     with ExitStack() as stack:
-        with model_folder(prepared.source) as folder:
+        with model_folder(prepared.model) as folder:
             policy = LightPolicy(
                 folder,
                 how.sampling,
@@ -261,7 +159,7 @@ def _players(prepared: Prepared) -> Iterator[tuple[Agent, ChatModel, tuple[str, 
                 max_response_length=how.max_response_length,
                 dtype=how.dtype,
                 device=options.device,
-                max_running=_concurrent(options),
+                max_running=prepared.concurrent,
             )
         stack.callback(policy.close)
         prompts = PromptBuilder(policy.tokenizer, how.prompt, how.max_prompt_length, how.chat_template_kwargs)

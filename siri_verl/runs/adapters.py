@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LoRA adapters beside a model: folded into its weights, so that what is evaluated is the policy that was trained."""
+"""Merges LoRA adapters beside a model into its weights, so that the trained policy is evaluated."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ ADAPTER_FOLDER = "lora_adapter"
 """Where verl's merger puts them (verl/model_merger/base_model_merger.py)."""
 
 
-def fold_adapters(folder: Path) -> bool:
-    """Replace the weights of a Hugging Face folder by weights plus adapters, where it has adapters.
+def merge_adapters(folder: Path) -> bool:
+    """Replace the weights in a Hugging Face folder by weights plus adapters, if it has adapters.
 
-    verl's merger writes the base model's weights and the adapters side by side; loading the folder alone would silently
-    give the model that training began with.
+    verl's merger writes the base model's weights and the adapters side by side; loading the folder alone gives the
+    model that training began with.
 
     Args:
-        folder: the merged model's.
+        folder: written by verl's merger.
 
     Returns:
         Whether there were adapters.

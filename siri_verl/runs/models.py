@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which folder holds a trained model's weights: a Hugging Face folder, a checkpoint, or a run's newest checkpoint."""
+"""Finds the weights of a trained model: in a Hugging Face folder, a checkpoint, or a run's newest checkpoint."""
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import tempfile
@@ -11,12 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from siri_verl.runs.adapters import fold_adapters
+from siri_verl.runs.adapters import merge_adapters
 from siri_verl.runs.folder import RunFolder
+
+SAMPLED_BYTES = 1 << 20
+"""Of the beginning and of the end of a weight file, for the fingerprint."""
 
 
 class ModelFolderError(ValueError):
-    """A path leads to no model. The message says where it was looked for and what to give."""
+    """A path holds no model. The message names the places searched and what to give."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,33 @@ class ModelSource:
     shards: bool
     name: str
 
+    @property
+    def weights(self) -> str:
+        """How the weights are loaded, for reports."""
+        return "merged from shards, in bfloat16" if self.shards else "as saved"
+
+    def fingerprint(self) -> str:
+        """A hash over sizes, beginnings and ends of the weight files: it tells models apart without reading all of
+        a large one."""
+        digest = hashlib.sha256()
+        patterns = ("*.safetensors", "*.bin", "model_world_*.pt")
+        files = [path for pattern in patterns for path in self.folder.glob(pattern)]
+        for path in sorted(files, key=lambda p: p.name):
+            size = path.stat().st_size
+            with open(path, "rb") as file:
+                digest.update(f"{size}".encode())
+                digest.update(file.read(SAMPLED_BYTES))
+                file.seek(max(size - SAMPLED_BYTES, 0))
+                digest.update(file.read(SAMPLED_BYTES))
+        return digest.hexdigest()[:16]
+
 
 def find_model(path: Path | str) -> ModelSource:
-    """The model at a path: a Hugging Face folder, a verl checkpoint (`global_step_N`, its `actor` folder or that one's
-    `huggingface` folder), or a run's folder, whose newest checkpoint it is then.
+    """The model at a path.
+
+    Args:
+        path: a Hugging Face folder, a checkpoint (`global_step_N`, its `actor` folder or the `huggingface` folder in
+            that), or a run's folder, whose newest checkpoint is taken.
 
     Raises:
         ModelFolderError: there is none.
@@ -71,11 +98,11 @@ def _has_weights(folder: Path) -> bool:
 
 @contextmanager
 def model_folder(source: ModelSource) -> Iterator[Path]:
-    """The Hugging Face folder of a model. Shards are merged by verl's own merger, in bfloat16, into a folder that is
-    gone afterwards; adapters are folded in.
+    """The Hugging Face folder of a model. Shards are merged by verl's own merger, in bfloat16, into a temporary folder,
+    and LoRA adapters into the weights.
 
     Raises:
-        RuntimeError: verl's merger failed; the message ends with what it said.
+        RuntimeError: verl's merger failed; the message ends with its output.
     """
     if not source.shards:
         yield source.folder
@@ -88,5 +115,5 @@ def model_folder(source: ModelSource) -> Iterator[Path]:
             raise RuntimeError(
                 f"{' '.join(command)} ended with {done.returncode}: {(done.stdout + done.stderr)[-2000:]}"
             )
-        fold_adapters(Path(target))
+        merge_adapters(Path(target))
         yield Path(target)

@@ -60,6 +60,12 @@ class TypePlan:
         return f"{self.task_type}: {shown}; under test: {tests}; {self.waiting} waiting"
 
 
+def best_active(bank: SkillBank, task_type: str) -> Skill | None:
+    """The active skill of a task type with the highest utility; None where the type has no active skill."""
+    active = bank.of_type(task_type, ACTIVE)
+    return bank[bank.book.best(skill.skill_id for skill in active)] if active else None
+
+
 class Retriever:
     """Chooses skills from a bank."""
 
@@ -96,14 +102,14 @@ class Retriever:
         if self._events != len(bank.events):
             self._plans, self._events = {}, len(bank.events)
         if task_type not in self._plans:
-            active, candidates = bank.of_type(task_type, ACTIVE), bank.of_type(task_type, CANDIDATE)
-            best = bank[bank.book.best(skill.skill_id for skill in active)] if active else None
+            candidates = bank.of_type(task_type, CANDIDATE)
             # Tests that have begun are finished first.
             begun = [skill for skill in candidates if skill.evidence]
             fresh = [skill for skill in candidates if not skill.evidence]
             places = max(self.settings.testing_per_type - len(begun), 0)
             testing = (*begun, *self._next(bank, task_type, fresh, places))
-            self._plans[task_type] = TypePlan(task_type, best, testing, len(candidates) - len(testing))
+            waiting = len(candidates) - len(testing)
+            self._plans[task_type] = TypePlan(task_type, best_active(bank, task_type), testing, waiting)
         return self._plans[task_type]
 
     def _next(self, bank: SkillBank, task_type: str, fresh: list[Skill], places: int) -> list[Skill]:

@@ -25,7 +25,7 @@ from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import BANK_FILE, load_bank, save_bank
 from siri_verl.skills.mining import Miner, MiningReport
 from siri_verl.skills.pool import Episode, SuccessPool
-from siri_verl.skills.retrieval import Retriever
+from siri_verl.skills.retrieval import Retriever, best_active
 from siri_verl.skills.skill import Skill
 from siri_verl.training.console import say_decisions, say_mining
 from siri_verl.training.planner import PlannedGroup, Planner
@@ -110,11 +110,8 @@ class SkillRun:
 
     def validation_skills(self, task_ids: list[str]) -> list[Skill | None]:
         """The best active skill of each task's type (control: skills kept in the prompt)."""
-
-        def best(task_type: str, task_id: str) -> Skill | None:
-            return self.retriever.plan(self.bank, task_type).best
-
-        return [group.skill for group in self.planner.plan(task_ids, 0, best)]
+        plan = self.planner.plan(task_ids, 0, lambda task_type, task_id: best_active(self.bank, task_type))
+        return [group.skill for group in plan]
 
     def next_lambda(self) -> float:
         """Count one update of the internalization phase and return its lambda."""

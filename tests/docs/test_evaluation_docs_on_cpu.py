@@ -9,10 +9,11 @@ from typer.main import get_command
 
 from siri_verl.cli import app
 from siri_verl.evaluation import log as trajectory_log
-from siri_verl.evaluation import run as eval_run
 from siri_verl.evaluation import summary
-from siri_verl.evaluation.options import EvalOptions, protocol
+from siri_verl.evaluation.options import EvalOptions
 from siri_verl.evaluation.prompting import KINDS
+from siri_verl.evaluation.protocol import protocol
+from siri_verl.runs.folder import EvaluationFolder
 from siri_verl.trajectory.prompts import parse_reply
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -64,7 +65,8 @@ def test_reasons_statuses_and_ways_of_prompting():
     for reply in ("go", "<action>go</action>", "<think></think><action>\u4e00</action>"):
         assert f"`{parse_reply(reply).problem}`" in FILES
     assert list(table("`--prompting`", TEXT)) == list(KINDS)
-    assert eval_run.TRAJECTORIES in FILES and eval_run.SUMMARY in FILES
+    files = EvaluationFolder(Path())
+    assert all(path.name in FILES for path in (files.trajectories, files.summary))
 
 
 def test_the_protocol_without_a_run():

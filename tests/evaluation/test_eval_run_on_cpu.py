@@ -2,6 +2,7 @@
 """`siri-verl eval` on a real small model: seeds, resuming, skills, refusals."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,11 +15,16 @@ from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.utility import UtilitySettings
 from siri_verl.envs.panels import Panel, make_panel, write_dataset
 from siri_verl.evaluation.log import EPISODE, TrajectoryFileError, read_trajectories
-from siri_verl.evaluation.options import EvalOptions, protocol
-from siri_verl.evaluation.run import prepare, run_evaluation
+from siri_verl.evaluation.options import EvalOptions
+from siri_verl.evaluation.prepare import prepare
+from siri_verl.evaluation.protocol import protocol
+from siri_verl.evaluation.run import run_evaluation
 from siri_verl.evaluation.summary import summarize
 from siri_verl.light.policy import Sampling
 from siri_verl.runs.config import save_config
+from siri_verl.runs.folder import RunFolder
+from siri_verl.runs.saved import SavedRun
+from siri_verl.settings.read import siri_settings
 from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.bank_file import save_bank
 from siri_verl.skills.skill import Provenance
@@ -223,7 +229,8 @@ def test_a_run_is_sampled_as_its_validation_whatever_do_sample_says(do_sample):
     overrides = [f"{val}.temperature=0.7", f"{val}.top_p=0.9", f"{val}.top_k=5", f"{val}.do_sample={do_sample}"]
     with initialize_config_module("verl.trainer.config", version_base=None):
         config = compose("ppo_trainer", overrides=["+siri=[base,cpu,cpu_small]", *overrides])
-    assert protocol(EvalOptions(model="m"), config).sampling == Sampling(0.7, 0.9, 5)
+    run = SavedRun(RunFolder(Path()), config, siri_settings(config))
+    assert protocol(EvalOptions(model="m"), run).sampling == Sampling(0.7, 0.9, 5)
 
 
 def test_what_does_not_fit_is_named(run, toy_model, panel, bank, tmp_path):

@@ -17,9 +17,10 @@ from siri_verl.evaluation.episodes import Answer, EpisodePlan, PlayedEpisode, Pl
 from siri_verl.evaluation.log import EPISODE, REFLECTION, read_trajectories
 from siri_verl.evaluation.options import EvalOptions
 from siri_verl.evaluation.play import Reflecting
+from siri_verl.evaluation.prepare import prepare
 from siri_verl.evaluation.prompting import PlainPrompting, ReactPrompting
 from siri_verl.evaluation.prompting.reflexion import MAX_CHARS, NOTHING_LEARNED, clean_reflection, reflection_request
-from siri_verl.evaluation.run import prepare, run_evaluation
+from siri_verl.evaluation.run import run_evaluation
 from siri_verl.settings.schema import PromptSettings
 from siri_verl.trajectory.prompt_builder import PromptBuilder
 from siri_verl.trajectory.prompts import TEMPLATES, TurnView

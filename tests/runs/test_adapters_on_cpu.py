@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from verl.model_merger.base_model_merger import BaseModelMerger
 
 from siri_verl.demos.tiny_model import make_tiny_model
-from siri_verl.runs.adapters import fold_adapters
+from siri_verl.runs.adapters import merge_adapters
 
 
 def trained(folder):
@@ -50,7 +50,7 @@ def test_the_folder_gives_what_the_model_with_adapters_gives(tmp_path):
         plain = AutoModelForCausalLM.from_pretrained(base)(tokens).logits
         before = AutoModelForCausalLM.from_pretrained(merged)(tokens).logits
         assert (before - plain).abs().max() < 1e-5 < (wanted - plain).abs().max(), "without folding they are lost"
-        assert fold_adapters(merged) is True
+        assert merge_adapters(merged) is True
         after = AutoModelForCausalLM.from_pretrained(merged)(tokens).logits
     assert (after - wanted).abs().max() < 1e-4
 
@@ -58,5 +58,5 @@ def test_the_folder_gives_what_the_model_with_adapters_gives(tmp_path):
 def test_a_model_without_adapters_is_left_alone(tmp_path):
     base = make_tiny_model(tmp_path / "base")
     files = {path.name: path.read_bytes() for path in base.iterdir()}
-    assert fold_adapters(base) is False
+    assert merge_adapters(base) is False
     assert {path.name: path.read_bytes() for path in base.iterdir()} == files
