@@ -18,7 +18,7 @@ from siri_verl.envs.parquet import ParquetError, read_rows
 
 PANEL_VERSION = 1
 COLUMNS = ("task_id", "environment", "split")
-"""Columns of a panel's parquet file that say which tasks it holds."""
+"""Columns of a panel's parquet file that name its tasks."""
 AGENT_NAME = "siri_env"
 """The agent loop that plays the rows (`agent_name` column)."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation or a re-test is asked for, looked at before anything is read, written or played."""
+"""Checks options that evaluations and re-tests share, before anything is read, written or played."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from siri_verl.light.policy import Sampling
 
 
 def check_sampling(sampling: Sampling) -> None:
-    """Refuse sampling that no model can follow.
+    """Refuse sampling parameters that are out of range.
 
     Raises:
         ValueError: a value is out of range; names option, value and fix.
@@ -27,10 +27,10 @@ def check_sampling(sampling: Sampling) -> None:
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that is not there.
+    """Refuse a device that the machine does not have.
 
     Raises:
-        ValueError: neither cpu nor a CUDA device of this machine; says what to use.
+        ValueError: neither cpu nor a CUDA device of this machine; names the ones it has.
     """
     if device == "cpu":
         return

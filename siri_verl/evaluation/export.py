@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plain policy of a run as a Hugging Face folder: what is left of SIRI after training."""
+"""Writes the plain policy of a run as a Hugging Face folder, to be used without a skill bank."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from siri_verl.runs.folder import CheckpointFolder, RunFolder
 from siri_verl.runs.models import ModelFolderError, ModelSource, find_model, model_folder
 
 NOTE = "siri_export.json"
-"""Where the folder says what it was made from."""
+"""File in the folder with the source, step, precision and size of the model."""
 SAMPLE = "<think>look around</think><action>go</action>"
-"""What the exported tokenizer is tried on."""
+"""Text that the exported tokenizer must encode."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Exported:
 
 
 def export_policy(source: Path, out: Path, *, step: int | None = None, dtype: str | None = None) -> Exported:
-    """Write the folder. It appears whole or not at all, and was loaded before it appeared.
+    """Write the folder. It is written elsewhere, loaded as a check, and renamed at the end.
 
     Args:
         source: run, checkpoint or Hugging Face folder.
@@ -110,7 +110,7 @@ def _write(folder: Path, made: Path, dtype: str | None) -> tuple[str, int]:
     from verl.utils.torch_dtypes import PrecisionType
 
     if dtype is None:
-        # Weights and tokenizer as they stand, byte for byte; checkpoints' optimizer states and notes stay behind.
+        # Weights and tokenizer byte for byte, without a checkpoint's optimizer states and notes.
         for file in sorted(folder.iterdir()):
             if file.is_file() and file.suffix != ".pt" and file not in (RunFolder(folder).tracker, folder / NOTE):
                 shutil.copyfile(file, made / file.name)
@@ -120,7 +120,7 @@ def _write(folder: Path, made: Path, dtype: str | None) -> tuple[str, int]:
         AutoModelForCausalLM.from_pretrained(folder, dtype=wanted).save_pretrained(made)
         AutoTokenizer.from_pretrained(folder).save_pretrained(made)
     model, loading = AutoModelForCausalLM.from_pretrained(made, dtype="auto", output_loading_info=True)
-    # "auto" is what whoever loads the folder gets.
+    # dtype="auto" is the default when the folder is loaded.
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if loading.get(kind):
             raise RuntimeError(f"export of {folder}: {kind.replace('_', ' ')}: {sorted(map(str, loading[kind]))[:5]}")
@@ -138,8 +138,8 @@ def _write(folder: Path, made: Path, dtype: str | None) -> tuple[str, int]:
 
 
 def _state_precision(made: Path) -> None:
-    """Say in config.json what precision the weights are stored in. verl leaves the starting model's there, and whoever
-    loads the folder would round weights that were saved in full."""
+    """Write the precision of the stored weights into config.json. verl keeps the initial model's there, with which
+    float32 weights would be rounded when the folder is loaded."""
     from safetensors import safe_open
 
     stored = set()

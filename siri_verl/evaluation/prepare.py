@@ -27,7 +27,7 @@ class Prepared:
     """An evaluation that can be played.
 
     Attributes:
-        options: what was asked.
+        options: of the evaluation.
         run: the run whose settings hold, None without.
         how: the protocol in force.
         panel: the tasks, and all settings of the environment.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's skills tested again: its settings, its bank, a checkpoint, and a panel of fresh tasks."""
+"""Tests a run's skills again on new tasks, with the run's settings and bank and one of its checkpoints."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def retest_run(
 
     Args:
         run: the run's folder.
-        options: what, and on which model.
+        options: skills, model, panel and sampling.
         on_end: called after each episode.
 
     Returns:
-        (the report, what it is about: model, bank, panel, sampling, seed). Without a skill to test the report is
-        empty and no model is loaded.
+        (the report, its inputs: model, bank, panel, sampling, seed). Without a skill to test the report is empty and
+        no model is loaded.
 
     Raises:
         FileNotFoundError, BankFileError, ModelFolderError, PanelError, RetestError, ConfigError, ValueError: what is

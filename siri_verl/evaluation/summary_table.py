@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An evaluation as a table and a few lines."""
+"""The summary of an evaluation as a table and as lines of text, for the console."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
-    """Success with its intervals and score, by task type and in all."""
+    """Success with its intervals and score, by task type and for all tasks."""
     settings, level = summary["settings"], f"{summary['level']:.0%}"
     title = f"{settings['model']['name']} on {settings['environment']['name']}, {settings['panel']['split']}"
     table = Table(title=escape(title), box=SIMPLE_HEAD)
@@ -27,7 +27,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
-    """What the table leaves out, in words."""
+    """The parts of the summary that the table does not hold, as text."""
     settings, shares = summary["settings"], summary["shares"]
     sampling, prompting, score = settings["sampling"], settings["prompting"], summary["score"]
     lines = [

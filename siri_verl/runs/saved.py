@@ -35,7 +35,7 @@ class SavedRun:
     settings: SiriSettings
 
     def training_tasks(self) -> frozenset[str]:
-        """Ids of the tasks in `data.train_files`; a file that no longer exists is named in a warning.
+        """Ids of the tasks in `data.train_files`; a missing file is named in a warning.
 
         Raises:
             ParquetError: a file is unreadable or has no column task_id.
@@ -49,7 +49,7 @@ class SavedRun:
                     raise ParquetError(f"data.train_files={name!r}: {error}") from error
                 tasks.update(row["task_id"] for row in rows)
             else:
-                logger.warning("data.train_files: %s is gone; the panel is checked against the bank alone", name)
+                logger.warning("data.train_files: %s does not exist; the panel is checked against the bank alone", name)
         return frozenset(tasks)
 
     def validation_panel(self) -> Panel:

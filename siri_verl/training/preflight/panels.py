@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The panels of a run: readable, of the configured environment, disjoint, large enough, and played by a known loop."""
+"""Checks the panels of a run: readable, of the configured environment, disjoint, and large enough for a batch."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def read_panel(field: str, files: list[str], environment: str) -> Panel:
 
 
 def check_enough_tasks(config: DictConfig, tasks: int) -> None:
-    """The training tasks fill a batch."""
+    """There are enough training tasks for a batch."""
     size, limit = config.data.train_batch_size, config.data.get("train_max_samples", -1)
     tasks = tasks if limit < 0 else min(limit, tasks)
     if tasks < size:
@@ -92,7 +92,7 @@ def agent_names(config: DictConfig) -> set[str]:
 
 
 def check_manager(config: DictConfig, what: str) -> None:
-    """The rollout manager is siri_verl's, whose workers deal sessions to the arms."""
+    """The rollout manager is siri_verl's, whose workers assign sessions to the arms."""
     from verl.utils.import_utils import load_class_from_fqn
 
     from siri_verl.rollout.worker import SiriAgentLoopManager

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the mining and internalization phases need, checked before any worker starts."""
+"""Checks what the mining and internalization phases need."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from siri_verl.training.estimator import WEIGHING_ESTIMATORS
 
 
 def check_skills(config: DictConfig, settings: SiriSettings) -> None:
-    """Check arms, task types, estimator and mining; nothing where warm-up is the only phase.
+    """Check arms, task types, estimator and mining; without effect where warm-up is the only phase.
 
     Raises:
         ConfigError: the field, its value and what to do.
@@ -52,7 +52,7 @@ def check_skills(config: DictConfig, settings: SiriSettings) -> None:
 
 
 def check_skill_inputs(settings: SiriSettings) -> None:
-    """Check what is read from outside the configuration: the bank to start from, and the key of a miner's endpoint.
+    """Check what lies outside the configuration: the initial bank, and package and key of a miner's endpoint.
 
     Raises:
         ConfigError: the field, its value and what to do.
@@ -80,7 +80,11 @@ def check_skill_inputs(settings: SiriSettings) -> None:
 
 
 def check_internalization(config: DictConfig, settings: SiriSettings) -> None:
-    """Advantages that can weigh turns, and optimizer steps whose rows are known beforehand."""
+    """The estimator can weigh turns, and the order of rows in optimizer steps is fixed.
+
+    Raises:
+        ConfigError: the field, its value and what to do.
+    """
     if config.algorithm.adv_estimator not in WEIGHING_ESTIMATORS:
         raise ConfigError(
             f"algorithm.adv_estimator={config.algorithm.adv_estimator!r}: internalization weighs turns by the "
