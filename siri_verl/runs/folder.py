@@ -53,6 +53,11 @@ class RunFolder:
         return self.path / "prompts"
 
     @property
+    def plan(self) -> Path:
+        """The estimate made before the start (`siri-verl plan`, recipes/lib/gpu.sh)."""
+        return self.path / "plan.json"
+
+    @property
     def tracker(self) -> Path:
         """verl's file with the step of the newest checkpoint."""
         return self.path / "latest_checkpointed_iteration.txt"
