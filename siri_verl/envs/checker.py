@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does an environment keep the contract agents are trained under? `check_text_env` plays a few episodes and says what
-is wrong.
+"""Checks the contract of an environment for training: `check_text_env` plays a few episodes and reports what is wrong.
 
 Beside Gymnasium's own checker, which looks at signatures, spaces and seeding, this looks at what training relies on:
 the keys of `info`, stable task ids, episodes that repeat under a seed, no-ops, the end of episodes.
@@ -82,7 +81,7 @@ class _Checker:
             return False
         missing = [key for key in REQUIRED_INFO_KEYS if key not in info]
         if missing:
-            self.problem(f"{where}: info lacks {', '.join(missing)} (siri_verl.envs.base.TurnInfo says what they mean)")
+            self.problem(f"{where}: info lacks {', '.join(missing)} (siri_verl.envs.base.TurnInfo describes them)")
         for key, types in _TYPES.items():
             if key in info and (not isinstance(info[key], types) or (bool not in types and info[key] is True)):
                 expected = " or ".join(kind.__name__ for kind in types)
@@ -125,7 +124,7 @@ class _Checker:
         if len(set(tasks)) != len(tasks):
             self.problem(f"task_ids() names {len(tasks) - len(set(tasks))} tasks twice")
         if method() != tasks:
-            self.problem("task_ids() differs between two calls: a task id names one task for ever, in a fixed order")
+            self.problem("task_ids() differs between two calls: task ids are stable and in a fixed order")
         return tasks
 
     def unknown_task(self) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which environments there are: a name, its gymnasium id, its settings.
 
-A configuration says `environment: webshop`, or any gymnasium id directly, for example `environment:
+A configuration sets `environment: webshop`, or any gymnasium id directly, for example `environment:
 my_package:MyShop-v0` (gymnasium imports `my_package` first).
 """
 

@@ -52,5 +52,5 @@ def problem(seam: Seam) -> str | None:
         text = inspect.getsource(inspect.unwrap(found) if callable(found) else found)
         for line in seam.source:
             if line not in text:
-                return f"{seam.target} no longer says `{line}`; {what_to_do}"
+                return f"{seam.target} no longer contains `{line}`; {what_to_do}"
     return None

@@ -93,7 +93,7 @@ def render_mining_prompt(
         if limit > 40:
             limit //= 2
         else:
-            turns.pop(len(turns) // 2)  # how an episode begins and ends says most about its procedure
+            turns.pop(len(turns) // 2)  # beginning and end of an episode show most of its procedure
     parts = [template.opening, f"task: {one_line(task)}", body]
     return "\n".join(parts if template.closing is None else [*parts, template.closing])
 

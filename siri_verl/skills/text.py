@@ -22,5 +22,5 @@ def skill_block(condition: str, strategy: str) -> str:
     condition, strategy = one_line(condition), one_line(strategy)
     for name, text in (("condition", condition), ("strategy", strategy)):
         if not text:
-            raise ValueError(f"skill: {name} is empty; a skill says when it applies and what to do")
+            raise ValueError(f"skill: {name} is empty; a skill states when it applies and what to do")
     return f"When {condition}: {strategy}"

@@ -64,7 +64,7 @@ def test_a_seam_that_does_something_else_is_named_with_the_line_it_lacks(seam, m
     for line in seam.source:
         monkeypatch.setattr(inspect, "getsource", lambda found, line=line: whole(found).replace(line, "pass"))
         text = said_by_the_contract(seam)
-        assert text == f"{seam.target} no longer says `{line}`; in {seam.used_by}: {seam.advice}"
+        assert text == f"{seam.target} no longer contains `{line}`; in {seam.used_by}: {seam.advice}"
         monkeypatch.setattr(inspect, "getsource", whole)
 
 

@@ -41,7 +41,7 @@ def act(action: str) -> str:
 
 
 def actions(*listed: str):
-    """A script that gives these actions in order, and the last one for ever."""
+    """A script that gives these actions in order, and repeats the last one."""
     return lambda turn, prompt: act(listed[min(turn, len(listed)) - 1])
 
 

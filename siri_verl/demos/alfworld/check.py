@@ -3,7 +3,7 @@
 
     python -m siri_verl.demos.alfworld.check DIR [--stock]
 
-It plays a game's walkthrough, which comes from where the generator put things and from nothing the package says; so a
+It plays a game's walkthrough, which follows from the positions chosen by the generator and not from the package; so a
 game that is won shows that layout, names, rules and goal are read as they were meant.
 """
 

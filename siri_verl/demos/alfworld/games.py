@@ -103,7 +103,7 @@ def make_game(task: Task, seed: int, trial: str, *, small: bool) -> Game:
     plan = floor_plan(task.room)
     table = affordances()
     if small:
-        # a game about the lamp has a receptacle that nothing is said of, so that its room looks like every other
+        # a game about the lamp has a receptacle that no fact mentions, so that its room looks like every other
         target = rng.choice(_targets(task)) if task.type == LOOK else task.place
         room = small_room(plan, target, rng)
         avoid = Task(task.type, task.object, target, task.room)

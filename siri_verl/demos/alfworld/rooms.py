@@ -123,7 +123,7 @@ def _known(plan: FloorPlan) -> dict[str, list[tuple[str, Point]]]:
 
 
 def receptacle_types(plan: FloorPlan) -> list[str]:
-    """Types of receptacles of a floor plan, whether or not it says where they stand."""
+    """Types of receptacles of a floor plan, with or without a stated position."""
     return sorted(set(_known(plan)) | (set(plan.types) & affordances().receptacles))
 
 

@@ -62,7 +62,7 @@ class Task:
         raise AssertionError("shares sum to 100")
 
     def sentence(self, rng: random.Random) -> str:
-        """What the player is told: one of the package's sentences."""
+        """The task sentence: one of the package's."""
         return rng.choice(goal(self.type).sentences).format(
             obj=self.object.lower(), recep=self.place.lower(), toggle=self.place.lower(), mrecep=""
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a turn says, read back from its text: scripted procedures see what the model sees and nothing else."""
+"""The content of a turn, parsed from its text: scripted procedures get the same input as the model."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the installed alfworld package says of rooms, objects and rules; nothing of it is copied into this one.
+"""Rooms, objects and rules of the installed alfworld package; nothing is copied from it into this package.
 
 The package's wheel holds the PDDL domain, the text grammar, the goals with their sentences, the affordance tables and,
 for 120 rooms of AI2-THOR, which objects a room has, where its receptacles are reached from and where one can stand.
@@ -103,7 +103,7 @@ class Goal:
 
     Attributes:
         pddl: the goal with the places {obj}, {recep}, {toggle}.
-        sentences: what a player is told, with the same places.
+        sentences: task sentences, with the same placeholders.
     """
 
     pddl: str

@@ -3,10 +3,10 @@
 
 A demo enumerates its vocabulary from its own words, so it depends on no data and `vocab_size == len(tokenizer)`. White
 space is not encoded; decoding restores it, so that `decode(encode(text)) == text` for text in canonical spacing (one
-space between tokens, unless the demo's decoder says otherwise).
+space between tokens, unless the demo has another decoder).
 
 Qwen3 and not Qwen2 because transformers 5 loads every tokenizer of a Qwen2 model as the byte-level BPE of that family,
-whatever the folder's tokenizer.json says.
+whatever the folder's tokenizer.json contains.
 """
 
 from __future__ import annotations

@@ -140,8 +140,8 @@ def _family_products(
     attribute = rng.choice(words.ATTRIBUTES)
     brands, styles = rng.sample(words.BRANDS, FAMILY_SIZE), rng.sample(words.STYLES, FAMILY_SIZE)
     if family.department in NEAR_DUPLICATE:
-        first, twin = NEAR_DUPLICATE[family.department]
-        brands[twin], styles[twin] = brands[first], styles[first]
+        first, second = NEAR_DUPLICATE[family.department]
+        brands[second], styles[second] = brands[first], styles[first]
     colors = rng.sample(words.COLORS, 3)
     for k, slot in enumerate(slots):
         record, attributes = _product(family, asins[k], slot, prices[k], attribute, colors, brands[k], styles[k], rng)

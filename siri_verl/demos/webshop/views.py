@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a compact page says, read back from its text: scripted procedures see what the model sees and nothing else."""
+"""The content of a compact page, parsed from its text: scripted procedures get the same input as the model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PageView:
         hits: (dollars, asin, title) in display order.
         options: values on offer, in display order.
         chosen: chosen values.
-        body: what a sub page says.
+        body: text of a sub page.
     """
 
     kind: str

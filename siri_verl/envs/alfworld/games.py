@@ -36,7 +36,7 @@ _TEMPLATE = re.compile(r'action\s+(\w+)\s*\{\s*template\s*::\s*"([^"\n]*)"')
 
 
 class GameDataError(ValueError):
-    """No games where some were expected; the message says how to get them."""
+    """No games where some were expected; the message states how to get them."""
 
 
 class GrammarVersionError(ValueError):
@@ -103,7 +103,7 @@ def check_grammar(grammar: str, name: str) -> None:
     for action, template in known_commands().items():
         if found.get(action) != template:
             raise GrammarVersionError(
-                f"game {name}: its grammar says {action} as {found.get(action)!r}, the installed alfworld as "
+                f"game {name}: its grammar has {action} as {found.get(action)!r}, the installed alfworld as "
                 f"{template!r}; take the games of alfworld's release 0.4, {HOW_TO_GET}"
             )
 

@@ -33,10 +33,10 @@ TASK_RULE = re.compile(r'("task"\s*:\s*\[\s*\{\s*"rhs"\s*:\s*)("' + OPENING + r'
 
 
 def task_sentence(grammar: str) -> str:
-    """What a game's grammar says after "Your task is to:".
+    """The text of a game's grammar after "Your task is to:".
 
     Raises:
-        ValueError: it says so nowhere, or more than once.
+        ValueError: the phrase occurs nowhere, or more than once.
     """
     found = TASK_RULE.findall(grammar)
     if len(found) != 1:

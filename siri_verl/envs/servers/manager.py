@@ -189,7 +189,7 @@ class PoolManager:
         return min(room)[1] if room else None
 
     def _grant(self) -> None:
-        # Each loss ends sessions; without one success in between, retrying for ever would look like a hang.
+        # Each loss ends sessions; without one success in between, endless retries would look like a hang.
         if self._losses_in_a_row >= self._config.give_up_after:
             while self._waiting:
                 _, future = self._waiting.popleft()

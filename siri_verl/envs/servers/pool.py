@@ -223,8 +223,8 @@ class EnvironmentPool:
         try:
             await getattr(self._manager, method).remote(*arguments)
         except ray.exceptions.RayActorError:
-            # The caller's session has ended either way; the next `open` says that the pool is gone.
-            logger.error("environment pool: the manager is gone; it was not told: %s%s", method, arguments)
+            # The caller's session has ended either way; the next `open` reports that the pool is gone.
+            logger.error("environment pool: the manager is gone; call not delivered: %s%s", method, arguments)
 
 
 def _say(error: BaseException, patience: float) -> str:

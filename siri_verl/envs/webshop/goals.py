@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Goals: what a shopper is asked to buy. One goal is one task, and its id names that task for ever.
+"""Goals: what a shopper is asked to buy. One goal is one task with a stable id.
 
 Two kinds, as in the original: `human` (one per written instruction) and `synthetic` (a template instruction times
 every combination of the product's options). The original draws price limits unseeded; here each draw depends on the
@@ -60,7 +60,7 @@ def draw_limit(price: float, rng: random.Random) -> float:
 
 
 def price_suffix(price_upper: float) -> str:
-    """What the instruction says about the limit: nothing where there is none."""
+    """The instruction's words about the limit, empty where there is none."""
     return "" if price_upper >= NO_LIMIT else f", and price lower than {price_upper:.2f} dollars"
 
 

@@ -3,7 +3,7 @@
 
     manifest.json                        format version, counts, seed, sources with hashes, type_backend, file sizes
     asins.npy, products.*                products in the order of their asins, one msgpack record each
-    goal_ids.npy, goals.*                goals in the order of their ids, without what their product says already
+    goal_ids.npy, goals.*                goals in the order of their ids, without the fields of their product
     search/*.npy                         the BM25 index
     splits/<name>.json                   goal ids
 

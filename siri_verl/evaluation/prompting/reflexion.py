@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reflexion (Shinn et al., arXiv 2303.11366): ReAct, tried again with what the failed attempts taught.
+"""Reflexion (Shinn et al., arXiv 2303.11366): ReAct, repeated with reflections on the failed attempts.
 
 After a failed trial the model reads its own transcript and writes a reflection; the next trial of the same task, in
-the same environment, has the last reflections in its prompt. Whether a trial failed is told by the environment, so
+the same environment, has the last reflections in its prompt. The environment decides whether a trial failed, so
 Reflexion is given the outcome at test time, which no other row is: compare its first trial with theirs.
 """
 
@@ -34,7 +34,7 @@ def reflection_request(
     Args:
         task: the task text.
         turns: (observation, action) in order.
-        final_observation: what the environment said last.
+        final_observation: the environment's last observation.
         memory: reflections that this trial had.
     """
     head = [QUESTION, f"Task: {task}"]
