@@ -3,6 +3,4 @@
 
 # GiGPO on WebShop: the trainer of siri_webshop.sh, kept in its first phase. Knobs and presets are the same.
 #   bash recipes/gigpo_webshop.sh
-set -euo pipefail
-export EXPERIMENT=${EXPERIMENT:-gigpo_webshop}
-exec bash "$(dirname "${BASH_SOURCE[0]}")/siri_webshop.sh" siri.phases.fixed=warm_up "$@"
+METHOD=gigpo exec bash "$(dirname "${BASH_SOURCE[0]}")/siri_webshop.sh" "$@"

@@ -7,6 +7,7 @@
 #   bash recipes/siri_alfworld.sh                                  everything by itself
 #   bash recipes/siri_alfworld.sh trainer.total_training_steps=5   any override of verl or siri_verl comes last
 #   MODEL=3b GPUS=4 ENGINE=fsdp2 ROLLOUT=vllm bash recipes/siri_alfworld.sh   on GPUs; knobs: recipes/README.md
+#   METHOD=gigpo bash recipes/siri_alfworld.sh                     another method (docs/configuration.md lists them)
 #   ALFWORLD_GAMES=DIR bash recipes/siri_alfworld.sh               games made by `siri-verl data alfworld[-demo]`
 #   DRY_RUN=1 bash recipes/siri_alfworld.sh                        print the training command
 #
@@ -16,7 +17,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/setup.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/lib/gpu.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/lib/siri.sh"
 
-begin_run siri_alfworld
+begin_run alfworld
 VAL_OPTIONS=()
 if [[ -n "${ALFWORLD_GAMES:-}" ]] && missing "$ALFWORLD_GAMES"; then
     refuse "ALFWORLD_GAMES=$ALFWORLD_GAMES: no such folder; \`siri-verl data alfworld\` or \`alfworld-demo\` makes one"
@@ -74,4 +75,4 @@ DATA=(
 )
 
 echo "preset $PRESET, model $MODEL_PATH, games $GAMES, run folder $RUN_DIR"
-train_and_tell "$@"
+train_and_report "$@"

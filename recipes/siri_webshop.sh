@@ -7,6 +7,7 @@
 #   bash recipes/siri_webshop.sh                                   everything by itself
 #   bash recipes/siri_webshop.sh trainer.total_training_steps=5    any override of verl or siri_verl comes last
 #   MODEL=3b GPUS=4 ENGINE=fsdp2 ROLLOUT=vllm bash recipes/siri_webshop.sh    on GPUs; knobs: recipes/README.md
+#   METHOD=no_gate bash recipes/siri_webshop.sh                    another method (docs/configuration.md lists them)
 #   WEBSHOP_STORE=DIR bash recipes/siri_webshop.sh                 a store made by `siri-verl data webshop`
 #   DRY_RUN=1 bash recipes/siri_webshop.sh                         print the training command
 set -euo pipefail
@@ -14,7 +15,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/setup.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/lib/gpu.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/lib/siri.sh"
 
-begin_run siri_webshop
+begin_run webshop
 WEBSHOP_STORE=${WEBSHOP_STORE:-}
 WEBSHOP_SIZE=${WEBSHOP_SIZE:-small}
 
@@ -22,7 +23,7 @@ if [[ -n "$WEBSHOP_STORE" ]] && missing "$WEBSHOP_STORE"; then
     refuse "WEBSHOP_STORE=$WEBSHOP_STORE: no such folder; \`siri-verl data webshop\` makes a store"
 fi
 
-# known_split: says before anything is installed or made that the given store lacks the split.
+# known_split: refuses a split that the given store lacks, before anything is installed or made.
 known_split() {
     local file known=""
     [[ -n "$WEBSHOP_STORE" && -d "$WEBSHOP_STORE" && ! -f "$WEBSHOP_STORE/splits/$SPLIT.json" ]] || return 0
@@ -101,4 +102,4 @@ DATA=(
     siri.environment.kwargs.store="$STORE"
 )
 echo "preset $PRESET, model $MODEL_PATH, store $STORE, split $SPLIT, run folder $RUN_DIR"
-train_and_tell "$@"
+train_and_report "$@"

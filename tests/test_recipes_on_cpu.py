@@ -15,31 +15,38 @@ from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
 
 from siri_verl.cli import app
+from siri_verl.runs.config import flat_settings
 from siri_verl.settings.read import gigpo_settings, siri_settings
+from siri_verl.settings.reference import method_groups
 from siri_verl.training.preflight.settings import check_settings
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-GIGPO = {"siri.phases.fixed": "warm_up"}
+GIGPO = {"siri.method": "gigpo", "siri.phases.fixed": "warm_up"}
 GRPO = {"algorithm.adv_estimator": "grpo"}
 CHANGES = {
     "siri_webshop.sh": {},
     "gigpo_webshop.sh": GIGPO,
-    "grpo_webshop.sh": GIGPO | GRPO,
-    "ablations/random_skills.sh": {"siri.mining.random_skills": True},
-    "ablations/no_warm_up.sh": {"siri.phases.skip": ["warm_up"]},
-    "ablations/no_internalization.sh": {"siri.phases.skip": ["internalization"]},
-    "ablations/skills_in_prompt.sh": {"siri.control.skills_in_prompt": True},
-    "ablations/no_gate.sh": {"siri.internalization.gate": False},
-    "ablations/no_advantage_weights.sh": {"siri.internalization.advantage_weights": False},
-    "ablations/grpo_base.sh": GRPO,
+    "grpo_webshop.sh": GIGPO | GRPO | {"siri.method": "grpo"},
+    "ablations/random_skills.sh": {"siri.method": "siri_random_skills", "siri.mining.random_skills": True},
+    "ablations/no_warm_up.sh": {"siri.method": "siri_no_warm_up", "siri.phases.skip": ["warm_up"]},
+    "ablations/no_internalization.sh": {
+        "siri.method": "siri_no_internalization",
+        "siri.phases.skip": ["internalization"],
+    },
+    "ablations/skills_in_prompt.sh": {"siri.method": "siri_skills_in_prompt", "siri.control.skills_in_prompt": True},
+    "ablations/no_gate.sh": {"siri.method": "siri_no_gate", "siri.internalization.gate": False},
+    "ablations/no_advantage_weights.sh": {
+        "siri.method": "siri_no_advantage_weights",
+        "siri.internalization.advantage_weights": False,
+    },
+    "ablations/grpo_base.sh": GRPO | {"siri.method": "siri_grpo"},
     "ablations/self_imitation.sh": {
+        "siri.method": "gigpo_self_imitation",
         "siri.internalization.source": "self_imitation",
         "siri.control.self_imitation_tokens": 120,
         "siri.phases.mining_max_steps": 9,
         "siri.phases.allow_empty": True,
     },
-    "ablations/plain_gigpo.sh": GIGPO,
-    "ablations/plain_grpo.sh": GIGPO | GRPO,
 }
 """Script -> settings that are not siri_webshop.sh's."""
 
@@ -66,20 +73,9 @@ def composed(words):
         return compose("ppo_trainer", overrides=words)
 
 
-def flat(config, prefix=""):
-    """Full name -> value of every setting."""
-    found = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
 def settings_of(config, name):
     """Every setting, with the run's name taken out of names and folders."""
-    settings = flat(OmegaConf.to_container(config, resolve=True))
+    settings = flat_settings(OmegaConf.to_container(config, resolve=True))
     for key, value in settings.items():
         if key.endswith("experiment_name") and value == name:
             settings[key] = "RUN"
@@ -155,6 +151,22 @@ def test_a_dry_run_of_the_tests_runs_and_changes_nothing(script, tmp_path):
     done = dry_run(script, "-k", "some", PYTHON=str(python), VENV=str(tmp_path / "venv"), SKIP_INSTALL="0")
     assert done.returncode == 0 and [path.name for path in tmp_path.iterdir()] == ["python"], done.stderr
     assert f"{python} -m pytest -q" in done.stdout and done.stdout.endswith("-k some\n")
+
+
+def test_every_method_has_a_script_of_its_own():
+    scripts = {Path(name).stem.removesuffix("_webshop") for name in CHANGES} - {"siri"}
+    assert scripts == set(method_groups())
+    named = {change["siri.method"] for script, change in CHANGES.items() if change}
+    assert named == set(method_groups().values()), "each group names a method of its own"
+
+
+def test_the_method_is_a_knob_of_every_environment():
+    words = overrides("siri_alfworld.sh", METHOD="no_gate", ALFWORLD_GAMES="/some/games")
+    assert words[0] == "+siri=[alfworld,cpu,cpu_small,alfworld_demo,no_gate]"
+    assert "trainer.experiment_name=no_gate_alfworld" in words
+    done = dry_run("siri_webshop.sh", METHOD="cpu")
+    assert done.returncode == 1
+    assert "METHOD=cpu: no such method; docs/configuration.md lists them" in done.stderr
 
 
 def test_arguments_come_last_and_knobs_reach_the_run():

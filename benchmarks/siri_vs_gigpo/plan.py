@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.siri_vs_gigpo.results import Key
-from benchmarks.siri_vs_gigpo.settings import METHODS, PHASE_0, TRAINED, Environment
+from benchmarks.siri_vs_gigpo.settings import METHODS, PHASE_0, TRAINED, Environment, Method
 from siri_verl.core.phases import WARM_UP
 from siri_verl.runs.folder import CheckpointFolder, RunFolder
 
@@ -142,8 +142,10 @@ def training_words(
     Raises:
         ValueError: the method trains nothing, or lacks the compared run's numbers.
     """
+    method = METHODS.get(name, Method())
+    groups = [*environment.groups, *filter(None, [method.group])]
     words = [
-        f"+siri=[{','.join(environment.groups)}]",
+        f"+siri=[{','.join(groups)}]",
         f"data.train_files={places.train}",
         f"data.val_files={places.validation}",
         *(f"siri.environment.kwargs.{key}={value}" for key, value in kwargs.items()),
@@ -157,7 +159,6 @@ def training_words(
     ]
     if name == PHASE_0:
         return [*words, f"siri.budget.last_phase={WARM_UP}"]
-    method = METHODS[name]
     if method.start == TRAINED:
         raise ValueError(f"{name}: trains nothing; it evaluates what {method.of} became")
     if method.start == PHASE_0:

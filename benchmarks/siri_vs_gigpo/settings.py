@@ -31,13 +31,16 @@ class Method:
     """A row of the table.
 
     Attributes:
-        overrides: on top of the environment's settings, in Hydra's words.
+        group: configuration group of the method; empty for SIRI itself.
+        overrides: further settings, in Hydra's words; `{tokens}` and `{mining_steps}` are the numbers of the run of
+            `of`.
         seeds: how many of FINAL_SEEDS it is run with.
         start: `phase_0` forks the seed's common first phase; `warm_start` begins with the warm-started model;
-            `trained` trains nothing and evaluates what `of` became.
+            `trained` trains nothing and evaluates the policy that `of` trained.
         of: the method whose run of the same seed this one needs.
     """
 
+    group: str = ""
     overrides: tuple[str, ...] = ()
     seeds: int = 5
     start: str = PHASE_0
@@ -46,30 +49,27 @@ class Method:
     @property
     def plain(self) -> bool:
         """Whether the run stays in its first phase."""
-        return "siri.phases.fixed=warm_up" in self.overrides
+        return self.group in ("gigpo", "grpo")
 
 
 METHODS = {
-    "gigpo": Method(("siri.phases.fixed=warm_up",)),
+    "gigpo": Method("gigpo"),
     "siri": Method(),
-    "siri_random_skills": Method(("siri.mining.random_skills=true",)),
-    # Its two numbers are those of the siri run of the same seed.
+    "siri_random_skills": Method("random_skills"),
     "gigpo_self_imitation": Method(
-        (
-            "siri.internalization.source=self_imitation",
-            "siri.control.self_imitation_tokens={tokens}",
-            "siri.phases.mining_max_steps={mining_steps}",
-        ),
+        "self_imitation",
+        ("siri.control.self_imitation_tokens={tokens}", "siri.phases.mining_max_steps={mining_steps}"),
         of="siri",
     ),
     # From the warm-started model, not from phase 0: its first iterations would be GiGPO's otherwise. Its environment
     # steps are counted from there, like everyone's.
-    "grpo": Method(("siri.phases.fixed=warm_up", "algorithm.adv_estimator=grpo"), seeds=3, start=WARM_START),
-    "siri_no_internalization": Method(("siri.phases.skip=[internalization]",), seeds=3),
-    "siri_no_gate": Method(("siri.internalization.gate=false",), seeds=3),
+    "grpo": Method("grpo", seeds=3, start=WARM_START),
+    "siri_no_internalization": Method("no_internalization", seeds=3),
+    "siri_no_gate": Method("no_gate", seeds=3),
     # The policy that siri trained, with the best active skills of its bank in the prompt.
     "siri_skills_in_prompt": Method(seeds=3, start=TRAINED, of="siri"),
 }
+"""By the name that `siri.method` has."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ class Environment:
 
     def fingerprint(self, extra: Sequence[str] = ()) -> str:
         """A hash of the settings that decide a run's numbers; rows of one file share it."""
-        files = [PRESETS / f"{group}.yaml" for group in ("base", *self.groups)]
+        of_methods = [method.group for method in METHODS.values() if method.group]
+        files = [PRESETS / f"{group}.yaml" for group in ("base", *self.groups, *of_methods)]
         presets = [OmegaConf.to_container(OmegaConf.load(file)) for file in files]  # comments decide nothing
         methods = {name: asdict(method) | {"seeds": None} for name, method in METHODS.items()}
         content = json.dumps([asdict(self), methods, list(extra), presets], sort_keys=True)

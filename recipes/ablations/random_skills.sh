@@ -1,9 +1,5 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 
-# The falsifier: a validated skill's text is replaced by a random summary of the trajectory it came from. If skills help
-# by what they say, nothing may be gained here.
-set -euo pipefail
-export EXPERIMENT=${EXPERIMENT:-random_skills}
-exec bash "$(dirname "${BASH_SOURCE[0]}")/../siri_webshop.sh" \
-    siri.mining.random_skills=true "$@"
+# siri_webshop.sh with the method of siri_verl/conf/siri/random_skills.yaml.
+METHOD=random_skills EXPERIMENT=${EXPERIMENT:-random_skills} exec bash "$(dirname "${BASH_SOURCE[0]}")/../siri_webshop.sh" "$@"

@@ -1,8 +1,5 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 
-# Skills kept in the prompt: validation shows the best active skill too. Its numbers are not of the plain policy.
-set -euo pipefail
-export EXPERIMENT=${EXPERIMENT:-skills_in_prompt}
-exec bash "$(dirname "${BASH_SOURCE[0]}")/../siri_webshop.sh" \
-    siri.control.skills_in_prompt=true "$@"
+# siri_webshop.sh with the method of siri_verl/conf/siri/skills_in_prompt.yaml.
+METHOD=skills_in_prompt EXPERIMENT=${EXPERIMENT:-skills_in_prompt} exec bash "$(dirname "${BASH_SOURCE[0]}")/../siri_webshop.sh" "$@"

@@ -6,12 +6,6 @@
 
 GPU_KNOBS=(MODEL GPUS ENGINE ROLLOUT LORA NNODES)
 
-# refuse TEXT: says what is wrong and ends.
-refuse() {
-    echo "$1" >&2
-    exit 1
-}
-
 # no_gpu_knobs: a run on the CPU must not be asked for what only GPUs do.
 no_gpu_knobs() {
     local name

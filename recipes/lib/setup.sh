@@ -9,6 +9,12 @@ cd "$REPO_ROOT"
 
 VENV=${VENV:-$REPO_ROOT/.venv}
 
+# refuse TEXT: prints what is wrong and exits.
+refuse() {
+    echo "$1" >&2
+    exit 1
+}
+
 find_python() {
     local name
     for name in ${PYTHON:-python3.11 python3.12 python3.10 python3}; do

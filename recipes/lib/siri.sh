@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 
-# Sourced by the SIRI recipes after setup.sh and gpu.sh: what they do alike, whatever the environment.
-# Knobs: PRESET=auto|cpu|gpu, SEED, EXPERIMENT, DATA_DIR, RUN_DIR, PAIRS (pairs per skill in the re-test; 0 leaves it out).
+# Sourced by the SIRI recipes after setup.sh and gpu.sh: the steps that do not depend on the environment.
+# Knobs: METHOD (siri, or a configuration group that sets siri.method), PRESET=auto|cpu|gpu, SEED, EXPERIMENT, DATA_DIR,
+# RUN_DIR, PAIRS (pairs per skill in the re-test; 0 leaves it out).
 # A recipe sets GROUPS_, DATA, MODEL_PATH, PRESET_OVERRIDES, DEVICE, RETEST_SPLIT, and defines
 #   panel SPLIT FILE [OPTIONS]     which writes the tasks of a split.
 
-# begin_run NAME: the knobs, and which preset it is.
+# begin_run ENVIRONMENT: reads the knobs and decides on the preset.
 begin_run() {
+    METHOD=${METHOD:-siri}
     PRESET=${PRESET:-auto}
     SEED=${SEED:-1}
-    EXPERIMENT=${EXPERIMENT:-$1}
+    EXPERIMENT=${EXPERIMENT:-${METHOD}_$1}
     DATA_DIR=${DATA_DIR:-$REPO_ROOT/data}
     RUN_DIR=${RUN_DIR:-$REPO_ROOT/runs/$EXPERIMENT}
     PAIRS=${PAIRS:-64}
@@ -22,7 +24,14 @@ begin_run() {
     if [[ "$PRESET" != cpu && "$PRESET" != gpu ]]; then
         refuse "PRESET=$PRESET: use cpu, gpu or auto"
     fi
+    known_method
     known_model
+}
+
+# known_method: METHOD is siri or a configuration group that sets siri.method.
+known_method() {
+    [[ "$METHOD" == siri ]] || grep -q '^  method:' "$REPO_ROOT/siri_verl/conf/siri/$METHOD.yaml" 2>/dev/null ||
+        refuse "METHOD=$METHOD: no such method; docs/configuration.md lists them"
 }
 
 # known_model: a MODEL_PATH that is a path, not a hub's name, has to be there.
@@ -47,10 +56,11 @@ small_model() {
     fi
 }
 
-# train_and_tell OVERRIDES...: trains, then draws the curve, tells the story, tests the skills again, and puts
-# all of it on one page.
-train_and_tell() {
+# train_and_report OVERRIDES...: trains, then draws the curve, writes the story, tests the skills again, and puts all of
+# it on one page.
+train_and_report() {
     local groups overrides retest
+    [[ "$METHOD" == siri ]] || GROUPS_+=("$METHOD")
     groups=$(
         IFS=,
         echo "${GROUPS_[*]}"
@@ -80,7 +90,7 @@ train_and_tell() {
         panel "$RETEST_SPLIT" "$RUN_DIR/retest.parquet"
         retest=(siri-verl skills retest "$RUN_DIR" --panel "$RUN_DIR/retest.parquet" --pairs "$PAIRS" --ever-active --device "$DEVICE")
         "${retest[@]}"
-        # The trained policy may have taken its skills up and gain nothing from them any more; the one it began as has not.
+        # A trained policy that has internalized its skills gains nothing from them any more; the one it started from does.
         if [[ -d "$MODEL_PATH" ]]; then
             "${retest[@]}" --model "$MODEL_PATH" --out "$RUN_DIR/retest_start.json"
         fi

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from siri_verl.files import cut_torn_line, read_json_lines
+from siri_verl.runs.config import flat_settings
 
 logger = logging.getLogger(__name__)
 SCHEMA, VERSION = "siri_verl.trajectories", 1
@@ -162,17 +163,6 @@ def record_key(record: Mapping[str, Any]) -> Key:
     return record["record"], record["task_id"], record["repetition"], record["trial"]
 
 
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name; what is None or empty counts as not set."""
-    named: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            named.update(flat(value, f"{prefix}{name}."))
-        elif value is not None:
-            named[prefix + name] = value
-    return named
-
-
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     for number, record in read_json_lines(path, b'{"record": "', error=TrajectoryFileError):
         if not isinstance(record, dict):
@@ -182,7 +172,10 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _check_settings(path: Path, found: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     # Through JSON, so that a tuple equals the list it became.
-    was, now = flat(found), flat(json.loads(json.dumps(dict(given))))
+    was, now = (
+        {name: value for name, value in flat_settings(settings).items() if value not in (None, {})}
+        for settings in (found, json.loads(json.dumps(dict(given))))
+    )
     if ADDRESS in was and ADDRESS in now:
         del was[ADDRESS], now[ADDRESS]
     for name in sorted(was.keys() | now.keys()):

@@ -10,9 +10,11 @@ from fnmatch import fnmatch
 from typing import Any
 
 from siri_verl.report.runs import Run
+from siri_verl.settings.schema import SiriSettings
 
 NO_MATTER = re.compile(
     r"(.*\.)?(\w*seed)$"
+    r"|siri\.method$"
     r"|trainer\.(experiment_name|project_name|default_local_dir|default_hdfs_dir|logger|resume_\w+|save_freq)$"
     r"|trainer\.(max_\w*ckpt_to_keep|val_before_train|log_val_generations|rollout_data_dir|validation_data_dir)$"
     r"|.*\.(load_checkpoint_path|checkpoint\..*)$"
@@ -80,8 +82,15 @@ def group_runs(
 
 
 def method_name(run: Run) -> str:
-    """A short name for what a run's settings do: `gigpo`, `siri`, `siri_no_gate`; the run's own without settings."""
+    """A short name of the run's method: its `siri.method`.
+
+    A run with the default name, or an older one without a name, is named after the settings that were changed one by
+    one: `gigpo`, `siri_no_gate`. A run without settings has its own name.
+    """
     config = run.config
+    named = config.get("siri.method")
+    if named not in (None, SiriSettings.method):
+        return str(named)
     estimator = str(config.get("algorithm.adv_estimator") or run.name)
     if not config or "siri.phases.fixed" not in config or config["siri.phases.fixed"] == "warm_up":
         return estimator

@@ -6,17 +6,17 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from siri_verl.core.gigpo import GigpoSettings
 from siri_verl.settings.schema import SiriSettings
+from siri_verl.settings.texts import field_texts
 
 CONF = Path(__file__).parents[1] / "conf" / "siri"
 
@@ -49,19 +49,6 @@ class Block:
     text: str
     source: str
     settings: list[Setting]
-
-
-def field_texts(schema: type) -> dict[str, tuple[str, str]]:
-    """Field -> (type as written, the string under it)."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(schema))).body[0].body  # type: ignore[attr-defined]
-    found: dict[str, tuple[str, str]] = {}
-    for node, following in zip(body, [*body[1:], None], strict=True):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            text = ""
-            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
-                text = " ".join(str(following.value.value).split())
-            found[node.target.id] = (ast.unparse(node.annotation), text)
-    return found
 
 
 def in_yaml(value: Any) -> str:
@@ -108,20 +95,39 @@ def groups() -> str:
     """The section on configuration groups, from the comments at the head of their files."""
     lines = ["## Groups: `+siri=[...]`", "", "Later ones win over earlier ones. siri_verl/conf/siri/", ""]
     lines += ["| group | |", "|---|---|"]
+    methods = method_groups()
     for path in sorted(CONF.glob("*.yaml")):
-        lines.append(f"| `{path.stem}` | {cell(' '.join(comment(path)))} |")
+        if path.stem not in methods:
+            lines.append(f"| `{path.stem}` | {cell(comment(path))} |")
+    lines += [
+        "",
+        "### Methods",
+        "",
+        "At most one, behind the others: `+siri=[webshop,cpu,cpu_small,no_gate]`. Without one: SIRI.",
+        "",
+    ]
+    lines += ["| group | `siri.method` | |", "|---|---|---|"]
+    for group, method in methods.items():
+        lines.append(f"| `{group}` | `{method}` | {cell(comment(CONF / f'{group}.yaml'))} |")
     return "\n".join([*lines, ""])
 
 
-def comment(path: Path) -> list[str]:
-    """The first comment of a group's file that is neither package directive nor licence."""
-    paragraphs: list[list[str]] = [[]]
+def method_groups() -> dict[str, str]:
+    """Group -> the `siri.method` it sets, in alphabetical order; `base` has the default."""
+    found = {path.stem: OmegaConf.select(OmegaConf.load(path), "siri.method") for path in sorted(CONF.glob("*.yaml"))}
+    return {group: method for group, method in found.items() if method is not None and group != "base"}
+
+
+def comment(path: Path) -> str:
+    """The first comment of a group's file behind package directive and licence."""
+    lines: list[str] = []
     for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith(("# @package", "# SPDX")) or (not line.startswith("#") and not lines):
+            continue
         if not line.startswith("#"):
-            paragraphs.append([])
-        elif not line.startswith("# @package"):
-            paragraphs[-1].append(line.removeprefix("#").strip())
-    return next(p for p in paragraphs if p and not p[0].startswith("Copyright"))
+            break
+        lines.append(line.removeprefix("#").strip())
+    return " ".join(lines)
 
 
 def reference() -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from siri_verl.core.gate import InternalizationSettings
-from siri_verl.core.phases import PHASES, PhaseSettings
+from siri_verl.core.phases import INTERNALIZATION, PHASES, WARM_UP, PhaseSettings
 from siri_verl.core.utility import UtilitySettings
 from siri_verl.failures import check_field, check_one_of
 from siri_verl.skills.bank import BankSettings
@@ -182,6 +182,9 @@ class SampleSettings:
 class SiriSettings:
     """The `siri:` block."""
 
+    method: str = "siri"
+    """Name of the method in reports; it changes nothing itself. A method's group sets it together with the settings
+    that make the method, for example `+siri=[webshop,no_gate]`. Set it for a variant of your own."""
     seed: int = 1
     """Every random choice of the run derives from it."""
     tasks: str = "environment"
@@ -208,4 +211,21 @@ class SiriSettings:
     samples: SampleSettings = field(default_factory=SampleSettings)
 
     def __post_init__(self):
+        check_field(self, "siri.method", bool(self.method.strip()), "give a name, for example siri")
         check_one_of("siri.tasks", self.tasks, ("environment", "dataset"))
+        self._check_changes_take_effect()
+
+    def _check_changes_take_effect(self) -> None:
+        """Refuse two changes of the method of which one takes the other's phase away."""
+        phases, internalization = self.phases, self.internalization
+        internalizes = phases.fixed == INTERNALIZATION or (phases.fixed is None and INTERNALIZATION not in phases.skip)
+        where = f"siri.phases.fixed={phases.fixed!r}" if phases.fixed else f"siri.phases.skip={list(phases.skip)!r}"
+        for name, default in (("source", "skill"), ("gate", True), ("advantage_weights", True)):
+            value = getattr(internalization, name)
+            fix = f"has no effect, for {where} leaves no internalization phase; drop one of the two"
+            check(internalizes or value == default, f"siri.internalization.{name}", value, fix)
+        no_skills = phases.fixed == WARM_UP
+        fix = f"has no effect, for {where} leaves no phase that mines skills; drop one of the two"
+        check(not (no_skills and self.mining.random_skills), "siri.mining.random_skills", True, fix)
+        lacking = no_skills and self.initial_bank is None
+        check(not (lacking and self.control.skills_in_prompt), "siri.control.skills_in_prompt", True, fix)

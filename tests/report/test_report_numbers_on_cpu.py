@@ -107,6 +107,9 @@ def test_labels_name_methods_whatever_the_settings(tmp_path):
         ({"siri__internalization__gate": False}, "siri_no_gate"),
         ({"siri__internalization__advantage_weights": False}, "siri_no_advantage_weights"),
         ({"siri__control__skills_in_prompt": True, "siri__phases__skip": ["internalization"]}, "siri_skills_in_prompt"),
+        ({"siri__method": "siri_no_gate", "siri__internalization__gate": False}, "siri_no_gate"),
+        ({"siri__method": "mine", "siri__internalization__gate": False}, "mine"),
+        ({"siri__method": "siri", "siri__phases__fixed": "warm_up"}, "gigpo"),
     ],
 )
 def test_names_of_methods_are_those_of_the_controls(tmp_path, config, name):
