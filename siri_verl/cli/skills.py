@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from siri_verl.cli.common import app, console, fail
+from siri_verl.cli.common import app, console, fail, options
+from siri_verl.evaluation.options import RetestOptions
 
 if TYPE_CHECKING:
     from siri_verl.skills.bank import SkillBank
@@ -73,51 +74,21 @@ def skills_diff(before: Path, after: Path) -> None:
 
 
 @skills.command("retest")
+@options(RetestOptions)
 def skills_retest(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
-    panel: Annotated[Path, typer.Option(help="Tasks the run never used: JSON or parquet of `siri-verl data panel`.")],
-    model: Annotated[Optional[Path], typer.Option(help="Hugging Face folder or checkpoint; none: the newest.")] = None,
-    skill: Annotated[Optional[list[str]], typer.Option(help="A skill to test; none: the active ones.")] = None,
-    ever_active: Annotated[bool, typer.Option("--ever-active", help="Also skills retired after promotion.")] = False,
-    pairs: Annotated[int, typer.Option(help="Pairs per skill at least.")] = 64,
-    seed: Annotated[Optional[int], typer.Option(help="None: the run's.")] = None,
-    temperature: Annotated[Optional[float], typer.Option(help="None: that of the run's rollouts.")] = None,
-    top_p: Optional[float] = None,
-    top_k: Optional[int] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    dtype: Annotated[Optional[str], typer.Option(help="None: that of the run's rollouts.")] = None,
-    concurrent: Annotated[int, typer.Option(help="Episodes in play at a time.")] = 256,
-    bank: Annotated[Optional[Path], typer.Option(help="Bank file; none: the run's.")] = None,
+    asked: RetestOptions,
     out: Annotated[Optional[Path], typer.Option(help="JSON file; none: retest_<model>.json in the run.")] = None,
-    override: Annotated[
-        Optional[list[str]], typer.Option("--set", help="A setting of the run that has changed, key.path=value.")
-    ] = None,
 ) -> None:
     """Test skills again after a run, on fresh tasks: pairs of episodes without and with the skill, same task and
     seed."""
     from siri_verl.evaluation.retest_report import report_json, retest_table
-    from siri_verl.evaluation.retest_run import RetestOptions, retest_run
+    from siri_verl.evaluation.retest_run import retest_run
     from siri_verl.files import write_text_atomically
     from siri_verl.runs.folder import RunFolder
 
-    options = RetestOptions(
-        panel=panel,
-        model=model,
-        bank=bank,
-        skill_ids=tuple(skill or ()),
-        ever_active=ever_active,
-        pairs=pairs,
-        seed=seed,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        dtype=dtype,
-        device=device,
-        concurrent=concurrent,
-        overrides=tuple(override or ()),
-    )
     try:
-        report, about = retest_run(run, options)
+        report, about = retest_run(run, asked)
     except (ValueError, OSError, RuntimeError) as error:
         raise fail(error) from error
     if not report.skills:

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of an evaluation."""
+"""The options of `siri-verl eval` and `siri-verl skills retest`.
+
+Each field is an option of the command, with the field's default, and with the string under it as help text
+(siri_verl/cli/common.py). A field's metadata has `names` where the option is not called after the field, and `argument`
+for an argument. The module imports nothing heavy, since the command line imports it at its start.
+"""
 
 from __future__ import annotations
 
@@ -8,79 +13,133 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from siri_verl.evaluation.prompting import KINDS, PLAIN
+from siri_verl.failures import ConfigError, check_field, check_one_of
+
+PLAIN, REACT, REFLEXION = "plain", "react", "reflexion"
+KINDS = (PLAIN, REACT, REFLEXION)
+"""Ways to prompt (siri_verl/evaluation/prompting)."""
 
 
 class EvaluationError(ValueError):
-    """An evaluation cannot be made as asked. The message says why and what to do."""
+    """An evaluation is impossible as requested. The message states the reason and the fix."""
 
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """What is asked. None takes the value of the run the model is from, or, without one, that of the published
-    protocol (conf/siri/webshop.yaml)."""
+    """What to evaluate and how. None takes the value of the run that the model is from, or, without a run, that of the
+    published protocol (conf/siri/webshop.yaml).
 
-    model: str
-    """Run, checkpoint or Hugging Face folder; with `endpoint` the model's name there."""
-    endpoint: str | None = None
-    """Address of an OpenAI-compatible endpoint."""
-    run: Path | None = None
-    """Run whose settings hold; None: the one whose folder the model lies in, if it does."""
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    model: str = field(metadata={"argument": True})
+    """Run, checkpoint, Hugging Face folder; with --endpoint the model's name."""
     panel: Path | None = None
-    """Tasks, JSON or parquet. None: `environment` and `split`, else the run's validation panel."""
-    environment: str | None = None
+    """Tasks, JSON or parquet; none: the run's validation."""
+    environment: str | None = field(default=None, metadata={"names": ("--env",)})
+    """Instead of --panel: the environment, with --split."""
     split: str | None = None
+    """The environment's name for it."""
     size: int | None = None
-    """Draw this many tasks of the split."""
+    """Draw this many of the tasks."""
     panel_seed: int = 0
-    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the environment, over those of panel and run."""
+    """Draws them."""
+    endpoint: str | None = None
+    """OpenAI-compatible address, http://.../v1."""
+    run: Path | None = None
+    """Run whose settings hold; none: the one MODEL lies in."""
     bank: Path | None = None
-    """Skill bank: the best active skill of a task's type is shown."""
+    """Show the best active skills of this bank."""
     prompting: str = PLAIN
+    """plain, react or reflexion."""
     max_trials: int = 3
     """Reflexion: attempts at a task."""
     example: Path | None = None
-    """ReAct and Reflexion: a text file with a worked example."""
-    repeats: int = 1
+    """ReAct, Reflexion: text file, a worked example."""
+    repeats: int = field(default=1, metadata={"names": ("--repeats", "-n")})
+    """Episodes per task."""
     seed: int | None = None
+    """None: the run's."""
     temperature: float | None = None
+    """None: that of the run's validation, else 0.4."""
     top_p: float | None = None
     top_k: int | None = None
     template: str | None = None
+    """full, compact or compact_actions; none: the run's."""
     history_length: int | None = None
-    """Earlier turns in the prompt; for ReAct None keeps all."""
+    """Earlier turns in the prompt."""
     task_type: str | None = None
+    """How task types are read; none: the run's."""
     max_turns: int | None = None
     max_prompt_length: int | None = None
+    """Tokens; an endpoint has its own limit."""
     max_response_length: int | None = None
-    dtype: str | None = None
+    """Tokens."""
     device: str = "cpu"
+    """cpu or cuda."""
+    dtype: str | None = None
+    """None: that of the run's rollouts."""
     concurrent: int | None = None
-    """Episodes in play at a time; None: 256, and 32 for an endpoint."""
+    """Episodes in play at a time."""
     training_tasks: bool = False
-    """Allow tasks that the run trained on."""
+    """Allow tasks the run trained on."""
     level: float = 0.95
+    """Coverage of the intervals."""
     against: Path | None = None
-    """Folder of another evaluation, to be compared with."""
+    """Folder of another evaluation: paired difference."""
     api_key_env: str = "OPENAI_API_KEY"
+    """Variable that holds the endpoint's key."""
     timeout: float = 120.0
+    """Seconds to wait for an endpoint's answer."""
     retries: int = 5
+    """Further attempts at an endpoint."""
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict, metadata={"names": ("--set",)})
+    """A setting of the environment, as key=value; the value is JSON."""
 
     def __post_init__(self) -> None:
-        if self.prompting not in KINDS:
-            raise EvaluationError(f"prompting={self.prompting!r}: use one of {', '.join(KINDS)}")
-        if self.repeats < 1:
-            raise EvaluationError(f"repeats={self.repeats}: use at least 1")
-        if self.max_trials < 1:
-            raise EvaluationError(f"max_trials={self.max_trials}: use at least 1")
-        if self.concurrent is not None and self.concurrent < 1:
-            raise EvaluationError(f"concurrent={self.concurrent}: use at least 1")
+        check_one_of("prompting", self.prompting, KINDS)
+        check_field(self, "repeats", self.repeats >= 1, "use at least 1")
+        check_field(self, "max_trials", self.max_trials >= 1, "use at least 1")
+        check_field(self, "concurrent", self.concurrent is None or self.concurrent >= 1, "use at least 1")
         for name in ("max_turns", "max_prompt_length", "max_response_length"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise EvaluationError(f"--{name.replace('_', '-')}: {name}={value}; use at least 1")
-        if not 0 < self.level < 1:
-            raise EvaluationError(f"level={self.level}: use a share in (0, 1), for example 0.95")
+                raise ConfigError(f"--{name.replace('_', '-')}: {name}={value}; use at least 1")
+        check_field(self, "level", 0 < self.level < 1, "use a share in (0, 1), for example 0.95")
         if self.example is not None and self.prompting == PLAIN:
-            raise EvaluationError("example: belongs to --prompting react or reflexion; the plain prompt has none")
+            raise ConfigError("example: belongs to --prompting react or reflexion; the plain prompt has none")
+
+
+@dataclass(frozen=True)
+class RetestOptions:
+    """Which skills to test again, and on which model. None takes the run's value."""
+
+    panel: Path
+    """Tasks the run never used: JSON or parquet of `siri-verl data panel`."""
+    model: Path | None = None
+    """Hugging Face folder or checkpoint; none: the newest."""
+    skill_ids: tuple[str, ...] = field(default=(), metadata={"names": ("--skill",)})
+    """A skill to test; none: the active ones."""
+    ever_active: bool = False
+    """Also skills retired after promotion."""
+    pairs: int = 64
+    """Pairs per skill at least."""
+    seed: int | None = None
+    """None: the run's."""
+    temperature: float | None = None
+    """None: that of the run's rollouts."""
+    top_p: float | None = None
+    top_k: int | None = None
+    device: str = "cpu"
+    """cpu or cuda."""
+    dtype: str | None = None
+    """None: that of the run's rollouts."""
+    concurrent: int = 256
+    """Episodes in play at a time."""
+    bank: Path | None = None
+    """Bank file; none: the run's."""
+    level: float = field(default=0.95, metadata={"hidden": True})
+    """Coverage of the intervals."""
+    overrides: tuple[str, ...] = field(default=(), metadata={"names": ("--set",)})
+    """A setting of the run that has changed, key.path=value."""

@@ -13,8 +13,7 @@ from typing import Any
 from siri_verl.endpoint import EndpointSettings
 from siri_verl.envs.panels import Panel
 from siri_verl.evaluation.checks import check_device
-from siri_verl.evaluation.options import EvalOptions, EvaluationError
-from siri_verl.evaluation.prompting import PLAIN
+from siri_verl.evaluation.options import PLAIN, EvalOptions, EvaluationError
 from siri_verl.evaluation.protocol import Protocol, protocol
 from siri_verl.evaluation.tasks import choose_panel
 from siri_verl.runs.folder import EvaluationFolder, RunFolder

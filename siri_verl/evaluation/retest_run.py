@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import TokenAgent
 from siri_verl.evaluation.checks import check_device, check_sampling
 from siri_verl.evaluation.episodes import EpisodePlayer, PlayedEpisode
+from siri_verl.evaluation.options import RetestOptions
 from siri_verl.evaluation.retest import RetestError, RetestReport, check_fresh, choose_skills, retest
 from siri_verl.evaluation.tasks import task_types
 from siri_verl.light.policy import LightPolicy, Sampling
@@ -22,38 +23,6 @@ from siri_verl.runs.saved import load_run
 from siri_verl.skills.bank_file import ANY_LENGTH, load_bank
 from siri_verl.skills.task_type import task_typer
 from siri_verl.trajectory.prompt_builder import PromptBuilder
-
-
-@dataclass(frozen=True)
-class RetestOptions:
-    """What to test, on which model. None takes the run's value."""
-
-    panel: Path
-    """Panel of fresh tasks, JSON or parquet."""
-    model: Path | None = None
-    """Hugging Face folder or checkpoint; None: the run's newest checkpoint."""
-    bank: Path | None = None
-    """Bank file; None: the run's."""
-    skill_ids: tuple[str, ...] = ()
-    """Skills to test; none: the active ones."""
-    ever_active: bool = False
-    """Without names: also skills that were active and are retired now."""
-    pairs: int = 64
-    """Pairs per skill at least."""
-    seed: int | None = None
-    """Environment and request seeds derive from it."""
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    dtype: str | None = None
-    """Precision of the model."""
-    device: str = "cpu"
-    concurrent: int = 256
-    """Episodes in play at a time."""
-    level: float = 0.95
-    """Coverage of the intervals."""
-    overrides: tuple[str, ...] = ()
-    """Settings of the run that have changed since, as key.path=value."""
 
 
 def retest_run(

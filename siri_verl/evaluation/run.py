@@ -17,10 +17,10 @@ from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import ChatAgent, ChatModel, EndpointChat, LocalChat, TokenAgent
 from siri_verl.evaluation.episodes import Agent, EpisodePlayer
 from siri_verl.evaluation.log import EPISODE, TrajectoryLog, read_trajectories
-from siri_verl.evaluation.options import EvaluationError
+from siri_verl.evaluation.options import PLAIN, REFLEXION, EvaluationError
 from siri_verl.evaluation.play import Evaluation, Record, Reflecting
 from siri_verl.evaluation.prepare import Prepared
-from siri_verl.evaluation.prompting import PLAIN, REFLEXION, PlainPrompting, ReactPrompting
+from siri_verl.evaluation.prompting import PlainPrompting, ReactPrompting
 from siri_verl.evaluation.summary import SCHEMA, VERSION, compare, summarize
 from siri_verl.evaluation.tasks import task_types
 from siri_verl.files import write_text_atomically

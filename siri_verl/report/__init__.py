@@ -3,7 +3,3 @@
 
 runs -> methods -> statistics -> pictures -> page
 """
-
-from siri_verl.report.build import ReportOptions, write_report
-
-__all__ = ["ReportOptions", "write_report"]

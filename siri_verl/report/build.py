@@ -15,6 +15,7 @@ from siri_verl.report.curve_pictures import curve_pictures, kind_pictures
 from siri_verl.report.evaluations import EvaluationRow, read_evaluations
 from siri_verl.report.methods import Method, differences, group_runs
 from siri_verl.report.notes import notes
+from siri_verl.report.options import ReportOptions
 from siri_verl.report.page import render
 from siri_verl.report.pictures import Album, Picture, look_of
 from siri_verl.report.prompts import ArmPrompts, read_prompts
@@ -34,32 +35,6 @@ from siri_verl.report.statistics import (
 
 PAGE, PICTURES = "report.html", "pictures"
 MOST_DETAILED = 6
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """What the report holds.
-
-    Attributes:
-        labels: (method, pattern of run names).
-        group_by: settings that make a method; empty: all that matter.
-        details: runs shown in full: None: all when there are at most six, else the first of each method; or names and
-            patterns.
-        trajectories: further files for the browser.
-        most_trajectories: on the page.
-        title: of the page.
-    """
-
-    labels: Sequence[tuple[str, str]] = ()
-    group_by: Sequence[str] = ()
-    details: Sequence[str] | None = None
-    trajectories: Sequence[Path] = ()
-    most_trajectories: int = 400
-    title: str = ""
-
-    def __post_init__(self) -> None:
-        if self.most_trajectories < 1:
-            raise ValueError(f"--max-trajectories={self.most_trajectories}: use at least 1")
 
 
 @dataclass(frozen=True)

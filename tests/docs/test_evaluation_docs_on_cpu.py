@@ -10,8 +10,7 @@ from typer.main import get_command
 from siri_verl.cli import app
 from siri_verl.evaluation import log as trajectory_log
 from siri_verl.evaluation import summary
-from siri_verl.evaluation.options import EvalOptions
-from siri_verl.evaluation.prompting import KINDS
+from siri_verl.evaluation.options import KINDS, EvalOptions
 from siri_verl.evaluation.protocol import protocol
 from siri_verl.runs.folder import EvaluationFolder
 from siri_verl.trajectory.prompts import parse_reply

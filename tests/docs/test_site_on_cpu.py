@@ -24,8 +24,9 @@ from siri_verl.planning.compose import compose_run
 from siri_verl.planning.memory import GIB, host, phases
 from siri_verl.planning.plan import TOO_BIG_ABOVE, plan_run
 from siri_verl.settings.read import siri_settings
-from siri_verl.settings.reference import CONF, field_texts, reference
+from siri_verl.settings.reference import CONF, reference
 from siri_verl.settings.schema import SiriSettings
+from siri_verl.settings.texts import field_texts
 from siri_verl.training.preflight.settings import check_settings
 
 ROOT = Path(__file__).parents[2]

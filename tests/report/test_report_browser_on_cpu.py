@@ -10,7 +10,7 @@ import shutil
 import pytest
 from support.report_run import NASTY, make_run, make_trajectories, write_prompts
 
-from siri_verl.report import write_report
+from siri_verl.report.build import write_report
 from siri_verl.trajectory.file import append_trajectories
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")

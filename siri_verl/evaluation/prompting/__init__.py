@@ -7,7 +7,4 @@ All keep the reply format of training, so that one reading and one format test h
 from siri_verl.evaluation.prompting.plain import PlainPrompting
 from siri_verl.evaluation.prompting.react import ReactPrompting
 
-PLAIN, REACT, REFLEXION = "plain", "react", "reflexion"
-KINDS = (PLAIN, REACT, REFLEXION)
-
-__all__ = ["KINDS", "PLAIN", "REACT", "REFLEXION", "PlainPrompting", "ReactPrompting"]
+__all__ = ["PlainPrompting", "ReactPrompting"]
