@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from siri_verl.failures import check_field
+
 Message = Mapping[str, str]
 """`{"role": "user" or "assistant", "content": text}`."""
 
@@ -44,16 +46,13 @@ class EndpointSettings:
     """Requests in flight."""
 
     def __post_init__(self) -> None:
-        def need(ok: bool, name: str, fix: str) -> None:
-            if not ok:
-                raise ValueError(f"endpoint.{name}={getattr(self, name)!r}: {fix}")
-
         parts = urlsplit(self.base_url)
-        need(parts.scheme in ("http", "https") and bool(parts.netloc), "base_url", "use http://... or https://...")
-        need(bool(self.model), "model", "name the endpoint's model")
-        need(self.timeout > 0, "timeout", "use seconds > 0")
-        need(self.retries >= 0, "retries", "use 0 or more")
-        need(self.parallel >= 1, "parallel", "use at least 1")
+        is_url = parts.scheme in ("http", "https") and bool(parts.netloc)
+        check_field(self, "endpoint.base_url", is_url, "use http://... or https://...")
+        check_field(self, "endpoint.model", bool(self.model), "name the endpoint's model")
+        check_field(self, "endpoint.timeout", self.timeout > 0, "use seconds > 0")
+        check_field(self, "endpoint.retries", self.retries >= 0, "use 0 or more")
+        check_field(self, "endpoint.parallel", self.parallel >= 1, "use at least 1")
 
 
 @dataclass(frozen=True)

@@ -216,16 +216,16 @@ class SiriSettings:
         self._check_changes_take_effect()
 
     def _check_changes_take_effect(self) -> None:
-        """Refuse two changes of the method of which one takes the other's phase away."""
-        phases, internalization = self.phases, self.internalization
-        internalizes = phases.fixed == INTERNALIZATION or (phases.fixed is None and INTERNALIZATION not in phases.skip)
+        """Refuse a change of the method whose phase is left out."""
+        phases, changed = self.phases, self.internalization
         where = f"siri.phases.fixed={phases.fixed!r}" if phases.fixed else f"siri.phases.skip={list(phases.skip)!r}"
-        for name, default in (("source", "skill"), ("gate", True), ("advantage_weights", True)):
-            value = getattr(internalization, name)
-            fix = f"has no effect, for {where} leaves no internalization phase; drop one of the two"
-            check(internalizes or value == default, f"siri.internalization.{name}", value, fix)
-        no_skills = phases.fixed == WARM_UP
-        fix = f"has no effect, for {where} leaves no phase that mines skills; drop one of the two"
-        check(not (no_skills and self.mining.random_skills), "siri.mining.random_skills", True, fix)
-        lacking = no_skills and self.initial_bank is None
-        check(not (lacking and self.control.skills_in_prompt), "siri.control.skills_in_prompt", True, fix)
+        internalizes = phases.fixed == INTERNALIZATION or (phases.fixed is None and INTERNALIZATION not in phases.skip)
+        fix = f"has no effect, for {where} leaves no internalization phase; drop one of the two"
+        check_field(changed, "siri.internalization.source", internalizes or changed.source == "skill", fix)
+        check_field(changed, "siri.internalization.gate", internalizes or changed.gate, fix)
+        check_field(changed, "siri.internalization.advantage_weights", internalizes or changed.advantage_weights, fix)
+        mines = phases.fixed != WARM_UP
+        fix = f"has no effect, for {where} leaves no phase with skills; drop one of the two"
+        check_field(self.mining, "siri.mining.random_skills", mines or not self.mining.random_skills, fix)
+        shows = mines or self.initial_bank is not None
+        check_field(self.control, "siri.control.skills_in_prompt", shows or not self.control.skills_in_prompt, fix)

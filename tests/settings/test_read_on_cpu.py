@@ -100,6 +100,48 @@ def test_values_out_of_range(field, value, fix):
 
 
 @pytest.mark.parametrize(
+    ("block", "starts", "names"),
+    [
+        (
+            {"internalization": {"gate": False}, "phases": {"fixed": "warm_up"}},
+            "siri.internalization.gate=False",
+            "fixed=",
+        ),
+        (
+            {"internalization": {"source": "self_imitation"}, "phases": {"skip": ["internalization"]}},
+            "siri.internalization.source='self_imitation'",
+            "siri.phases.skip=['internalization'] leaves no internalization phase",
+        ),
+        (
+            {"internalization": {"advantage_weights": False}, "phases": {"fixed": "mining"}},
+            "siri.internalization.advantage_weights=False",
+            "siri.phases.fixed='mining'",
+        ),
+        (
+            {"mining": {"random_skills": True}, "phases": {"fixed": "warm_up"}},
+            "siri.mining.random_skills=True",
+            "skills",
+        ),
+        (
+            {"control": {"skills_in_prompt": True}, "phases": {"fixed": "warm_up"}},
+            "siri.control.skills_in_prompt=True",
+            "leaves no phase with skills; drop one of the two",
+        ),
+        ({"method": " "}, "siri.method=' '", "give a name"),
+    ],
+)
+def test_changes_of_the_method_that_exclude_each_other(block, starts, names):
+    text = error(siri, **block)
+    assert text.startswith(starts)
+    assert names in text
+
+
+def test_a_bank_to_start_from_can_be_shown_without_mining():
+    shown = siri(control={"skills_in_prompt": True}, phases={"fixed": "warm_up"}, initial_bank="skills.jsonl")
+    assert shown.control.skills_in_prompt
+
+
+@pytest.mark.parametrize(
     ("name", "value", "fix"),
     [
         ("gamma", 1.1, "[0, 1]"),
