@@ -182,11 +182,11 @@ class SampleSettings:
 class SiriSettings:
     """The `siri:` block."""
 
+    seed: int = 1
+    """Every random choice of the run derives from it."""
     method: str = "siri"
     """Name of the method in reports; it changes nothing itself. A method's group sets it together with the settings
     that make the method, for example `+siri=[webshop,no_gate]`. Set it for a variant of your own."""
-    seed: int = 1
-    """Every random choice of the run derives from it."""
     tasks: str = "environment"
     """`environment`: the tasks of `siri.environment`, played by siri_verl's agent loop; `dataset`: the dataset's rows,
     played by an agent loop of your own (docs/your_agent_loop.md). Rows then have a column `task_id`, and the text of
