@@ -16,7 +16,7 @@ _HEADINGS = {
     "plain arm: reply": "plain_reply",
     "skill arm: prompt": "skill_prompt",
     "skill arm: reply": "skill_reply",
-    "skill arm: the plain prompt its action is internalized on": "twin",
+    "skill arm: the plain prompt its action is internalized on": "internalized_prompt",
 }
 _HEADING = re.compile("^=== (" + "|".join(map(re.escape, _HEADINGS)) + ")\n", re.MULTILINE)
 _FIRST = re.compile(r"step (\d+), task (.*), skill (\S+)\n")
@@ -30,9 +30,9 @@ class ArmPrompts:
         step, task_id, skill_id: which.
         plain_prompt, plain_reply: of the plain arm.
         skill_prompt: of the skill arm, in three parts: before its skill section, the section, and after it; the
-            section is empty when the plain twin is not known.
+            section is empty where the plain prompt is unknown.
         skill_reply: of the skill arm.
-        twin: the plain prompt the skill turn's action is internalized on.
+        internalized_prompt: the plain prompt the skill turn's action is internalized on.
     """
 
     step: int
@@ -42,7 +42,7 @@ class ArmPrompts:
     plain_reply: str
     skill_prompt: tuple[str, str, str]
     skill_reply: str
-    twin: str
+    internalized_prompt: str
 
 
 def read_prompts(run: Path) -> tuple[list[ArmPrompts], int]:
@@ -73,19 +73,19 @@ def _parse(file: Path) -> ArmPrompts:
         missing = sorted(name for name, key in _HEADINGS.items() if key not in parts)
         raise ValueError(f"{file}: not as the trainer writes it; lacks {missing or 'its first line'}; remove the file")
     step, task_id, skill_id = first.groups()
-    sections = skill_section(parts.pop("skill_prompt"), parts["twin"])
+    sections = skill_section(parts.pop("skill_prompt"), parts["internalized_prompt"])
     return ArmPrompts(int(step), task_id, skill_id, skill_prompt=sections, **parts)
 
 
-def skill_section(prompt: str, twin: str) -> tuple[str, str, str]:
-    """What a prompt has more than its plain twin: (before, the section, after)."""
+def skill_section(prompt: str, plain: str) -> tuple[str, str, str]:
+    """The section that a skill prompt adds to the plain prompt: (before, the section, after)."""
     before = 0
-    while before < min(len(prompt), len(twin)) and prompt[before] == twin[before]:
+    while before < min(len(prompt), len(plain)) and prompt[before] == plain[before]:
         before += 1
     after = 0
-    while after < min(len(prompt), len(twin)) - before and prompt[-1 - after] == twin[-1 - after]:
+    while after < min(len(prompt), len(plain)) - before and prompt[-1 - after] == plain[-1 - after]:
         after += 1
     end = len(prompt) - after
-    if before + after < len(twin):  # they differ in more than one added section
+    if before + after < len(plain):  # they differ in more than one added section
         return prompt, "", ""
     return prompt[:before], prompt[before:end], prompt[end:]

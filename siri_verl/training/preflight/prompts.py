@@ -60,7 +60,7 @@ def check_first_prompts(config: DictConfig, settings: SiriSettings, panels: Mapp
                 if absent:
                     raise ConfigError(
                         f"siri.environment.name={name!r}: the info of reset lacks {absent[0]!r}; `siri-verl check-env "
-                        f"{name}` says what training needs"
+                        f"{name}` reports what training needs"
                     )
                 builder.first(str(info["task"]), observation, info["admissible_actions"], where=f"task {task!r}")
     finally:
