@@ -99,7 +99,7 @@ def check_estimator(name: str) -> None:
 
 def table_advantages(table: StepTable, settings: GigpoSettings) -> GigpoAdvantages:
     """GiGPO advantages of a table's rows; rows of excluded episodes and padding hold 0."""
-    group = advantage_groups(table.group.tolist(), table["arm"].tolist(), settings.arms)
+    group = advantage_groups(table.group.tolist(), table.arm.tolist(), settings.arms)
     columns = (table.trajectory, table.turn, table.anchor, table.reward, table.valid)
     return gigpo(read_turns(group, *columns, padding=~table.usable), settings)
 

@@ -17,10 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import transfer_queue as tq
-from tensordict import TensorDict
-from transfer_queue import KVBatchMeta
-from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
 from siri_verl.core.internalization import (
     InternalizationSettings,
@@ -29,7 +25,9 @@ from siri_verl.core.internalization import (
     plain_policy_metrics,
     weight_column,
 )
+from siri_verl.training import queue
 from siri_verl.training.loss import WEIGHT_COLUMN
+from siri_verl.training.queue import RowBatch
 from siri_verl.training.step_table import StepTable
 
 ROW_TAG = "siri_internalization"
@@ -108,8 +106,7 @@ def cut_reply(span_start: int, span_end: int, length: int, settings: Internaliza
 
 def _extra_row(source: dict[str, Any], cut: Cut, uid: str) -> dict[str, Any]:
     """A source row with the plain prompt in place of its own and the cut reply."""
-    fields = getattr(source["extra_fields"], "data", source["extra_fields"])
-    plain = fields.get("plain_prompt_ids")
+    plain = source["extra_fields"].get("plain_prompt_ids")
     prompt = torch.tensor(plain, dtype=torch.int64) if plain is not None else source["prompts"]
     response = source["responses"][cut.first : cut.end].clone()
     row = {name: value if torch.is_tensor(value) else copy.deepcopy(value) for name, value in source.items()}
@@ -131,7 +128,7 @@ def _extra_row(source: dict[str, Any], cut: Cut, uid: str) -> dict[str, Any]:
 
 
 def append(
-    batch: KVBatchMeta,
+    batch: RowBatch,
     table: StepTable,
     selection: Selection,
     settings: InternalizationSettings,
@@ -139,7 +136,7 @@ def append(
     dp_size: int,
     optimizer_steps: int,
     micro_batch: int,
-) -> tuple[KVBatchMeta, ExtraRows]:
+) -> tuple[RowBatch, ExtraRows]:
     """Put the selected turns into TransferQueue and lay out the batch so that optimizer steps and ranks share evenly.
 
     Args:
@@ -168,7 +165,7 @@ def append(
     cuts = []
     for row in selection.rows.tolist():
         length = int(tags_of[table.keys[row]]["response_len"])
-        cuts.append(cut_reply(int(table["span_start"][row]), int(table["span_end"][row]), length, settings))
+        cuts.append(cut_reply(int(table.span_start[row]), int(table.span_end[row]), length, settings))
     span = np.array([cut.span for cut in cuts], dtype=np.int64).reshape(-1, 2)
     keys: list[str | None] = [None] * len(selection)
     if height == 0:
@@ -176,12 +173,10 @@ def append(
 
     uid = f"internal{uuid.uuid4().hex}"
     chosen = np.flatnonzero(placed).tolist()
-    sources = tq.kv_batch_get(
-        keys=[table.keys[int(selection.rows[i])] for i in chosen], partition_id=batch.partition_id
-    )
+    sources = queue.get_rows([table.keys[int(selection.rows[i])] for i in chosen], batch.partition_id)
     rows: dict[str, tuple[dict, dict]] = {}
     for position, i in enumerate(chosen):
-        content = _extra_row(dict(sources[position].items()), cuts[i], uid)
+        content = _extra_row(sources[position], cuts[i], uid)
         tag = {**copy.deepcopy(tags_of[table.keys[int(selection.rows[i])]]), "is_padding": True, ROW_TAG: True}
         tag.update(prompt_len=len(content["prompts"]), response_len=len(content["responses"]))
         tag["seq_len"] = tag["prompt_len"] + tag["response_len"]
@@ -195,16 +190,10 @@ def append(
             key = f"{uid}_{len(selection) + len(filler)}_0"
             rows[key] = (rows[shortest][0], dict(rows[shortest][1]))
             filler.append(key)
-    names = list(rows)
-    tq.kv_batch_put(
-        keys=names,
-        partition_id=batch.partition_id,
-        fields=list_of_dict_to_tensordict([rows[key][0] for key in names]),
-        tags=[rows[key][1] for key in names],
-    )
+    queue.put_rows(batch.partition_id, rows)
     order = _layout(batch.keys, cells, keys, list(filler), height, dp_size, optimizer_steps)
     tags_of.update({key: tag for key, (_, tag) in rows.items()})
-    larger = KVBatchMeta(
+    larger = RowBatch(
         keys=order,
         tags=[tags_of[key] for key in order],
         partition_id=batch.partition_id,
@@ -236,8 +225,8 @@ def _layout(
 
 
 def put_weights(
-    batch: KVBatchMeta, extra: ExtraRows, settings: InternalizationSettings, policy_tokens: int
-) -> tuple[KVBatchMeta, WeightColumn]:
+    batch: RowBatch, extra: ExtraRows, settings: InternalizationSettings, policy_tokens: int
+) -> tuple[RowBatch, WeightColumn]:
     """Compute the column from the plain log-probs of the log-prob pass and put it beside every row.
 
     Args:
@@ -251,14 +240,12 @@ def put_weights(
         (the batch with the column, the column and its metrics).
     """
     placed = [i for i, key in enumerate(extra.keys) if key is not None]
-    data = tq.kv_batch_get(
-        keys=[extra.keys[i] for i in placed], partition_id=batch.partition_id, select_fields=["old_log_probs"]
-    )
+    scored = queue.get_columns([extra.keys[i] for i in placed], batch.partition_id, ["old_log_probs"])
     shape = len(extra.selection), int(extra.span[:, 1].max(initial=1))
     tokens = np.arange(shape[1])
     spans = (tokens >= extra.span[:, :1]) & (tokens < extra.span[:, 1:])
     log_probs = np.zeros(shape)
-    for i, values in zip(placed, data["old_log_probs"].unbind(), strict=True):
+    for i, values in zip(placed, scored["old_log_probs"], strict=True):
         log_probs[i, : len(values)] = values.double().numpy()
     learned_in_step = np.bincount(extra.selection.step, weights=spans.sum(axis=1), minlength=extra.optimizer_steps)
     all_tokens = np.maximum(policy_tokens / extra.optimizer_steps, learned_in_step)
@@ -273,8 +260,8 @@ def put_weights(
     )
     if len(placed) < shape[0]:
         # Rows without weight were not scored: the log speaks of the others.
-        scored = log_probs[placed][column.gate[placed]]
-        column.metrics.update(plain_policy_metrics(scored, scored))
+        gated = log_probs[placed][column.gate[placed]]
+        column.metrics.update(plain_policy_metrics(gated, gated))
     learned = log_probs[placed][column.column[placed] > 0]
     column.metrics["plain_log_prob_weighted_mean"] = float(learned.mean()) if learned.size else float("nan")
     lengths = {key: int(tag["response_len"]) for key, tag in zip(batch.keys, batch.tags, strict=True)}
@@ -285,10 +272,4 @@ def put_weights(
         if key in position:
             row[:] = torch.as_tensor(column.column[position[key], : lengths[key]], dtype=torch.float32)
         values.append(row)
-    nested = torch.nested.as_nested_tensor(values, layout=torch.jagged)
-    batch = tq.kv_batch_put(
-        keys=batch.keys,
-        partition_id=batch.partition_id,
-        fields=TensorDict({WEIGHT_COLUMN: nested}, batch_size=len(batch)),
-    )
-    return batch, column
+    return queue.put_column(batch, WEIGHT_COLUMN, values), column

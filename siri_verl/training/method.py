@@ -124,24 +124,24 @@ class SkillRun:
             (decisions taken, metrics).
         """
         rows = table.take(np.flatnonzero(table.real))
-        spoiled = ~rows.usable | rows["skill_missing"].astype(bool)
+        spoiled = ~rows.usable | rows.skill_missing
         self.effects = treatment_effects(
             rows.group.tolist(),
             rows.trajectory.tolist(),
-            rows["arm"].tolist(),
-            rows["skill_id"].tolist(),
-            trajectory_returns_of(rows),
+            rows.arm.tolist(),
+            rows.skill_id.tolist(),
+            rows.trajectory_return,
             success_reward=self.settings.reward.success_reward,
             excluded=spoiled,
         )
-        task_of = dict(zip(rows.group.tolist(), rows["task_id"].tolist(), strict=True))
+        task_of = dict(zip(rows.group.tolist(), rows.task_id.tolist(), strict=True))
         decisions = self.bank.record_all(self.effects.values(), task_of, step)
         say_decisions(decisions, step)
         return decisions, {**self._effect_metrics(rows), "siri/excluded_groups": self._excluded(rows, task_of, step)}
 
     def _excluded(self, rows: StepTable, task_of: dict[Any, str], step: int) -> float:
         """How many paired groups have no treatment effect because an episode was spoiled; each is named with why."""
-        unfitting = set(rows.group[rows["skill_missing"].astype(bool)].tolist())
+        unfitting = set(rows.group[rows.skill_missing].tolist())
         excluded = [effect for effect in self.effects.values() if effect.skill_id and effect.undefined == "excluded"]
         for effect in excluded:
             why = "the skill does not fit into a later prompt" if effect.group in unfitting else "an episode was lost"
@@ -163,14 +163,14 @@ class SkillRun:
         s = self.settings.internalization
         scale, clip = s.scale_and_clip(self.norm, self.settings.reward.success_reward)
         weight = advantage_weights(advantage, scale, clip, s)
-        plain = table.usable & (table["arm"] == PLAIN) & table.valid
+        plain = table.usable & (table.arm == PLAIN) & table.valid
         if s.source == "self_imitation":
             target = self.settings.control.self_imitation_tokens
             seed = derive_seed(self.settings.seed, "self_imitation", step)
             return self_imitation_rows(plain, advantage, table.span_tokens(s.span), target, seed), weight
-        shown = table.usable & (table["arm"] == SKILL) & ~table["skill_missing"].astype(bool)
+        shown = table.usable & (table.arm == SKILL) & ~table.skill_missing
         delta = effect_rows(table.group.tolist(), self.effects) if self.effects else np.full(len(table), np.nan)
-        active = [bool(i) and self.bank[i].status == ACTIVE for i in table["skill_id"].tolist()]
+        active = [bool(i) and self.bank[i].status == ACTIVE for i in table.skill_id.tolist()]
         return open_rows(shown, delta, active, s), weight
 
     def remember(self, table: StepTable, transcripts: dict[str, tuple[str, list]], step: int) -> None:
@@ -183,7 +183,7 @@ class SkillRun:
         """
         episodes = []
         for i in table.last_rows():
-            task_id, name = str(table["task_id"][i]), str(table.trajectory[i])
+            task_id, name = str(table.task_id[i]), str(table.trajectory[i])
             task, turns = transcripts[name]
             # Row keys hold random ids; a name made of step, task and session is the same in every run.
             session = name.rsplit("_", 1)[1]
@@ -195,8 +195,8 @@ class SkillRun:
                     trajectory=f"{step}/{task_id}/{session}",
                     step=step,
                     turns=tuple((str(o), str(a)) for o, a in turns),
-                    success=bool(table["success"][i]) and bool(table.usable[i]),
-                    arm=str(table["arm"][i]),
+                    success=bool(table.success[i]) and bool(table.usable[i]),
+                    arm=str(table.arm[i]),
                     answers=self.answers.get(task_id, ()),
                 )
             )
@@ -204,8 +204,8 @@ class SkillRun:
 
     def end_step(self, table: StepTable, step: int) -> PhaseMove | None:
         """Let the phase move after a step; the bank's census decides."""
-        solved = table.usable & (table["arm"] == PLAIN) & table["success"].astype(bool)
-        return self.machine.end_step(step, table["task_id"][solved].tolist(), self.census())
+        solved = table.usable & (table.arm == PLAIN) & table.success
+        return self.machine.end_step(step, table.task_id[solved].tolist(), self.census())
 
     # ---- what it says --------------------------------------------------------------------------------------------
 
@@ -228,14 +228,14 @@ class SkillRun:
 
     def _effect_metrics(self, rows: StepTable) -> dict[str, float]:
         deltas = np.array([effect.delta for effect in self.effects.values() if effect.defined])
-        in_arm = rows["arm"] == SKILL
+        in_arm = rows.arm == SKILL
         metrics = {
             "siri/skill_row_share": float(in_arm.mean()),
             "siri/paired_groups": float(len(deltas)),
-            "siri/skill_missing_share": float(rows["skill_missing"].astype(bool).mean()),
+            "siri/skill_missing_share": float(rows.skill_missing.mean()),
         }
         metrics |= self._gate_counts(rows)
-        success = rows["success"].astype(float)
+        success = rows.success.astype(float)
         for name, members in (("plain", ~in_arm), ("skill", in_arm)):
             last = [i for i in rows.last_rows() if members[i] and rows.usable[i]]
             if last:
@@ -252,7 +252,7 @@ class SkillRun:
 
     def _gate_counts(self, rows: StepTable) -> dict[str, float]:
         """The gate's three factors, one after the other: skill turns, those of helped groups, their learned tokens."""
-        used = rows.usable & (rows["arm"] == SKILL) & ~rows["skill_missing"].astype(bool)
+        used = rows.usable & (rows.arm == SKILL) & ~rows.skill_missing
         positive = used & (effect_rows(rows.group.tolist(), self.effects) > 0)
         tokens = rows.span_tokens(self.settings.internalization.span)
         return {
@@ -280,12 +280,6 @@ class SkillRun:
         self.task_types = dict(state["task_types"])
         self.pool = SuccessPool.from_dict(self.settings.mining.per_type, state["pool"])
         self.mined = int(state["mined"])
-
-
-def trajectory_returns_of(rows: StepTable) -> np.ndarray:
-    """(rows,) R_i of each row's trajectory, undiscounted."""
-    _, codes = np.unique(rows.trajectory.astype(str), return_inverse=True)
-    return np.bincount(codes, weights=rows.reward)[codes]
 
 
 Generate = Callable[[list[str]], list[str]]

@@ -50,26 +50,24 @@ def rollout_metrics(table: StepTable, success_reward: float) -> dict[str, float]
     last = every[real[every]]
     if not len(last):
         raise IncompleteBatchError("rollout: no episode of the batch counts; every one lost its environment")
-    names, codes = np.unique(table.trajectory[real].astype(str), return_inverse=True)
-    returns = np.bincount(codes, weights=table.reward[real], minlength=len(names))
-    success = table["success"][last].astype(float)
+    success = table.success[last].astype(float)
     metrics = {
         "siri/success": float(success.mean()),
-        "siri/score": float(table["score"][last].astype(float).mean()),
-        "siri/return": float(returns.mean()),
-        "siri/turns": float(np.bincount(codes).mean()),
+        "siri/score": float(table.score[last].mean()),
+        "siri/return": float(table.trajectory_return[last].mean()),
+        "siri/turns": float(real.sum() / len(last)),
         "siri/rows": float(table.real.sum()),
         "siri/valid_share": float(table.valid[real].mean()),
-        "siri/admissible_share": float(table["admissible"][real].astype(float).mean()),
-        "siri/history_dropped_share": float((table["history_dropped"][real].astype(int) > 0).mean()),
+        "siri/admissible_share": float(table.admissible[real].mean()),
+        "siri/history_dropped_share": float((table.history_dropped[real] > 0).mean()),
         "siri/excluded_share": float(1 - len(last) / len(every)),
     }
-    for status in sorted(set(table["status"][every].astype(str))):
-        metrics[f"siri/status/{status}"] = float((table["status"][every] == status).mean())
+    for status in sorted(set(table.status[every].astype(str))):
+        metrics[f"siri/status/{status}"] = float((table.status[every] == status).mean())
     groups = table.group[last].astype(str)
     by_group = [returns_of for g in np.unique(groups) if (returns_of := success[groups == g]).size]
     metrics["siri/groups_without_signal"] = float(np.mean([np.ptp(values) == 0 for values in by_group]))
-    metrics.update(by_category(table["category"][last].astype(str), success, "siri/success"))
+    metrics.update(by_category(table.category[last].astype(str), success, "siri/success"))
     return metrics | spread(table)
 
 
@@ -77,7 +75,7 @@ def spread(table: StepTable) -> dict[str, float]:
     """How many nodes ran environments and how many policy servers wrote replies, and the smallest share of turns."""
     metrics: dict[str, float] = {}
     for name in ("node", "server"):
-        places, turns = np.unique(table[name][table.real].astype(str), return_counts=True)
+        places, turns = np.unique(getattr(table, name)[table.real].astype(str), return_counts=True)
         if "" not in places:
             metrics[f"siri/rollout/{name}s"] = float(len(places))
             metrics[f"siri/rollout/{name}_share_min"] = float(turns.min() / turns.sum())

@@ -16,7 +16,7 @@ import numpy as np
 from siri_verl.core.pairing import SKILL
 from siri_verl.core.seeding import derive_seed
 from siri_verl.settings.schema import SampleSettings
-from siri_verl.training.prompt_log import texts_of
+from siri_verl.training import queue
 from siri_verl.training.step_table import StepTable, split_key
 from siri_verl.trajectory.file import Trajectory, Turn, shortened
 from siri_verl.trajectory.prompts import parse_reply
@@ -56,7 +56,7 @@ class TrajectorySample:
         first = np.flatnonzero(table.usable & (table.turn == 0))
         by_group: dict[str, dict[str, int]] = {}
         for i in first.tolist():
-            by_group.setdefault(table.group[i], {}).setdefault(table["arm"][i], i)
+            by_group.setdefault(table.group[i], {}).setdefault(table.arm[i], i)
         paired = [min(arms.values()) for arms in by_group.values() if SKILL in arms and len(arms) > 1]
         plain = [min(arms.values()) for arms in by_group.values() if min(arms.values()) not in paired]
         picked = self._spread(table, paired, self.settings.training)
@@ -70,13 +70,13 @@ class TrajectorySample:
         if count < 1:
             return []
         waiting: dict[str, list[int]] = {}
-        for i in sorted(members, key=lambda i: derive_seed(self.seed, "sample", table["task_id"][i])):
-            waiting.setdefault(str(table["category"][i]), []).append(i)
+        for i in sorted(members, key=lambda i: derive_seed(self.seed, "sample", table.task_id[i])):
+            waiting.setdefault(str(table.category[i]), []).append(i)
         turns = [(rank, name, i) for name, queue in waiting.items() for rank, i in enumerate(queue)]
         return [i for _, _, i in sorted(turns)[:count]]
 
     def _read(self, table: StepTable, source: str, partition: str, step: int) -> list[Trajectory]:
-        replies = texts_of(table.keys, partition, "responses", self.tokenizer)
+        replies = queue.get_texts(table.keys, partition, "responses", self.tokenizer)
         by_trajectory: dict[str, list[int]] = {}
         for i in table.canonical_order():
             by_trajectory.setdefault(table.trajectory[i], []).append(i)
@@ -98,24 +98,24 @@ class TrajectorySample:
                     action=shortened(str(done), longest),
                     reward=float(table.reward[i]),
                     valid=bool(table.valid[i]),
-                    admissible=bool(table["admissible"][i]),
+                    admissible=bool(table.admissible[i]),
                 )
             )
-        skill_id = str(table["skill_id"][last])
+        skill_id = str(table.skill_id[last])
         return Trajectory(
             source=source,
             step=step,
-            task_id=str(table["task_id"][last]),
+            task_id=str(table.task_id[last]),
             task=shortened(task, longest),
             turns=tuple(turns),
-            success=bool(table["success"][last]),
-            score=float(table["score"][last]),
-            category=str(table["category"][last]),
+            success=bool(table.success[last]),
+            score=float(table.score[last]),
+            category=str(table.category[last]),
             session=int(split_key(table.keys[last])[1]),
-            arm=str(table["arm"][last]),
+            arm=str(table.arm[last]),
             skill_id=skill_id,
             skill=self.skill_text(skill_id) if skill_id else "",
-            status=str(table["status"][last]),
+            status=str(table.status[last]),
         )
 
 

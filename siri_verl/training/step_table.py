@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The batch as one typed table: one row per turn, in the order of the batch.
+"""The turns of a batch as one typed table: one row per turn, in the order of the batch.
 
-This is the one place that reads TransferQueue's columns: non-tensor columns come back as list subclasses whose items
-may be
-wrapped, rows arrive in the order episodes happened to finish, and padding rows copy the columns of the first real row.
+Rows arrive in the order in which their trajectories happened to finish; `canonical_order` gives them an order that
+depends on tasks, sessions and turns alone. Rows that verl adds as padding copy another row's columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from siri_verl.rollout import row_contract
+from siri_verl.training import queue
 
 EXCLUDED_STATUSES = frozenset({"environment_lost", "environment_error"})
-"""Episodes that ended for a reason that is not the policy's: their rows enter no statistic and get advantage 0."""
+"""Trajectories that ended for a reason that is not the policy's: their rows enter no statistic and get advantage 0."""
+
+_DTYPES = {str: object, bool: bool, int: np.int64, float: np.float64}
 
 
 class MissingAnchorsError(ValueError):
@@ -50,21 +53,58 @@ def canonical_order(keys: Sequence[str], task_of: Mapping[str, str]) -> list[int
 
 @dataclass(frozen=True)
 class StepTable:
-    """Rows of a batch. Every array is (rows,); `real` is False on padding rows, whose other columns mean nothing."""
+    """The turns of a batch. Arrays are (rows,); text columns are object arrays of str.
+
+    Padding rows (`real` is False) hold defaults or copies of another row and must enter no statistic.
+    """
 
     keys: list[str]
     real: np.ndarray
+    """bool: not a padding row."""
     group: np.ndarray
+    """str: uid of the task's group."""
     trajectory: np.ndarray
+    """str: `{uid}_{session}`."""
     turn: np.ndarray
+    """int: turn index within the trajectory."""
     anchor: list[str]
+    """The state before acting."""
     reward: np.ndarray
+    """float: reward of this turn, in training units."""
     valid: np.ndarray
-    reply: np.ndarray
-    """Tokens of the reply."""
-    columns: dict[str, np.ndarray]
+    """bool: the reply was well formed."""
+    reply_tokens: np.ndarray
+    """int: tokens of the reply."""
+    admissible: np.ndarray
+    """bool: the action had an effect."""
+    task_id: np.ndarray
+    """str."""
+    category: np.ndarray
+    """str: kind of task, "" where there is none."""
+    arm: np.ndarray
+    """str: `plain` or `skill`."""
+    skill_id: np.ndarray
+    """str: the skill shown, "" in the plain arm."""
+    status: np.ndarray
+    """str: why the trajectory ended, on every row of it."""
+    success: np.ndarray
+    """bool: of the trajectory, on every row of it."""
+    score: np.ndarray
+    """float: native score of the trajectory, on every row of it."""
+    skill_missing: np.ndarray
+    """bool: the skill block did not fit into some prompt of the trajectory."""
+    span_start: np.ndarray
+    """int: first token of the action in the reply."""
+    span_end: np.ndarray
+    """int: one past its last token."""
+    history_dropped: np.ndarray
+    """int: history pairs left out because the prompt was too long."""
+    node: np.ndarray
+    """str: Ray node of the environment server."""
+    server: np.ndarray
+    """str: policy server that wrote the reply."""
     transcripts: dict[str, tuple[str, list]]
-    """Trajectory -> (task text, [(observation, action), ...]), where the loop states it."""
+    """Trajectory -> (task text, [(observation, action), ...]), where the agent loop states it."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -77,7 +117,7 @@ class StepTable:
         extra_fields: Iterable[Any],
         scores: Sequence[float] | None = None,
     ) -> StepTable:
-        """From row keys, tags and their `extra_fields` column.
+        """From row keys, tags and their `extra_fields`.
 
         Args:
             keys, tags, extra_fields: of the rows.
@@ -88,9 +128,8 @@ class StepTable:
             MissingAnchorsError: a real row lacks a required turn field; the message shows the lines to add.
             MissingOutcomeError: a row states `OUTCOME` and `scores` is None.
         """
-        fields = plain_fields(extra_fields)
         real = np.array([not tag.get("is_padding", False) for tag in tags], dtype=bool)
-        rows = [f if r and isinstance(f, dict) else {} for f, r in zip(fields, real, strict=True)]
+        rows = [f if r and isinstance(f, dict) else {} for f, r in zip(extra_fields, real, strict=True)]
         for name in row_contract.REQUIRED:
             missing = [key for key, row, r in zip(keys, rows, real, strict=True) if r and row.get(name) is None]
             if missing:
@@ -100,7 +139,10 @@ class StepTable:
                     )
                 )
         parts = [split_key(key) for key in keys]
-        reward = _rewards(parts, rows, real, scores)
+        optional = {
+            name: np.array([row.get(name, default) for row in rows], dtype=_DTYPES[type(default)])
+            for name, default in row_contract.OPTIONAL.items()
+        }
         return cls(
             keys=list(keys),
             real=real,
@@ -108,66 +150,56 @@ class StepTable:
             trajectory=np.array([f"{uid}_{session}" for uid, session, _ in parts], dtype=object),
             turn=np.array([index for _, _, index in parts], dtype=np.int64),
             anchor=[str(row.get(row_contract.ANCHOR, "")) for row in rows],
-            reward=reward,
-            valid=np.array([bool(row.get(row_contract.VALID, True)) for row in rows]),
-            reply=np.array([int(tag.get("response_len", 0)) for tag in tags], dtype=np.int64),
-            columns={
-                name: np.array(
-                    [row.get(name, default) for row in rows], dtype=object if isinstance(default, str) else None
-                )
-                for name, default in row_contract.OPTIONAL.items()
-            },
+            reward=_rewards(parts, rows, real, scores),
+            valid=np.array([bool(row.get(row_contract.VALID, True)) for row in rows], dtype=bool),
+            reply_tokens=np.array([tag.get("response_len", 0) for tag in tags], dtype=np.int64),
             transcripts={
                 f"{uid}_{session}": (str(row.get("task", "")), row["transcript"])
                 for (uid, session, _), row in zip(parts, rows, strict=True)
                 if row.get("transcript") is not None
             },
+            **optional,
         )
 
     @classmethod
     def fetch(cls, keys: Sequence[str], tags: Sequence[dict], partition_id: str = "train") -> StepTable:
-        """Read the rows' turn fields from TransferQueue."""
-        import transfer_queue as tq
+        """`build` from what the row store holds of the rows.
 
-        data = tq.kv_batch_get(keys=list(keys), partition_id=partition_id, select_fields=["extra_fields"])
-        fields = plain_fields(data["extra_fields"])
-        scores = fetch_scores(keys, partition_id) if states_outcome(fields) else None
-        return cls.build(keys, tags, fields, scores)
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self.columns[name]
+        Args:
+            keys, tags: of the rows.
+            partition_id: `train` or `val`.
+        """
+        stated = queue.get_extra_fields(keys, partition_id)
+        scores = queue.get_scores(keys, partition_id) if states_outcome(stated) else None
+        return cls.build(keys, tags, stated, scores)
 
     @property
     def usable(self) -> np.ndarray:
-        """(rows,) bool: real rows of episodes that count."""
-        return self.real & ~np.isin(self.columns["status"].astype(str), list(EXCLUDED_STATUSES))
+        """(rows,) bool: real rows of trajectories whose environment was not lost."""
+        return self.real & ~np.isin(self.status.astype(str), list(EXCLUDED_STATUSES))
+
+    @cached_property
+    def trajectory_return(self) -> np.ndarray:
+        """(rows,) R_i of each row's trajectory: the undiscounted sum of its rewards; 0 on padding rows."""
+        _, codes = np.unique(self.trajectory[self.real].astype(str), return_inverse=True)
+        returns = np.zeros(len(self))
+        returns[self.real] = np.bincount(codes, weights=self.reward[self.real])[codes]
+        return returns
 
     def span_tokens(self, span: str) -> np.ndarray:
-        """(rows,) tokens that internalization would learn of each row: `action`, or the whole `response`."""
-        if span == "response":
-            return self.reply
-        return self["span_end"].astype(int) - self["span_start"].astype(int)
+        """(rows,) tokens of each row in the learned span: the `action`, or the whole `response`."""
+        return self.reply_tokens if span == "response" else self.span_end - self.span_start
 
     def take(self, order: Sequence[int]) -> StepTable:
         """The rows at these positions, in this order."""
         index = np.asarray(order, dtype=np.int64)
-        return replace(
-            self,
-            keys=[self.keys[i] for i in index],
-            real=self.real[index],
-            group=self.group[index],
-            trajectory=self.trajectory[index],
-            turn=self.turn[index],
-            anchor=[self.anchor[i] for i in index],
-            reward=self.reward[index],
-            valid=self.valid[index],
-            reply=self.reply[index],
-            columns={name: column[index] for name, column in self.columns.items()},
-        )
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: column[index] for name, column in columns.items() if isinstance(column, np.ndarray)}
+        return replace(self, keys=[self.keys[i] for i in index], anchor=[self.anchor[i] for i in index], **arrays)
 
     def canonical_order(self) -> list[int]:
         """`canonical_order` of this table's rows."""
-        return canonical_order(self.keys, dict(zip(self.group, self["task_id"], strict=True)))
+        return canonical_order(self.keys, dict(zip(self.group, self.task_id, strict=True)))
 
     def aligned_to(self, keys: Sequence[str], tags: Sequence[dict]) -> StepTable:
         """This table in the order of `keys`, with padding rows (tag `is_padding`) where the batch has some.
@@ -193,11 +225,6 @@ class StepTable:
         return np.array(sorted(last.values()), dtype=np.int64)
 
 
-def plain_fields(extra_fields: Iterable[Any]) -> list[Any]:
-    """The items of a batch's `extra_fields` column, without TransferQueue's wrapping."""
-    return [getattr(item, "data", item) for item in extra_fields]
-
-
 def states_outcome(fields: Iterable[Any]) -> bool:
     """Whether any row leaves a turn's reward to the reward function."""
     for row in fields:
@@ -206,14 +233,6 @@ def states_outcome(fields: Iterable[Any]) -> bool:
             if row_contract.OUTCOME in (stated if isinstance(stated, list) else [stated]):
                 return True
     return False
-
-
-def fetch_scores(keys: Sequence[str], partition_id: str) -> list[float]:
-    """(rows,) the reward function's score of each row's trajectory."""
-    import transfer_queue as tq
-
-    data = tq.kv_batch_get(keys=list(keys), partition_id=partition_id, select_fields=["rm_scores"])
-    return [float(row.sum()) for row in data["rm_scores"].unbind()]
 
 
 def _rewards(

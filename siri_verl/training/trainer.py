@@ -23,7 +23,6 @@ from typing import Any
 
 from omegaconf import DictConfig
 from tensordict import TensorDict
-from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils.config import omega_conf_to_dataclass
@@ -44,6 +43,7 @@ from siri_verl.training.assembly import make_skill_run, make_writer
 from siri_verl.training.estimator import last_advantages, use_table, weighting_advantages
 from siri_verl.training.loss import LAMBDA, siri_loss
 from siri_verl.training.preflight.run import preflight
+from siri_verl.training.queue import RowBatch
 from siri_verl.training.step_table import StepTable, canonical_order
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class SiriTrainer(PPOTrainerSync):
 
     # ---- after the episodes --------------------------------------------------------------------------------------
 
-    def _balance_batch(self, batch: KVBatchMeta, metrics: dict, **kwargs: Any) -> KVBatchMeta:
+    def _balance_batch(self, batch: RowBatch, metrics: dict, **kwargs: Any) -> RowBatch:
         """The first step after sampling: order, then verl's balancing, then extra rows.
 
         Extra rows need the episodes' evidence at once; without them it is read while the log-probs are computed.
@@ -206,7 +206,7 @@ class SiriTrainer(PPOTrainerSync):
             multiple = math.lcm(multiple, critic_rows)
         return multiple
 
-    def _add_internalization_rows(self, batch: KVBatchMeta, table: StepTable) -> KVBatchMeta:
+    def _add_internalization_rows(self, batch: RowBatch, table: StepTable) -> RowBatch:
         advantage = weighting_advantages(table, self.config.algorithm)
         is_open, weight = self.skills.select(table, advantage, self.global_steps)
         span = self.settings.internalization.span
@@ -222,7 +222,7 @@ class SiriTrainer(PPOTrainerSync):
         )
         return larger
 
-    def _compute_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+    def _compute_advantage(self, batch: RowBatch, metrics: dict) -> RowBatch:
         if self.reading is not None:
             self.table, found = self.reading.result()
             self.reading = None
@@ -237,7 +237,7 @@ class SiriTrainer(PPOTrainerSync):
             batch = self._put_weights(batch, table, metrics)
         return batch
 
-    def _put_weights(self, batch: KVBatchMeta, table: StepTable, metrics: dict) -> KVBatchMeta:
+    def _put_weights(self, batch: RowBatch, table: StepTable, metrics: dict) -> RowBatch:
         assert self.extra is not None
         settings = self.settings.internalization
         tokens = int(table.span_tokens(settings.span)[table.usable].sum())
@@ -250,7 +250,7 @@ class SiriTrainer(PPOTrainerSync):
             )
         return batch
 
-    def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+    def _update_actor(self, batch: RowBatch, metrics: dict) -> RowBatch:
         actor = self.config.actor_rollout_ref.actor
         rows = len(batch) // self.optimizer_steps
         added = len(self.extra.added) // self.optimizer_steps if self.extra else 0
@@ -281,7 +281,7 @@ class SiriTrainer(PPOTrainerSync):
         metrics["siri/internalization/rows_added"] = len(self.extra.added) if self.extra else 0
         return batch
 
-    def step(self, metrics: dict, timing_raw: dict) -> KVBatchMeta:
+    def step(self, metrics: dict, timing_raw: dict) -> RowBatch:
         batch = super().step(metrics, timing_raw)
         self._end_step(metrics)  # here, since verl leaves the update out while trainer.critic_warmup lasts
         return batch
@@ -308,7 +308,7 @@ class SiriTrainer(PPOTrainerSync):
 
     # ---- metrics -------------------------------------------------------------------------------------------------
 
-    def _compute_metrics(self, batch: KVBatchMeta, metrics: dict, timing_raw: dict, global_steps: int, epoch: int):
+    def _compute_metrics(self, batch: RowBatch, metrics: dict, timing_raw: dict, global_steps: int, epoch: int):
         super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
         self.files.write_metrics("train", global_steps, metrics)
 

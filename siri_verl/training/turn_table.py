@@ -15,7 +15,8 @@ import numpy as np
 
 from siri_verl.core.segments import Segments, find_segments, spread
 from siri_verl.rollout import row_contract
-from siri_verl.training.step_table import StepTable, fetch_scores, plain_fields, split_key, states_outcome
+from siri_verl.training import queue
+from siri_verl.training.step_table import StepTable, split_key, states_outcome
 
 
 class TurnCountError(ValueError):
@@ -120,18 +121,15 @@ def split_fields(key: str, row: dict[str, Any], turns: int) -> list[dict[str, An
 
 
 def fetch_turns(keys: Sequence[str], tags: Sequence[dict], partition_id: str = "train") -> StepTable | TurnTable:
-    """Read a batch's turn fields from TransferQueue.
+    """Read the turn fields of a batch from the row store.
 
     Returns:
         A StepTable with the rows of the batch when every row is a turn, else a TurnTable.
     """
-    import transfer_queue as tq
-
-    data = tq.kv_batch_get(keys=list(keys), partition_id=partition_id, select_fields=["extra_fields"])
-    fields = plain_fields(data["extra_fields"])
-    scores = fetch_scores(keys, partition_id) if states_outcome(fields) else None
+    fields = queue.get_extra_fields(keys, partition_id)
+    scores = queue.get_scores(keys, partition_id) if states_outcome(fields) else None
     if not holds_trajectories(fields):
         return StepTable.build(keys, tags, fields, scores)
-    # As the loop wrote it: rollout correction may have cut holes into the trainer's copy.
-    masks = tq.kv_batch_get(keys=list(keys), partition_id=partition_id, select_fields=["response_mask"])
-    return build_turns(keys, tags, fields, masks["response_mask"].unbind(), scores)
+    # As the agent loop wrote it: rollout correction may have changed the trainer's copy.
+    masks = queue.get_columns(keys, partition_id, ["response_mask"])["response_mask"]
+    return build_turns(keys, tags, fields, masks, scores)

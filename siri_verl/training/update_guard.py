@@ -52,21 +52,22 @@ def check_update(metrics: Mapping[str, Any], batch: Any) -> None:
 
 def _suspects(batch: Any) -> str:
     import torch
-    import transfer_queue as tq
+
+    from siri_verl.training import queue
 
     columns = [name for name in COLUMNS if batch.fields is None or name in batch.fields]
-    data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=[*columns, "loss_mask"])
+    data = queue.get_columns(batch.keys, batch.partition_id, [*columns, "loss_mask"])
     rows: dict[str, list[str]] = {}
     for name in columns:
-        if name not in data.keys():
+        if name not in data:
             continue
-        for key, values in zip(batch.keys, data[name].unbind(), strict=True):
+        for key, values in zip(batch.keys, data[name], strict=True):
             if not bool(torch.isfinite(values.float()).all()):
                 rows.setdefault(name, []).append(key)
     if rows:
         named = "; ".join(f"{name}: {len(keys)} rows, first {keys[:8]}" for name, keys in rows.items())
         return f"Rows with values that are not finite: {named}"
-    tokens = [int(values.sum()) for values in data["loss_mask"].unbind()]
+    tokens = [int(values.sum()) for values in data["loss_mask"]]
     empty = [key for key, count in zip(batch.keys, tokens, strict=True) if count == 0]
     return (
         f"All advantages and log-probs of the {len(batch.keys)} rows are finite; {len(empty)} rows hold no loss token "

@@ -133,7 +133,7 @@ def play(run: SkillRun, steps, story: Story, change=None) -> StepTable:
         if run.machine.internalizes:
             is_open, weight = run.select(table, table_advantages(table, GigpoSettings()).total, step)
             rows = np.flatnonzero(is_open)
-            at = [(str(table["task_id"][i]), table.trajectory[i][-1], int(table.turn[i])) for i in rows]
+            at = [(str(table.task_id[i]), table.trajectory[i][-1], int(table.turn[i])) for i in rows]
             story.selections.append((step, at, weight[rows].round(9).tolist()))
             story.lambdas.append(run.next_lambda())
         story.phases.append(run.machine.phase)

@@ -131,8 +131,8 @@ def test_the_gate_wants_the_skill_arm_of_a_helped_group():
     run, table = one_step()
     is_open, weight, advantage = chosen(run, table)
     delta = {g: effect.delta for g, effect in run.effects.items()}
-    expected = (table["arm"] == SKILL) & np.array([delta[g] > 0 for g in table.group])
-    assert np.array_equal(is_open, expected) and 0 < is_open.sum() < (table["arm"] == SKILL).sum()
+    expected = (table.arm == SKILL) & np.array([delta[g] > 0 for g in table.group])
+    assert np.array_equal(is_open, expected) and 0 < is_open.sum() < (table.arm == SKILL).sum()
     assert weight == pytest.approx(np.clip(advantage / 10.0, 0, 1))
 
 
@@ -145,7 +145,7 @@ def test_weights_follow_the_normalisation():
 def test_ablations_of_the_gate_and_the_weights():
     run, table = one_step(internalization=InternalizationSettings(gate=False, advantage_weights=False))
     is_open, weight, _ = chosen(run, table)
-    assert np.array_equal(is_open, table["arm"] == SKILL) and set(weight) == {1.0}
+    assert np.array_equal(is_open, table.arm == SKILL) and set(weight) == {1.0}
 
 
 def test_require_active_shuts_out_candidates():
@@ -156,7 +156,7 @@ def test_require_active_shuts_out_candidates():
     coin = next(skill for skill in run.bank.skills.values() if skill.task_type == "coin")
     decide(run.bank, coin.skill_id, ACTIVE)
     is_open = chosen(run, table)[0]
-    assert is_open.any() and set(table["skill_id"][is_open]) == {coin.skill_id}
+    assert is_open.any() and set(table.skill_id[is_open]) == {coin.skill_id}
 
 
 @pytest.mark.parametrize("spoil", [{"status": "environment_lost"}, {"skill_missing": True}])
@@ -172,12 +172,12 @@ def test_a_spoiled_group_has_no_delta_and_a_shut_gate(spoil):
 
     run, table = one_step(change)
     (task,) = spoiled
-    effect = run.effects[table.group[table["task_id"] == task][0]]
+    effect = run.effects[table.group[table.task_id == task][0]]
     assert not effect.defined and effect.undefined == "excluded"
     evidence = [e.task_id for skill in run.bank.skills.values() for e in skill.evidence]
     assert task not in evidence and len(evidence) == 5
     is_open, _, _ = chosen(run, table)
-    assert not is_open[table["task_id"] == task].any()
+    assert not is_open[table.task_id == task].any()
 
 
 def test_answers_the_environment_lists_are_kept_from_skills():
@@ -263,9 +263,9 @@ def test_self_imitation_takes_plain_turns_of_positive_advantage_up_to_the_tokens
     control = ControlSettings(self_imitation_tokens=21)
     run, table = one_step(internalization=imitation, control=control)
     is_open, _, advantage = chosen(run, table)
-    tokens = table["span_end"] - table["span_start"]
+    tokens = table.span_end - table.span_start
     assert 0 < tokens[is_open].sum() <= 21
-    assert (advantage[is_open] > 0).all() and set(table["arm"][is_open]) == {PLAIN}
+    assert (advantage[is_open] > 0).all() and set(table.arm[is_open]) == {PLAIN}
     assert not run.mining_due(2) and not run.mining_due(1), "the control mines nothing"
 
 
@@ -273,8 +273,8 @@ def test_the_control_counts_the_tokens_it_learns():
     imitation = InternalizationSettings(source="self_imitation", span="response")
     run, table = one_step(internalization=imitation, control=ControlSettings(self_imitation_tokens=25))
     is_open, _, _ = chosen(run, table)
-    assert 0 < table.reply[is_open].sum() <= 25
-    assert (table.reply > table.span_tokens("action")).all()
+    assert 0 < table.reply_tokens[is_open].sum() <= 25
+    assert (table.reply_tokens > table.span_tokens("action")).all()
 
 
 @pytest.mark.parametrize("size", [1, 5])

@@ -25,7 +25,7 @@ def test_columns_come_from_keys_and_fields():
     assert t.turn.tolist() == [0, 1, 0]
     assert t.reward.tolist() == [0.0, 10.0, 1.0]
     assert t.valid.tolist() == [True, False, True]
-    assert t["success"].tolist() == [False, True, False]
+    assert t.success.tolist() == [False, True, False]
     assert t.last_rows().tolist() == [1, 2]
 
 

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of a batch in verl's TransferQueue: read columns and rows, write columns and rows.
+
+This is the only module that imports TransferQueue or unwraps its items. verl's V1 trainers keep the data of a batch
+there and pass `RowBatch` objects around, which hold the row keys, their tags and the partition (`train` or `val`).
+A change of verl's data plane changes this file alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import transfer_queue
+from tensordict import TensorDict
+from transfer_queue import KVBatchMeta as RowBatch
+from verl.utils.tensordict_utils import list_of_dict_to_tensordict
+
+EXTRA_FIELDS = "extra_fields"
+"""Column of what the agent loop states about each row: one dict per row (siri_verl/rollout/row_contract.py)."""
+
+__all__ = [
+    "EXTRA_FIELDS",
+    "RowBatch",
+    "get_columns",
+    "get_extra_fields",
+    "get_rows",
+    "get_scores",
+    "get_texts",
+    "put_column",
+    "put_rows",
+]
+
+
+def get_columns(keys: Sequence[str], partition_id: str, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Columns of some rows, in the order of `keys`.
+
+    Returns:
+        Name -> one item per row: a tensor of the row's own length, or a plain Python object. Columns that the rows do
+        not have are left out.
+    """
+    data = transfer_queue.kv_batch_get(keys=list(keys), partition_id=partition_id, select_fields=list(names))
+    return {name: _items(data[name]) for name in names if name in data.keys()}
+
+
+def get_extra_fields(keys: Sequence[str], partition_id: str) -> list[Any]:
+    """(rows,) what the agent loop states about each row."""
+    return get_columns(keys, partition_id, [EXTRA_FIELDS])[EXTRA_FIELDS]
+
+
+def get_scores(keys: Sequence[str], partition_id: str) -> list[float]:
+    """(rows,) the reward function's score of each row's trajectory."""
+    return [float(row.sum()) for row in get_columns(keys, partition_id, ["rm_scores"])["rm_scores"]]
+
+
+def get_texts(keys: Sequence[str], partition_id: str, name: str, tokenizer: Any) -> list[str]:
+    """(rows,) a column of token ids (`prompts`, `responses`), decoded with its special tokens."""
+    return [tokenizer.decode(ids, skip_special_tokens=False) for ids in get_columns(keys, partition_id, [name])[name]]
+
+
+def get_rows(keys: Sequence[str], partition_id: str) -> list[dict[str, Any]]:
+    """Every column of some rows, one dict per row; `extra_fields` is a plain dict, as `put_rows` takes it."""
+    data = transfer_queue.kv_batch_get(keys=list(keys), partition_id=partition_id)
+    rows = [dict(data[i].items()) for i in range(len(keys))]
+    return [{**row, EXTRA_FIELDS: _plain(row[EXTRA_FIELDS])} for row in rows]
+
+
+def put_rows(partition_id: str, rows: Mapping[str, tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    """Add rows: key -> (columns, tag)."""
+    transfer_queue.kv_batch_put(
+        keys=list(rows),
+        partition_id=partition_id,
+        fields=list_of_dict_to_tensordict([columns for columns, _ in rows.values()]),
+        tags=[tag for _, tag in rows.values()],
+    )
+
+
+def put_column(batch: RowBatch, name: str, values: Sequence[torch.Tensor]) -> RowBatch:
+    """Add a column to every row of a batch.
+
+    Args:
+        batch: the rows.
+        name: of the column.
+        values: (rows,) one tensor per row, of the row's own length.
+
+    Returns:
+        The batch with the column.
+    """
+    nested = torch.nested.as_nested_tensor(list(values), layout=torch.jagged)
+    return transfer_queue.kv_batch_put(
+        keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict({name: nested}, batch_size=len(batch))
+    )
+
+
+def _items(column: Any) -> list[Any]:
+    return list(column.unbind()) if torch.is_tensor(column) else [_plain(item) for item in column]
+
+
+def _plain(item: Any) -> Any:
+    """Non-tensor columns come back as list subclasses whose items may be wrapped."""
+    return getattr(item, "data", item)
