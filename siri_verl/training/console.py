@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run says on its output while skills are mined, tested and decided about."""
+"""Lines that a run prints and warnings that it logs about mining, evidence, decisions and phases."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Hashable, Iterable, Mapping
 
+from siri_verl.core.pairing import TreatmentEffect
+from siri_verl.core.phases import PhaseMove
 from siri_verl.core.utility import Decision
 from siri_verl.skills.mining import MiningReport
 from siri_verl.skills.retrieval import TypePlan
+from siri_verl.training.step_table import StepTable
+
+logger = logging.getLogger(__name__)
 
 
-def say_mining(report: MiningReport, plans: Iterable[TypePlan]) -> None:
-    """A round of mining, and what is under test from here on, one line per task type."""
+def print_mining(report: MiningReport, plans: Iterable[TypePlan]) -> None:
+    """Print the result of a round of mining and, one line per task type, which skills are shown or tested next."""
     entered = f"skills {', '.join(report.entered)}" if report.entered else "no skill"
     text = f"step {report.step}: mined {entered} from {report.requests} answers"
     if report.problems:
@@ -23,7 +29,30 @@ def say_mining(report: MiningReport, plans: Iterable[TypePlan]) -> None:
         print(f"step {report.step}: plan for {plan}", flush=True)
 
 
-def say_decisions(decisions: Iterable[Decision], step: int) -> None:
-    """What became of skills in a step, and why."""
+def print_decisions(decisions: Iterable[Decision], step: int) -> None:
+    """Print each change of a skill's status and its reason."""
     for decision in decisions:
         print(f"step {step}: skill {decision.skill_id} {decision.after}: {decision.reason}", flush=True)
+
+
+def print_move(move: PhaseMove) -> None:
+    """Print a change of the phase and its reason."""
+    print(f"step {move.step}: phase {move.before} -> {move.after}: {move.reason}", flush=True)
+
+
+def warn_excluded(table: StepTable, effects: Mapping[Hashable, TreatmentEffect], step: int) -> None:
+    """Log each paired group that has no treatment effect because one of its trajectories does not count, and why."""
+    task_of = dict(zip(table.group.tolist(), table.task_id.tolist(), strict=True))
+    unfitting = set(table.group[table.real & table.skill_missing].tolist())
+    for effect in effects.values():
+        if effect.skill_id and effect.undefined == "excluded":
+            why = "the skill does not fit into a later prompt" if effect.group in unfitting else "an episode was lost"
+            task = task_of[effect.group]
+            logger.warning("step %d: no treatment effect of %s on %s: %s", step, effect.skill_id, task, why)
+
+
+def warn_already_known(step: int) -> None:
+    """Log that the plain policy has already learned the gated tokens."""
+    logger.warning(
+        "step %d: the plain policy already gives gated tokens a log-prob near 0; little is left to learn", step
+    )

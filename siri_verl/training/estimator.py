@@ -8,10 +8,11 @@ up: verl's V1 trainers (sync, colocate_async, separate_async and siri alike) cal
 trainers replaced; `over_turns` and `tests/contracts` check its signature.
 
 - `gigpo`: one advantage per turn, from anchors; a row is a turn, or holds a trajectory whose turns are the runs of ones
-  of its response mask (siri_verl/training/turn_table.py).
+  of its response mask (siri_verl/training/turn_table.py). The siri trainer has computed the advantages already
+  (`rows_are_turns`); in verl's other trainer modes they are computed here, from fields in the row store.
 - verl's outcome estimators treat every row as an independent sample (grpo excepted); over turns that would weigh long
   trajectories more, so they are given one row per trajectory and their advantage is spread over the trajectory's turns.
-  Rows whose response mask is empty (padding, episodes that do not count) stay out.
+  Rows whose response mask is empty (padding, trajectories that do not count) stay out.
 - `gae` is left to verl: it is token-level and needs no groups. verl's other estimators are refused over turns.
 - Where every trajectory is one row, all but `gigpo` run as verl made them; so do estimators that verl does not know.
 """
@@ -21,28 +22,20 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from siri_verl.core.gigpo import GigpoAdvantages, GigpoSettings, gigpo
-from siri_verl.core.pairing import advantage_groups
-from siri_verl.core.turns import read_turns
 from siri_verl.failures import ConfigError
 from siri_verl.settings.read import gigpo_settings
-
-if TYPE_CHECKING:
-    from siri_verl.training.step_table import StepTable
-    from siri_verl.training.turn_table import TurnTable
+from siri_verl.training.advantages import token_advantages
 
 TOKEN_LEVEL = ("gae",)
-WEIGHING_ESTIMATORS = ("gigpo", "grpo")
-"""Estimators whose advantages can weigh internalized turns."""
 ONE_ROW_PER_TRAJECTORY = (
     "grpo",
     "rloo",
@@ -61,24 +54,29 @@ NEED_MORE = {
     "tir_optimal_token_baseline": "it takes a row for a whole trajectory and finds the turns in it by itself",
 }
 """Estimators of verl that see every row as a sample and cannot be given one row per trajectory, and why."""
-_TABLE: ContextVar[StepTable | TurnTable | None] = ContextVar("siri_step_table", default=None)
-_LAST: ContextVar[GigpoAdvantages | None] = ContextVar("siri_last_advantages", default=None)
+
+
+@dataclass(frozen=True)
+class _TurnRows:
+    gigpo: np.ndarray | None
+
+
+_BATCH: ContextVar[_TurnRows | None] = ContextVar("siri_turn_rows", default=None)
 
 
 @contextmanager
-def use_table(table: StepTable | TurnTable):
-    """Within the block, estimators take their turn fields from this table (rows, or rows of its turns, in the order of
-    the batch)."""
-    token = _TABLE.set(table)
+def rows_are_turns(gigpo: np.ndarray | None) -> Iterator[None]:
+    """Within the block, verl's advantage function takes every row of the batch for a turn.
+
+    Args:
+        gigpo: (rows, 1) or (rows, response_length) the advantages that the estimator `gigpo` returns, in the order of
+            the batch; None where another estimator runs.
+    """
+    token = _BATCH.set(_TurnRows(gigpo))
     try:
         yield
     finally:
-        _TABLE.reset(token)
-
-
-def last_advantages() -> GigpoAdvantages | None:
-    """What `gigpo` computed last in this context; for metrics."""
-    return _LAST.get()
+        _BATCH.reset(token)
 
 
 def check_estimator(name: str) -> None:
@@ -97,33 +95,6 @@ def check_estimator(name: str) -> None:
         )
 
 
-def table_advantages(table: StepTable, settings: GigpoSettings) -> GigpoAdvantages:
-    """GiGPO advantages of a table's rows; rows of excluded episodes and padding hold 0."""
-    group = advantage_groups(table.group.tolist(), table.arm.tolist(), settings.arms)
-    columns = (table.trajectory, table.turn, table.anchor, table.reward, table.valid)
-    return gigpo(read_turns(group, *columns, padding=~table.usable), settings)
-
-
-def weighting_advantages(table: StepTable, algorithm: Any) -> np.ndarray:
-    """(rows,) the advantages that weigh internalized turns, known before any log-prob pass: the estimator's own over
-    both arms, whatever `algorithm.gigpo.arms` is. Within its arm alone a skill that always works would weigh nothing.
-
-    Raises:
-        ConfigError: the estimator is neither gigpo nor grpo.
-    """
-    name = algorithm.adv_estimator
-    if name == "gigpo":
-        return table_advantages(table, replace(gigpo_settings(algorithm), arms="joint")).total
-    if name == "grpo":
-        norm = "mean_std" if algorithm.get("norm_adv_by_std_in_grpo", True) else "mean"
-        grpo = GigpoSettings(norm=norm, step_weight=0.0, episode_stats="per_trajectory", invalid_penalty=0.0)
-        return table_advantages(table, grpo).total
-    raise ConfigError(
-        f"algorithm.adv_estimator={name!r}: internalization weighs turns by the advantages of gigpo or grpo; use one "
-        "of them, or leave internalization out with siri.phases.skip=[internalization]"
-    )
-
-
 def gigpo_estimator(
     token_level_rewards: torch.Tensor, response_mask: torch.Tensor, config: Any = None, **kwargs: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,22 +104,13 @@ def gigpo_estimator(
     Raises:
         ConfigError: called outside `advantages_over_turns`, where no anchors are at hand.
     """
-    from siri_verl.training.turn_table import TurnTable
-
-    table = _TABLE.get()
-    if table is None:
+    batch = _BATCH.get()
+    if batch is None or batch.gigpo is None:
         raise ConfigError(
             "algorithm.adv_estimator=gigpo: no anchors are at hand here. GiGPO runs in verl's V1 trainers "
             "(trainer.use_v1=True), where the agent loop states anchors per row (docs/your_agent_loop.md)"
         )
-    if isinstance(table, TurnTable):
-        result = table_advantages(table.table, gigpo_settings(config))
-        per_token = table.token_values(result.total, response_mask.shape[1])
-    else:
-        result = table_advantages(table, gigpo_settings(config))
-        per_token = result.total[:, None]
-    _LAST.set(result)
-    advantages = torch.as_tensor(per_token, dtype=torch.float32, device=response_mask.device) * response_mask
+    advantages = torch.as_tensor(batch.gigpo, dtype=torch.float32, device=response_mask.device) * response_mask
     return advantages, advantages
 
 
@@ -207,19 +169,10 @@ def over_turns(original: Callable) -> Callable:
     @functools.wraps(original)
     def advantages_over_turns(data: Any, batch_keys: list[str], adv_estimator: Any, **settings: Any) -> Any:
         name = str(getattr(adv_estimator, "value", adv_estimator))
-        if name == "gigpo":
-            if _TABLE.get() is not None:
+        if name == "gigpo" and _BATCH.get() is None:
+            with rows_are_turns(_fetched_advantages(data, batch_keys, settings.get("config"))):
                 return original(data, batch_keys, adv_estimator=adv_estimator, **settings)
-            from siri_verl.training.turn_table import fetch_turns
-
-            mask = data.batch["response_mask"]
-            # verl's padding rows, whose fields are copies of another row's (verl/trainer/ppo/padding_utils.py)
-            tags = [
-                {"is_padding": key.startswith("pad") and not bool(mask[i].any())} for i, key in enumerate(batch_keys)
-            ]
-            with use_table(fetch_turns(batch_keys, tags)):
-                return original(data, batch_keys, adv_estimator=adv_estimator, **settings)
-        if _TABLE.get() is not None or _rows_are_turns(batch_keys):
+        if _BATCH.get() is not None or _share_trajectories(batch_keys):
             if name in ONE_ROW_PER_TRAJECTORY:
                 return _one_row_per_trajectory(original, data, batch_keys, adv_estimator=adv_estimator, **settings)
             if name in NEED_MORE:
@@ -233,7 +186,17 @@ def over_turns(original: Callable) -> Callable:
     return advantages_over_turns
 
 
-def _rows_are_turns(batch_keys: Sequence[str]) -> bool:
+def _fetched_advantages(data: Any, batch_keys: Sequence[str], algorithm: Any) -> np.ndarray:
+    """GiGPO advantages from the turn fields in the row store, for trainers that know nothing of them."""
+    from siri_verl.training.turn_table import fetch_turns
+
+    mask = data.batch["response_mask"]
+    # verl's padding rows, whose fields are copies of another row's (verl/trainer/ppo/padding_utils.py)
+    tags = [{"is_padding": key.startswith("pad") and not bool(mask[i].any())} for i, key in enumerate(batch_keys)]
+    return token_advantages(fetch_turns(batch_keys, tags), gigpo_settings(algorithm), mask.shape[1])
+
+
+def _share_trajectories(batch_keys: Sequence[str]) -> bool:
     """Whether some trajectory has several rows."""
     sessions = [key.rsplit("_", 1)[0] for key in batch_keys]
     return len(set(sessions)) < len(sessions)

@@ -1,59 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What SIRI keeps over a run, beside the policy: the bank, the phase, and what was seen.
+"""SIRI's state over a run, beside the policy: the skill bank, the phase, and the plain successes seen.
 
-The trainer calls, in every step: `plan` (which skill is shown to which group), `learn` (treatment effects into
-evidence and decisions), `select` (which turns are internalized) and `end_step` (the phase may move); and `mine`
-whenever it is due. All of it is deterministic in the run's seed and the episodes, and all of it is in the checkpoint.
+`siri_verl/training/step.py` calls these methods in the order of an iteration. All of it is deterministic in the run's
+seed and the trajectories, and all of it is part of the checkpoint.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from siri_verl.core.gate import advantage_weights, open_rows, self_imitation_rows
-from siri_verl.core.pairing import PLAIN, SKILL, ArmPlan, TreatmentEffect, effect_rows, treatment_effects
-from siri_verl.core.phases import PhaseMachine, PhaseMove
-from siri_verl.core.seeding import derive_seed
+from siri_verl.core.gate import advantage_weights
+from siri_verl.core.pairing import PLAIN, ArmPlan, TreatmentEffect, treatment_effects
+from siri_verl.core.phases import Census, PhaseMachine, PhaseMove
 from siri_verl.core.utility import ACTIVE, Decision
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import BANK_FILE, load_bank, save_bank
-from siri_verl.skills.mining import Miner, MiningReport
+from siri_verl.skills.mining import Generate, Miner, MiningReport
 from siri_verl.skills.pool import Episode, SuccessPool
 from siri_verl.skills.retrieval import Retriever, best_active
 from siri_verl.skills.skill import Skill
-from siri_verl.training.console import say_decisions, say_mining
+from siri_verl.training.gates import GATES, MINES_SKILLS, GateInput
 from siri_verl.training.planner import PlannedGroup, Planner
 from siri_verl.training.step_table import StepTable
 
 logger = logging.getLogger(__name__)
 
 
-class SkillRun:
+class Siri:
     """SIRI's state over a run.
 
     Args:
         settings: the `siri:` block.
-        group_size: sessions per task (rollout.n).
-        norm: how advantages are normalised (`mean` or `mean_std`); sets the scale of the weights.
+        group_size: trajectories per task (rollout.n).
         planner: names the type of each task.
         special_tokens: the tokenizer's, neutralised in bank text.
+
+    Attributes:
+        bank: the skills and their evidence.
+        machine: the phase.
+        pool: recent plain successes, to be mined.
+        mined: rounds of mining so far.
+        task_types: task id -> type, of every task met.
+        answers: task id -> what solving it comes down to, where the environment states it.
     """
 
-    def __init__(
-        self,
-        settings: SiriSettings,
-        group_size: int,
-        norm: str,
-        planner: Planner,
-        special_tokens: Sequence[str] = (),
-    ):
-        self.settings, self.group_size, self.norm, self.planner = settings, group_size, norm, planner
+    def __init__(self, settings: SiriSettings, group_size: int, planner: Planner, special_tokens: Sequence[str] = ()):
+        self.settings, self.group_size, self.planner = settings, group_size, planner
         self.special_tokens = tuple(special_tokens)
         self.bank = SkillBank(settings.bank, settings.utility, self.special_tokens)
         if settings.initial_bank is not None:
@@ -63,37 +61,31 @@ class SkillRun:
         self.miner = Miner(settings.mining, settings.seed, settings.mining.miner)
         self.pool = SuccessPool(settings.mining.per_type)
         self.mined = 0
-        """Rounds of mining so far."""
         self.task_types: dict[str, str] = {}
-        """Task id -> type, of every task met."""
         self.answers: dict[str, tuple[str, ...]] = {}
-        """Task id -> what solving it comes down to, as far as the environment says."""
-        self.effects: dict[Any, TreatmentEffect] = {}
 
-    # ---- a step --------------------------------------------------------------------------------------------------
-
-    @property
-    def arm_plan(self) -> ArmPlan:
-        """How groups are dealt to the arms in the present phase; any size is plain until arms are compared."""
-        if not self.machine.pairs_groups:
-            return ArmPlan(plain=self.group_size, skill=0)
-        return ArmPlan.split(self.group_size, self.settings.arms.share(self.machine.internalizes))
+    # ---- before the trajectories ---------------------------------------------------------------------------------
 
     def mining_due(self, step: int) -> bool:
-        """Whether skills are to be mined before this step: at once when pairing begins, then every I_mine steps."""
-        if not self.machine.pairs_groups or self.settings.internalization.source != "skill":
+        """Whether skills are mined before this step: when phase 1 begins, then every I_mine steps."""
+        if not self.machine.pairs_groups or self.settings.internalization.source not in MINES_SKILLS:
             return False
         return self.mined == 0 or self.miner.due(step)
 
     def mine(self, generate: Generate, step: int) -> MiningReport:
-        """One round: ask the miner about the policy's recent plain successes and enter what can be used."""
+        """One round: ask for the procedures behind recent plain successes and enter the usable answers."""
         self.mined += 1
-        report = self.miner.mine(self.pool, self.bank, step, generate)
-        say_mining(report, self.retriever.plans(self.bank))
-        return report
+        return self.miner.mine(self.pool, self.bank, step, generate)
+
+    @property
+    def arm_plan(self) -> ArmPlan:
+        """How a group with a skill is divided into arms in the present phase; without pairing, all are plain."""
+        if not self.machine.pairs_groups:
+            return ArmPlan(plain=self.group_size, skill=0)
+        return ArmPlan.split(self.group_size, self.settings.arms.share(self.machine.internalizes))
 
     def plan(self, task_ids: Sequence[str], step: int) -> list[PlannedGroup]:
-        """The step's groups; all plain during warm-up."""
+        """Which skill each task's skill arm is shown; none during warm-up."""
 
         def choose(task_type: str, task_id: str) -> Skill | None:
             if not self.machine.pairs_groups:
@@ -109,82 +101,44 @@ class SkillRun:
         return groups
 
     def validation_skills(self, task_ids: list[str]) -> list[Skill | None]:
-        """The best active skill of each task's type (control: skills kept in the prompt)."""
+        """The best active skill of each task's type (control: skills stay in the prompt)."""
         plan = self.planner.plan(task_ids, 0, lambda task_type, task_id: best_active(self.bank, task_type))
         return [group.skill for group in plan]
 
-    def next_lambda(self) -> float:
-        """Count one update of the internalization phase and return its lambda."""
-        return self.settings.internalization.lambda_at(self.machine.next_update())
+    # ---- after the trajectories ----------------------------------------------------------------------------------
 
-    def learn(self, table: StepTable, step: int) -> tuple[list[Decision], dict[str, float]]:
-        """Treatment effects of a step's groups, taken into the bank.
+    def record_effects(self, table: StepTable, step: int) -> tuple[dict[Hashable, TreatmentEffect], list[Decision]]:
+        """Compute Delta_g of every group and record it as evidence about the skill shown.
+
+        A group with a trajectory that lost its environment, or whose skill did not fit into a prompt, has no Delta_g.
 
         Returns:
-            (decisions taken, metrics).
+            (group -> treatment effect, decisions that follow from the evidence).
         """
         rows = table.take(np.flatnonzero(table.real))
-        spoiled = ~rows.usable | rows.skill_missing
-        self.effects = treatment_effects(
+        effects = treatment_effects(
             rows.group.tolist(),
             rows.trajectory.tolist(),
             rows.arm.tolist(),
             rows.skill_id.tolist(),
             rows.trajectory_return,
             success_reward=self.settings.reward.success_reward,
-            excluded=spoiled,
+            excluded=~rows.usable | rows.skill_missing,
         )
         task_of = dict(zip(rows.group.tolist(), rows.task_id.tolist(), strict=True))
-        decisions = self.bank.record_all(self.effects.values(), task_of, step)
-        say_decisions(decisions, step)
-        return decisions, {**self._effect_metrics(rows), "siri/excluded_groups": self._excluded(rows, task_of, step)}
+        return effects, self.bank.record_all(effects.values(), task_of, step)
 
-    def _excluded(self, rows: StepTable, task_of: dict[Any, str], step: int) -> float:
-        """How many paired groups have no treatment effect because an episode was spoiled; each is named with why."""
-        unfitting = set(rows.group[rows.skill_missing].tolist())
-        excluded = [effect for effect in self.effects.values() if effect.skill_id and effect.undefined == "excluded"]
-        for effect in excluded:
-            why = "the skill does not fit into a later prompt" if effect.group in unfitting else "an episode was lost"
-            task = task_of[effect.group]
-            logger.warning("step %d: no treatment effect of %s on %s: %s", step, effect.skill_id, task, why)
-        return float(len(excluded))
-
-    def select(self, table: StepTable, advantage: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """The gate's row factors and the weights.
-
-        Args:
-            table: the step's rows.
-            advantage: (rows,) A of each.
-            step: seeds the self-imitation control.
-
-        Returns:
-            (open, weight), both (rows,).
-        """
-        s = self.settings.internalization
-        scale, clip = s.scale_and_clip(self.norm, self.settings.reward.success_reward)
-        weight = advantage_weights(advantage, scale, clip, s)
-        plain = table.usable & (table.arm == PLAIN) & table.valid
-        if s.source == "self_imitation":
-            target = self.settings.control.self_imitation_tokens
-            seed = derive_seed(self.settings.seed, "self_imitation", step)
-            return self_imitation_rows(plain, advantage, table.span_tokens(s.span), target, seed), weight
-        shown = table.usable & (table.arm == SKILL) & ~table.skill_missing
-        delta = effect_rows(table.group.tolist(), self.effects) if self.effects else np.full(len(table), np.nan)
-        active = [bool(i) and self.bank[i].status == ACTIVE for i in table.skill_id.tolist()]
-        return open_rows(shown, delta, active, s), weight
-
-    def remember(self, table: StepTable, transcripts: dict[str, tuple[str, list]], step: int) -> None:
+    def collect_successes(self, table: StepTable, step: int) -> None:
         """Keep the plain successes of a step for mining.
 
         Args:
-            table: the step's rows, in canonical order.
-            transcripts: trajectory -> (task text, [(observation, action), ...]).
+            table: the rows of the step, in canonical order.
             step: the training step.
         """
         episodes = []
         for i in table.last_rows():
             task_id, name = str(table.task_id[i]), str(table.trajectory[i])
-            task, turns = transcripts[name]
+            task, turns = table.transcripts[name]
             # Row keys hold random ids; a name made of step, task and session is the same in every run.
             session = name.rsplit("_", 1)[1]
             episodes.append(
@@ -195,71 +149,53 @@ class SkillRun:
                     trajectory=f"{step}/{task_id}/{session}",
                     step=step,
                     turns=tuple((str(o), str(a)) for o, a in turns),
-                    success=bool(table.success[i]) and bool(table.usable[i]),
+                    success=bool(table.success[i] and table.usable[i]),
                     arm=str(table.arm[i]),
                     answers=self.answers.get(task_id, ()),
                 )
             )
         self.pool.add(episodes)
 
+    def internalization_weights(
+        self,
+        table: StepTable,
+        effects: dict[Hashable, TreatmentEffect],
+        advantage: np.ndarray,
+        norm: str,
+        step: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The gate and the weights of a step's turns.
+
+        Args:
+            table: the rows of the step, in canonical order.
+            effects: from `record_effects`.
+            advantage: (rows,) A.
+            norm: how A was normalised (`mean` or `mean_std`); sets the scale of the weights.
+            step: the training step.
+
+        Returns:
+            (open, weight), both (rows,): whether the gate lets the turn through, and w = clip(A / s, 0, c).
+        """
+        s = self.settings.internalization
+        scale, clip = s.scale_and_clip(norm, self.settings.reward.success_reward)
+        active = frozenset(name for name, skill in self.bank.skills.items() if skill.status == ACTIVE)
+        is_open = GATES[s.source](GateInput(table, effects, advantage, active, step), self.settings)
+        return is_open, advantage_weights(advantage, scale, clip, s)
+
+    def next_lambda(self) -> float:
+        """Count one update of phase 2 and return its lambda(k); 0 in the other phases."""
+        if not self.machine.internalizes:
+            return 0.0
+        return self.settings.internalization.lambda_at(self.machine.next_update())
+
     def end_step(self, table: StepTable, step: int) -> PhaseMove | None:
-        """Let the phase move after a step; the bank's census decides."""
+        """Let the phase move, by the tasks solved without a skill and the bank's census."""
         solved = table.usable & (table.arm == PLAIN) & table.success
         return self.machine.end_step(step, table.task_id[solved].tolist(), self.census())
 
-    # ---- what it says --------------------------------------------------------------------------------------------
-
-    def census(self):
-        """The bank in numbers, beside the task types met so far."""
+    def census(self) -> Census:
+        """Counts of skills by status, and of task types with an active skill."""
         return self.bank.census(set(self.task_types.values()))
-
-    def metrics(self) -> dict[str, float]:
-        """Phase and bank."""
-        census = self.census()
-        return {
-            "siri/phase": float(self.machine.index),
-            "siri/phase_steps": float(self.machine.steps),
-            "siri/bank/candidate": float(census.candidate),
-            "siri/bank/active": float(census.active),
-            "siri/bank/retired": float(census.retired),
-            "siri/bank/task_types": float(census.types),
-            "siri/bank/active_types": float(census.active_types),
-        }
-
-    def _effect_metrics(self, rows: StepTable) -> dict[str, float]:
-        deltas = np.array([effect.delta for effect in self.effects.values() if effect.defined])
-        in_arm = rows.arm == SKILL
-        metrics = {
-            "siri/skill_row_share": float(in_arm.mean()),
-            "siri/paired_groups": float(len(deltas)),
-            "siri/skill_missing_share": float(rows.skill_missing.mean()),
-        }
-        metrics |= self._gate_counts(rows)
-        success = rows.success.astype(float)
-        for name, members in (("plain", ~in_arm), ("skill", in_arm)):
-            last = [i for i in rows.last_rows() if members[i] and rows.usable[i]]
-            if last:
-                metrics[f"siri/success_{name}_arm"] = float(success[last].mean())
-        if len(deltas):
-            metrics |= {
-                "siri/delta/mean": float(deltas.mean()),
-                "siri/delta/std": float(deltas.std()),
-                "siri/delta/positive_share": float((deltas > 0).mean()),
-                "siri/delta/min": float(deltas.min()),
-                "siri/delta/max": float(deltas.max()),
-            }
-        return metrics
-
-    def _gate_counts(self, rows: StepTable) -> dict[str, float]:
-        """The gate's three factors, one after the other: skill turns, those of helped groups, their learned tokens."""
-        used = rows.usable & (rows.arm == SKILL) & ~rows.skill_missing
-        positive = used & (effect_rows(rows.group.tolist(), self.effects) > 0)
-        tokens = rows.span_tokens(self.settings.internalization.span)
-        return {
-            "siri/gate/used_turns": float(used.sum()),
-            "siri/gate/positive_turns": float(positive.sum()),
-            "siri/gate/action_tokens": float(tokens[positive & rows.valid].sum()),
-        }
 
     # ---- checkpoint ----------------------------------------------------------------------------------------------
 
@@ -274,13 +210,9 @@ class SkillRun:
         }
 
     def load(self, folder: Path, state: dict[str, Any]) -> None:
-        """Read what `save` left."""
+        """Restore the bank in a checkpoint folder and the state that `save` returned."""
         self.bank = load_bank(folder / BANK_FILE, self.settings.bank, self.settings.utility, self.special_tokens)
         self.machine = PhaseMachine.from_dict(self.settings.phases, state["phases"])
         self.task_types = dict(state["task_types"])
         self.pool = SuccessPool.from_dict(self.settings.mining.per_type, state["pool"])
         self.mined = int(state["mined"])
-
-
-Generate = Callable[[list[str]], list[str]]
-"""Prompts -> answers of the current policy, or of the endpoint that mines in its place."""

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics of a batch of turns, prefix `siri/`, and validation with intervals."""
+"""Metrics of a step and of a validation, prefix `siri/`."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from siri_verl.core.gigpo import GigpoAdvantages
+from siri_verl.core.pairing import SKILL, TreatmentEffect, effect_rows
+from siri_verl.core.phases import Census, PhaseMachine
 from siri_verl.core.statistics import wilson
+from siri_verl.training.gates import shown_skill
 from siri_verl.training.step_table import EXCLUDED_STATUSES, StepTable, split_key
 
 TEXT_INFOS = ("category", "split", "status")
@@ -39,12 +42,12 @@ def check_sessions(keys: Sequence[str], expected: int) -> None:
         )
 
 
-def rollout_metrics(table: StepTable, success_reward: float) -> dict[str, float]:
-    """What the episodes of a batch did. Shares are of trajectories (success, statuses) or of turns (valid,
-    admissible). Episodes that lost their environment count in the shares of statuses alone.
+def rollout_metrics(table: StepTable) -> dict[str, float]:
+    """Outcomes of a batch's trajectories. Shares are of trajectories (success, statuses) or of turns (valid,
+    admissible). Trajectories that lost their environment count in the shares of statuses only.
 
     Raises:
-        IncompleteBatchError: every episode lost its environment.
+        IncompleteBatchError: every trajectory lost its environment.
     """
     every, real = table.last_rows(), table.usable
     last = every[real[every]]
@@ -68,11 +71,12 @@ def rollout_metrics(table: StepTable, success_reward: float) -> dict[str, float]
     by_group = [returns_of for g in np.unique(groups) if (returns_of := success[groups == g]).size]
     metrics["siri/groups_without_signal"] = float(np.mean([np.ptp(values) == 0 for values in by_group]))
     metrics.update(by_category(table.category[last].astype(str), success, "siri/success"))
-    return metrics | spread(table)
+    return metrics | spread_metrics(table)
 
 
-def spread(table: StepTable) -> dict[str, float]:
-    """How many nodes ran environments and how many policy servers wrote replies, and the smallest share of turns."""
+def spread_metrics(table: StepTable) -> dict[str, float]:
+    """Numbers of nodes that ran environments and of policy servers that wrote replies, with the smallest share of turns
+    of one of them; absent where rows do not name them."""
     metrics: dict[str, float] = {}
     for name in ("node", "server"):
         places, turns = np.unique(getattr(table, name)[table.real].astype(str), return_counts=True)
@@ -88,10 +92,8 @@ def by_category(categories: Sequence[str], success: np.ndarray, prefix: str) -> 
     return {f"{prefix}/{name}": float(success[categories == name].mean()) for name in sorted(set(categories)) if name}
 
 
-def advantage_metrics(result: GigpoAdvantages | None, table: StepTable) -> dict[str, float]:
-    """Sizes of the two advantage terms and of the step groups; rows that count."""
-    if result is None:
-        return {}
+def advantage_metrics(result: GigpoAdvantages, table: StepTable) -> dict[str, float]:
+    """Sizes of the two advantage terms and of the step groups, over usable rows."""
     rows = table.usable
     return {
         "siri/advantage/episode_abs": float(np.abs(result.episode[rows]).mean()),
@@ -100,6 +102,58 @@ def advantage_metrics(result: GigpoAdvantages | None, table: StepTable) -> dict[
         "siri/advantage/zero_share": float((result.total[rows] == 0).mean()),
         "siri/step_group/size_mean": float(result.step_group_size[rows].mean()),
         "siri/step_group/alone_share": float((result.step_group_size[rows] == 1).mean()),
+    }
+
+
+def effect_metrics(table: StepTable, effects: dict[Hashable, TreatmentEffect], span: str) -> dict[str, float]:
+    """The arms, Delta_g over the paired groups, and the turns that pass each factor of the gate.
+
+    Args:
+        table: the rows of the step, without padding.
+        effects: group -> treatment effect.
+        span: `action` or `response`, the learned tokens.
+    """
+    deltas = np.array([effect.delta for effect in effects.values() if effect.defined])
+    in_arm = table.arm == SKILL
+    metrics = {
+        "siri/skill_row_share": float(in_arm.mean()),
+        "siri/paired_groups": float(len(deltas)),
+        "siri/skill_missing_share": float(table.skill_missing.mean()),
+    }
+    # The gate's factors, one after the other: skill turns, those of helped groups, their learned tokens.
+    used = shown_skill(table)
+    positive = used & (effect_rows(table.group.tolist(), effects) > 0)
+    metrics |= {
+        "siri/gate/used_turns": float(used.sum()),
+        "siri/gate/positive_turns": float(positive.sum()),
+        "siri/gate/action_tokens": float(table.span_tokens(span)[positive & table.valid].sum()),
+    }
+    for name, members in (("plain", ~in_arm), ("skill", in_arm)):
+        last = [i for i in table.last_rows() if members[i] and table.usable[i]]
+        if last:
+            metrics[f"siri/success_{name}_arm"] = float(table.success[last].mean())
+    if len(deltas):
+        metrics |= {
+            "siri/delta/mean": float(deltas.mean()),
+            "siri/delta/std": float(deltas.std()),
+            "siri/delta/positive_share": float((deltas > 0).mean()),
+            "siri/delta/min": float(deltas.min()),
+            "siri/delta/max": float(deltas.max()),
+        }
+    excluded = [effect for effect in effects.values() if effect.skill_id and effect.undefined == "excluded"]
+    return metrics | {"siri/excluded_groups": float(len(excluded))}
+
+
+def phase_metrics(machine: PhaseMachine, census: Census) -> dict[str, float]:
+    """The phase, and the bank in numbers."""
+    return {
+        "siri/phase": float(machine.index),
+        "siri/phase_steps": float(machine.steps),
+        "siri/bank/candidate": float(census.candidate),
+        "siri/bank/active": float(census.active),
+        "siri/bank/retired": float(census.retired),
+        "siri/bank/task_types": float(census.types),
+        "siri/bank/active_types": float(census.active_types),
     }
 
 

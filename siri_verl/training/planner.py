@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Before a step's episodes start: which group is shown which skill.
+"""Before a step's trajectories start: the type of each task, and the skill that its group is shown.
 
-The driver resets each task once, with the seed its sessions will have, to read the task's text (the task type comes
-from what the plain prompt shows, and from nothing else) and to see whether the skill block fits into the first prompt.
+The driver resets each task once, with the seed that its trajectories will have, to read the task's text (the task type
+is derived from what the plain prompt shows) and to check that the skill block fits into the first prompt.
 """
 
 from __future__ import annotations
@@ -11,8 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from omegaconf import DictConfig
+
 from siri_verl.core.seeding import derive_seed
+from siri_verl.envs.registry import make_environment
+from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.skill import Skill
+from siri_verl.skills.task_type import task_typer
+from siri_verl.training.dataset_tasks import dataset_tasks
 from siri_verl.trajectory.prompt_builder import PromptBuilder, PromptTooLongError
 from siri_verl.trajectory.prompts import TurnView
 
@@ -23,10 +29,10 @@ class PlannedGroup:
 
     Attributes:
         task_id: the task.
-        task_type: from its text.
-        skill: what the skill arm is shown; None: the group is all plain.
-        dropped: the id of a skill that did not fit into the first prompt, "" otherwise; the group is all plain then.
-        answers: what solving the task comes down to, as far as the environment says; no mined skill may quote them.
+        task_type: derived from its text.
+        skill: shown to the skill arm; None: the whole group is plain.
+        dropped: id of a skill that did not fit into the first prompt, else ""; the whole group is plain then.
+        answers: what solving the task comes down to, where the environment states it; no mined skill may quote them.
     """
 
     task_id: str
@@ -50,7 +56,7 @@ class Planner(Protocol):
 class DatasetPlanner:
     """Plans groups of a pipeline whose own agent loop plays the dataset's rows (`siri.tasks=dataset`).
 
-    Whether a skill fits into a prompt only that loop knows; it says so with `skill_missing`.
+    Only that loop knows whether a skill fits into a prompt; it states it as `skill_missing`.
 
     Args:
         texts: task id -> the task's text.
@@ -112,3 +118,15 @@ class GroupPlanner:
         except PromptTooLongError:
             return PlannedGroup(task_id, task_type, None, skill.skill_id, answers)
         return PlannedGroup(task_id, task_type, skill, answers=answers)
+
+
+def make_planner(config: DictConfig, settings: SiriSettings, tokenizer: Any) -> Planner:
+    """The planner of a run: over the run's environment, or over the dataset's rows."""
+    data, typer = config.data, task_typer(settings.task_type)
+    if settings.tasks == "dataset":
+        return DatasetPlanner(dataset_tasks(config).all, typer)
+    prompts = PromptBuilder(
+        tokenizer, settings.prompt, data.max_prompt_length, data.get("apply_chat_template_kwargs", {})
+    )
+    env = make_environment(settings.environment.name, **settings.environment.kwargs)
+    return GroupPlanner(env, prompts, typer, settings.seed)

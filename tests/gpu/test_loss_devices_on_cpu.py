@@ -11,7 +11,8 @@ from verl.workers.config import ActorConfig
 
 from siri_verl.core.gigpo import GigpoSettings, gigpo
 from siri_verl.core.turns import read_turns
-from siri_verl.training.estimator import gigpo_estimator, use_table
+from siri_verl.training.advantages import token_advantages
+from siri_verl.training.estimator import gigpo_estimator, rows_are_turns
 from siri_verl.training.loss import LAMBDA, WEIGHT_COLUMN, siri_loss
 from siri_verl.training.step_table import StepTable
 
@@ -84,7 +85,7 @@ def micro_batch(old, weight, advantages, device):
 def estimated(device):
     """What the estimator writes on the rows' tokens: (rows, 5)."""
     mask = torch.tensor([[1.0] * size + [0.0] * (5 - size) for size in REPLIES[:POLICY]], device=device)
-    with use_table(table()):
+    with rows_are_turns(token_advantages(table(), GigpoSettings(gamma=GAMMA), 5)):
         advantages, returns = gigpo_estimator(torch.zeros_like(mask), mask, config=ALGORITHM)
     assert advantages.device.type == returns.device.type == device
     assert not advantages[mask == 0].any()

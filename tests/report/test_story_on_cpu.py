@@ -15,16 +15,15 @@ from typer.testing import CliRunner
 from siri_verl.cli import app
 from siri_verl.core.decision import ACTIVE, RETIRED
 from siri_verl.core.internalization import InternalizationSettings, weight_column
-from siri_verl.core.phases import PHASES
+from siri_verl.core.phases import PHASES, Census, PhaseMachine, PhaseSettings
 from siri_verl.report import story_words
 from siri_verl.report.story import Series, phase_spans, read_story, utility_paths
 from siri_verl.report.story_words import tell
 from siri_verl.runs.metrics import MetricsLog
-from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import BankFileError, save_bank
 from siri_verl.skills.skill import Provenance
-from siri_verl.training.method import SkillRun
+from siri_verl.training.metrics import phase_metrics
 
 
 @pytest.fixture(scope="module")
@@ -205,18 +204,18 @@ def test_the_control_run_says_what_was_shown(tmp_path):
 
 
 def test_the_metrics_it_reads_are_those_the_trainer_writes():
-    names = set(SkillRun(SiriSettings(), 8, "mean", planner=None).metrics())
+    names = set(phase_metrics(PhaseMachine(PhaseSettings()), Census()))
     assert {f"siri/bank/{n}" for n in ("candidate", "active", "retired", "task_types", "active_types")} <= names
     assert "siri/phase" in names
     column = weight_column(
         [True], [1.0], np.ones((1, 3), bool), InternalizationSettings(), plain_log_prob=-np.ones((1, 3))
     )
-    from siri_verl.training import internalization_rows, trainer
+    from siri_verl.training import internalization_weights, metrics, step, trainer
 
     outside = {"lambda", "plain_log_prob_weighted_mean"}
     assert set(story_words._GATE_METRICS) - outside <= column.metrics.keys()
-    assert '"plain_log_prob_weighted_mean"' in inspect.getsource(internalization_rows)
-    source = inspect.getsource(trainer) + inspect.getsource(SkillRun)
+    assert '"plain_log_prob_weighted_mean"' in inspect.getsource(internalization_weights)
+    source = "".join(inspect.getsource(module) for module in (metrics, step, trainer))
     for name in ("siri/internalization/lambda", "siri/env_steps_total", "siri/skill_dropped_groups", "siri/success_"):
         assert name in source
 

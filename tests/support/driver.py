@@ -125,32 +125,33 @@ def plain_model(folder: Path):
 
 
 class Step:
-    """One step of the trainer over the same episodes, up to what the workers are sent.
+    """One step of the trainer over the same trajectories, up to what the workers are sent.
 
     Attributes:
-        trainer: afterwards; `extra` and `table` among its attributes.
+        now: the SiriStep, with what it selected and added.
+        settings: the run's.
         workers: what they were sent.
         rows: raw content of the policy rows by key.
+        balanced: keys of the batch once it is laid out.
         batch: of the update.
         metrics: of the step.
+        steps: optimizer steps.
     """
 
     def __init__(self, tq, folder: Path, *overrides: str, dp_size: int = 1):
+        from siri_verl.training.step import SiriStep
         from siri_verl.training.trainer import SiriTrainer
 
         run = folder / uuid.uuid4().hex
         self.config = run_config(folder, f"trainer.default_local_dir={run}", *overrides)
-        self.trainer = trainer = SiriTrainer(self.config)
+        trainer = SiriTrainer(self.config)
         trainer._init_tokenizer()
-        trainer.global_steps, trainer.ref_in_actor = STEP, False
-        trainer.total_training_steps = STEP + 1
-        model = plain_model(folder)
-        self.workers = trainer.actor_rollout_wg = trainer.ref_policy_wg = PlainWorkers(tq, model, dp_size)
-        trainer.step_metrics, trainer.extra = {}, None
-        groups = trainer.skills.plan(TASKS, STEP)
-        batch, self.rows = put_rows(tq, groups)
-        trainer.task_of = {row["uid"]: row["fields"]["task_id"] for row in self.rows.values()}
-        self.metrics: dict = {}
+        trainer.global_steps, trainer.total_training_steps, trainer.ref_in_actor = STEP, STEP + 1, False
+        self.workers = trainer.actor_rollout_wg = trainer.ref_policy_wg = PlainWorkers(tq, plain_model(folder), dp_size)
+        self.settings, self.metrics = trainer.settings, {}
+        self.now = trainer.iteration = SiriStep(trainer.siri, STEP, self.config.algorithm)
+        batch, self.rows = put_rows(tq, trainer.siri.plan(TASKS, STEP))
+        self.now.task_of = {row["uid"]: row["fields"]["task_id"] for row in self.rows.values()}
         batch = trainer._balance_batch(batch, self.metrics)
         self.balanced = list(batch.keys)
         batch = trainer._compute_old_log_prob(batch, self.metrics)
@@ -159,7 +160,7 @@ class Step:
         self.batch = trainer._update_actor(batch, self.metrics)
         trainer.background.shutdown()
         trainer.files.close()
-        self.steps = trainer.optimizer_steps
+        self.steps = self.now.layout.optimizer_steps
 
     def slices(self) -> list[list[str]]:
         """Row keys that each optimizer step sees, over all ranks."""

@@ -42,7 +42,7 @@ def delta(task):
 def gated_turns(step, columns):
     """The formula's m and w: [(row key, w)] of the turns whose action is learned. `step.joint` holds the columns of a
     step whose advantages compare both arms, where its own do not."""
-    s = step.trainer.settings.internalization
+    s = step.settings.internalization
     columns = getattr(step, "joint", columns)
     turns = []
     for key, row in step.rows.items():
@@ -58,13 +58,13 @@ def gated_turns(step, columns):
 
 def dealt(step):
     """Row key -> the optimizer step it is dealt to."""
-    selection = step.trainer.extra.selection
-    return {step.trainer.table.keys[row]: int(m) for row, m in zip(selection.rows, selection.step, strict=True)}
+    selection = step.now.extra.selection
+    return {step.now.table.keys[row]: int(m) for row, m in zip(selection.rows, selection.step, strict=True)}
 
 
 def internalization_term(model, step, columns, m):
     """L_int of optimizer step m."""
-    s = step.trainer.settings.internalization
+    s = step.settings.internalization
     turns = [(key, w) for key, w in gated_turns(step, columns) if dealt(step)[key] == m]
     if not turns:
         return 0.0
@@ -99,7 +99,7 @@ def internalization_term(model, step, columns, m):
 
 def before_update(step, key):
     """Old log-probs of the extra row made of a policy row."""
-    extra, table = step.trainer.extra, step.trainer.table
+    extra, table = step.now.extra, step.now.table
     i = [table.keys[row] for row in extra.selection.rows].index(key)
     return kept_columns(step)[extra.keys[i]][1]
 
@@ -121,7 +121,7 @@ def reference(folder, step, m, weights):
         kl = kl + ((ref - now).exp() - (ref - now) - 1).sum()
         tokens += len(now)
     loss = (policy + BETA * kl) / tokens
-    if step.trainer.extra is not None:
+    if step.now.extra is not None:
         loss = loss + step.workers.extra_info["internalization_lambda"] * internalization_term(model, step, columns, m)
     loss.backward()
     return {name: p.grad for name, p in model.named_parameters()}

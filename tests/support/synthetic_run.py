@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run without a model: episodes whose outcomes are decided by rule, as step tables, through the real SkillRun."""
+"""A run without a model: episodes whose outcomes are decided by rule, as step tables, through the real SiriStep."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from siri_verl.envs.toy import ToyEnv, toy_tasks
 from siri_verl.settings.schema import PromptSettings, SiriSettings
 from siri_verl.skills.mining import MiningSettings
 from siri_verl.skills.task_type import TaskTypeSettings, task_typer
-from siri_verl.training.estimator import table_advantages
-from siri_verl.training.method import SkillRun
+from siri_verl.training.advantages import table_advantages
+from siri_verl.training.method import Siri
 from siri_verl.training.planner import GroupPlanner
+from siri_verl.training.step import SiriStep
 from siri_verl.training.step_table import StepTable
 from siri_verl.trajectory.prompt_builder import PromptBuilder
 
@@ -44,11 +45,11 @@ def run_settings(**given) -> SiriSettings:
     return SiriSettings(**{**defaults, **given})
 
 
-def make_run(config: SiriSettings | None = None, norm: str = "mean") -> SkillRun:
+def make_run(config: SiriSettings | None = None) -> Siri:
     config = config or run_settings()
     prompts = PromptBuilder(TOKENIZER, PromptSettings(), 2000)
     planner = GroupPlanner(ToyEnv(), prompts, task_typer(config.task_type), config.seed)
-    return SkillRun(config, SESSIONS, norm, planner, ["<|im_end|>"])
+    return Siri(config, SESSIONS, planner, ["<|im_end|>"])
 
 
 def outcome(task: str, step: int, session: int, strategy: str) -> bool:
@@ -115,29 +116,29 @@ class Story:
     phases: list = field(default_factory=list)
 
 
-def play(run: SkillRun, steps, story: Story, change=None) -> StepTable:
-    """The calls the trainer makes in a step, for every step; returns the last step's table."""
-    config = run.settings
-    table = None
+def play(run: Siri, steps, story: Story, change=None) -> SiriStep | None:
+    """Every step as the trainer plays it, without log-probs and updates; returns the last."""
+    now = None
     for step in steps:
+        now = SiriStep(run, step, {"adv_estimator": "gigpo"})
         if run.mining_due(step):
-            report = run.mine(partial(answers, step=step), step)
+            report = now.mine(partial(answers, step=step))
             story.mined.append((step, report.requests, tuple(report.entered), dict(report.problems)))
         tasks = random.Random(f"tasks {step}").sample(TASKS, 6)
-        groups = run.plan(tasks, step)
+        groups = now.plan(tasks, tasks)
         story.plans.append([(g.task_id, g.skill.skill_id if g.skill else "") for g in groups])
-        table = step_table(groups, config, run.arm_plan.plain, step, change)
-        decisions, _ = run.learn(table, step)
-        story.decisions += decisions
-        run.remember(table, table.transcripts, step)
+        now.table = table = step_table(groups, run.settings, run.arm_plan.plain, step, change)
+        now.record_effects()
+        story.decisions += now.decisions
         if run.machine.internalizes:
-            is_open, weight = run.select(table, table_advantages(table, GigpoSettings()).total, step)
+            advantage = table_advantages(table, GigpoSettings()).total
+            is_open, weight = run.internalization_weights(table, now.effects, advantage, "mean", step)
             rows = np.flatnonzero(is_open)
             at = [(str(table.task_id[i]), table.trajectory[i][-1], int(table.turn[i])) for i in rows]
             story.selections.append((step, at, weight[rows].round(9).tolist()))
-            story.lambdas.append(run.next_lambda())
+            story.lambdas.append(now.next_lambda())
         story.phases.append(run.machine.phase)
-        move = run.end_step(table, step)
-        if move is not None:
-            story.moves.append(move)
-    return table
+        moves = len(run.machine.moves)
+        now.end()
+        story.moves += run.machine.moves[moves:]
+    return now

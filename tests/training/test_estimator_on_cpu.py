@@ -12,7 +12,8 @@ from verl.trainer.ppo.v1 import trainer_base, utils
 from siri_verl.core.gigpo import GigpoSettings, gigpo
 from siri_verl.core.turns import read_turns
 from siri_verl.failures import ConfigError
-from siri_verl.training.estimator import check_estimator, gigpo_estimator, over_turns, use_table
+from siri_verl.training.advantages import token_advantages
+from siri_verl.training.estimator import check_estimator, gigpo_estimator, over_turns, rows_are_turns
 from siri_verl.training.step_table import StepTable
 
 ALGORITHM = OmegaConf.create({"gigpo": {"gamma": 0.9, "norm": "mean"}, "adv_estimator": "gigpo", "gamma": 1.0})
@@ -58,7 +59,7 @@ def test_the_plugin_put_the_seam_in_place():
 
 def test_gigpo_through_verl_equals_the_pure_function():
     keys, table, data = batch()
-    with use_table(table):
+    with rows_are_turns(token_advantages(table, GigpoSettings(gamma=0.9), 6)):
         result = compute("gigpo", data, keys).batch["advantages"]
     real = table.real
     columns = (table.group, table.trajectory, table.turn, np.array(table.anchor), table.reward, table.valid)

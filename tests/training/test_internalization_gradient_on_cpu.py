@@ -123,9 +123,9 @@ def test_the_gradient_is_the_formulas(updates, steps, folder, name):
 def test_the_reference_tells_the_term_from_its_absence(updates, steps, folder, name):
     # the bound above is far below what the term amounts to
     step, taken = steps[name], updates[name, LIMITS[0]]["steps"]
-    extra, step.trainer.extra = step.trainer.extra, None
+    extra, step.now.extra = step.now.extra, None
     without = reference(folder, step, 0, taken[0]["weights"])
-    step.trainer.extra = extra
+    step.now.extra = extra
     assert distance(taken[0]["gradient"], without) > 1e-2
 
 
@@ -139,7 +139,7 @@ def test_one_worker_and_two_take_the_same_step(updates, steps):
 @pytest.mark.parametrize("limit", LIMITS[1:])
 def test_with_lambda_0_extra_rows_change_nothing(updates, steps, dp, limit):
     with_rows, without = steps[f"lambda 0, {dp}"], steps[f"no extra rows, {dp}"]
-    assert with_rows.trainer.extra.added and without.trainer.extra is None
+    assert with_rows.now.extra.added and without.now.extra is None
     assert with_rows.steps == without.steps == 2
     names = [[{ROW_NAMES[key] for key in keys} for keys in step.policy_slices()] for step in (with_rows, without)]
     assert names[0] == names[1], "the same policy rows in every optimizer step"
@@ -152,7 +152,7 @@ def test_with_lambda_0_extra_rows_change_nothing(updates, steps, dp, limit):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_extra_rows_are_dealt_evenly_and_every_update_that_holds_them_is_finite(updates, steps, name):
     step = steps[name]
-    extra = step.trainer.extra
+    extra = step.now.extra
     cells = []
     for rank in step.workers.keys:
         size = len(rank) // step.steps
@@ -161,7 +161,7 @@ def test_extra_rows_are_dealt_evenly_and_every_update_that_holds_them_is_finite(
     assert len(set(cells)) == 1 and cells[0] > 0, "as many rows in every optimizer step of every rank"
     # fillers only even out
     ranks = len(step.workers.keys)
-    unit = step.trainer._micro_batch()
+    unit = step.now.layout.micro_batch
     assert len(extra.filler) < (ranks * step.steps + ranks) * unit and cells[0] % unit == 0
     per_step = np.bincount(extra.selection.step, minlength=step.steps)
     assert np.ptp(per_step) <= 1
@@ -176,9 +176,9 @@ def test_extra_rows_are_dealt_evenly_and_every_update_that_holds_them_is_finite(
 
 def test_rows_of_a_rank_and_step_are_whole_micro_batches(steps):
     step = steps["micro-batches of 3 rows"]
-    assert step.trainer._micro_batch() == 6, "of three in the update, of two in the log-prob passes"
+    assert step.now.layout.micro_batch == 6, "of three in the update, of two in the log-prob passes"
     assert {len(keys) // step.steps % 6 for keys in step.workers.keys} == {0}
-    assert steps["plain 2x2"].trainer._micro_batch() == 1
+    assert steps["plain 2x2"].now.layout.micro_batch == 1
 
 
 def test_policy_rows_keep_their_places(steps):
@@ -189,7 +189,7 @@ def test_policy_rows_keep_their_places(steps):
 
 def test_columns_of_extra_rows_say_nothing_to_verls_terms(steps):
     step = steps["plain 2x2"]
-    extra = step.trainer.extra
+    extra = step.now.extra
     by_key = dict(zip(extra.keys, extra.selection.rows, strict=True))
     seen = 0
     for keys, data in zip(step.workers.keys, step.workers.sent, strict=True):
@@ -209,7 +209,7 @@ def test_columns_of_extra_rows_say_nothing_to_verls_terms(steps):
                 assert not weight.any(), "fillers and padding weigh nothing"
                 continue
             seen += 1
-            row = step.rows[step.trainer.table.keys[by_key[key]]]
+            row = step.rows[step.now.table.keys[by_key[key]]]
             start, end = row["fields"]["span_start"], row["fields"]["span_end"]
             assert prompt.tolist() == row["plain"] and reply.tolist() == row["reply"][:end]
             assert (weight > 0).nonzero().flatten().tolist() == list(range(start, end))
@@ -236,21 +236,21 @@ def test_weights_of_an_optimizer_step_sum_to_their_mean(steps):
 
 def test_require_active_leaves_candidates_out(transfer_queue, folder):
     step = Step(transfer_queue, folder, "siri.internalization.require_active=true")
-    assert not step.trainer.extra.added and not len(step.trainer.extra.selection)
+    assert not step.now.extra.added and not len(step.now.extra.selection)
     assert step.metrics["siri/internalization/rows_added"] == 0
     assert [key for rank in step.workers.keys for key in rank] == step.balanced
 
 
 def test_what_the_step_reports(steps):
     for name, step in steps.items():
-        if step.trainer.extra is None:
+        if step.now.extra is None:
             assert step.metrics["siri/internalization/rows_added"] == 0
             continue
         metrics = {k.rpartition("/")[2]: v for k, v in step.metrics.items() if k.startswith("siri/internalization/")}
         turns = gated_turns(step, kept_columns(step))
-        assert metrics["rows_open"] == len(turns) == len(step.trainer.extra.selection)
+        assert metrics["rows_open"] == len(turns) == len(step.now.extra.selection)
         assert metrics["lambda"] == (0 if name.startswith("lambda 0") else LAMBDA)
-        assert metrics["rows_added"] == len(step.trainer.extra.added)
+        assert metrics["rows_added"] == len(step.now.extra.added)
         # the share under the floor and what the plain policy thinks are always there
         assert -20 < metrics["plain_log_prob_mean"] < 0 and 0 <= metrics["below_floor_share"] <= 1, name
         assert metrics["already_known"] == 0

@@ -19,11 +19,17 @@ from siri_verl.settings.schema import ArmsSettings, ControlSettings, RewardSetti
 from siri_verl.skills.bank_file import dump_bank
 from siri_verl.skills.mining import MiningReport
 from siri_verl.skills.skill import Provenance
-from siri_verl.training.console import say_mining
-from siri_verl.training.estimator import table_advantages
-from siri_verl.training.method import SkillRun
+from siri_verl.training.advantages import table_advantages
+from siri_verl.training.console import print_mining
+from siri_verl.training.method import Siri
+from siri_verl.training.metrics import phase_metrics
+from siri_verl.training.step import SiriStep
 
 STEPS = range(1, 21)
+
+
+def counts(run):
+    return phase_metrics(run.machine, run.census())
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +104,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(whole, stop, tmp_path):
     assert dump_bank(resumed.bank) == dump_bank(whole[0].bank)
     assert story == whole[1]
     assert resumed.machine.to_dict() == whole[0].machine.to_dict()
-    assert resumed.pool.to_dict() == whole[0].pool.to_dict() and resumed.metrics() == whole[0].metrics()
+    assert resumed.pool.to_dict() == whole[0].pool.to_dict() and counts(resumed) == counts(whole[0])
 
 
 def test_another_seed_is_another_run(whole):
@@ -110,53 +116,51 @@ def test_another_seed_is_another_run(whole):
 # ---- one step of the internalization phase -------------------------------------------------------------------------
 
 
-def one_step(change=None, norm="mean", **given):
+def one_step(change=None, **given):
     """A run fixed in internalization whose bank holds a good candidate for coins and a bad one for lamps; its step
     1."""
     config = run_settings(phases=PhaseSettings(fixed=INTERNALIZATION), **given)
-    run, story = make_run(config, norm), Story()
+    run, story = make_run(config), Story()
     for kind, strategy in (("coin", GOOD), ("lamp", BAD)):
         run.bank.add("a note is there", strategy, kind, Provenance("", "", 0, "hand"))
     run.mined = 1
-    table = play(run, [1], story, change)
-    return run, table
+    return run, play(run, [1], story, change)
 
 
-def chosen(run, table, norm="mean"):
-    advantage = table_advantages(table, GigpoSettings(norm=norm)).total
-    return *run.select(table, advantage, 1), advantage
+def chosen(run, step, norm="mean"):
+    advantage = table_advantages(step.table, GigpoSettings(norm=norm)).total
+    return *run.internalization_weights(step.table, step.effects, advantage, norm, 1), advantage
 
 
 def test_the_gate_wants_the_skill_arm_of_a_helped_group():
-    run, table = one_step()
-    is_open, weight, advantage = chosen(run, table)
-    delta = {g: effect.delta for g, effect in run.effects.items()}
-    expected = (table.arm == SKILL) & np.array([delta[g] > 0 for g in table.group])
-    assert np.array_equal(is_open, expected) and 0 < is_open.sum() < (table.arm == SKILL).sum()
+    run, step = one_step()
+    is_open, weight, advantage = chosen(run, step)
+    delta = {g: effect.delta for g, effect in step.effects.items()}
+    expected = (step.table.arm == SKILL) & np.array([delta[g] > 0 for g in step.table.group])
+    assert np.array_equal(is_open, expected) and 0 < is_open.sum() < (step.table.arm == SKILL).sum()
     assert weight == pytest.approx(np.clip(advantage / 10.0, 0, 1))
 
 
 def test_weights_follow_the_normalisation():
-    run, table = one_step(norm="mean_std")
-    _, weight, advantage = chosen(run, table, "mean_std")
+    _, weight, advantage = chosen(*one_step(), "mean_std")
     assert weight == pytest.approx(np.clip(advantage, 0, 2)) and (advantage > 0).any()
 
 
 def test_ablations_of_the_gate_and_the_weights():
-    run, table = one_step(internalization=InternalizationSettings(gate=False, advantage_weights=False))
-    is_open, weight, _ = chosen(run, table)
-    assert np.array_equal(is_open, table.arm == SKILL) and set(weight) == {1.0}
+    run, step = one_step(internalization=InternalizationSettings(gate=False, advantage_weights=False))
+    is_open, weight, _ = chosen(run, step)
+    assert np.array_equal(is_open, step.table.arm == SKILL) and set(weight) == {1.0}
 
 
 def test_require_active_shuts_out_candidates():
-    run, table = one_step(internalization=InternalizationSettings(require_active=True))
+    run, step = one_step(internalization=InternalizationSettings(require_active=True))
     assert {skill.status for skill in run.bank.skills.values()} == {"candidate"}
-    assert not chosen(run, table)[0].any()
+    assert not chosen(run, step)[0].any()
     # the same rows once their skill is active
     coin = next(skill for skill in run.bank.skills.values() if skill.task_type == "coin")
     decide(run.bank, coin.skill_id, ACTIVE)
-    is_open = chosen(run, table)[0]
-    assert is_open.any() and set(table.skill_id[is_open]) == {coin.skill_id}
+    is_open = chosen(run, step)[0]
+    assert is_open.any() and set(step.table.skill_id[is_open]) == {coin.skill_id}
 
 
 @pytest.mark.parametrize("spoil", [{"status": "environment_lost"}, {"skill_missing": True}])
@@ -170,14 +174,14 @@ def test_a_spoiled_group_has_no_delta_and_a_shut_gate(spoil):
             return spoil
         return {}
 
-    run, table = one_step(change)
+    run, step = one_step(change)
     (task,) = spoiled
-    effect = run.effects[table.group[table.task_id == task][0]]
+    effect = step.effects[step.table.group[step.table.task_id == task][0]]
     assert not effect.defined and effect.undefined == "excluded"
     evidence = [e.task_id for skill in run.bank.skills.values() for e in skill.evidence]
     assert task not in evidence and len(evidence) == 5
-    is_open, _, _ = chosen(run, table)
-    assert not is_open[table.task_id == task].any()
+    is_open, _, _ = chosen(run, step)
+    assert not is_open[step.table.task_id == task].any()
 
 
 def test_answers_the_environment_lists_are_kept_from_skills():
@@ -189,7 +193,7 @@ def test_answers_the_environment_lists_are_kept_from_skills():
     run = make_run(run_settings(phases=PhaseSettings(fixed=MINING)))
     run.planner.env = Telling()
     table = step_table(run.plan(TASKS, 1), run.settings, run.arm_plan.plain, 1)
-    run.remember(table, table.transcripts, 1)
+    run.collect_successes(table, 1)
     kept = [episode for kind in run.pool.types() for episode in run.pool.of_type(kind)]
     assert len(kept) >= 2 and all(episode.answers == ("first shelf",) for episode in kept)
     text = "condition: a note is there\nstrategy: {}"
@@ -216,13 +220,18 @@ def test_groups_without_a_treatment_effect_are_counted_and_named(caplog, spoil, 
         # one episode of two paired groups, and of one that has no skill arm to lose
         return spoil if group.task_id in (*shown[:2], plain) and session == 0 else {}
 
-    _, metrics = run.learn(step_table(groups, run.settings, run.arm_plan.plain, 1, change), 1)
+    def recorded(change=None):
+        step = SiriStep(run, 1, {})
+        step.table = step_table(groups, run.settings, run.arm_plan.plain, 1, change)
+        step.record_effects()
+        return step.metrics
+
+    metrics = recorded(change)
     assert metrics["siri/excluded_groups"] == 2 and metrics["siri/paired_groups"] == len(shown) - 2 > 0
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     expected = [f"step 1: no treatment effect of {entry.skill.skill_id} on {task}: {why}" for task in shown[:2]]
     assert sorted(warnings) == sorted(expected)
-    _, metrics = run.learn(step_table(groups, run.settings, run.arm_plan.plain, 1), 1)
-    assert metrics["siri/excluded_groups"] == 0
+    assert recorded()["siri/excluded_groups"] == 0
 
 
 def test_a_run_prints_its_mining_rounds_plans_and_decisions(capsys):
@@ -243,7 +252,7 @@ def test_a_run_prints_its_mining_rounds_plans_and_decisions(capsys):
 
 def test_a_mining_round_says_what_turned_away_answers_quoted(capsys):
     report = MiningReport(7, requests=3, problems=Counter(leak=2, duplicate=1), leaks=["id: b0k4 m7", "answer: red"])
-    say_mining(report, [])
+    print_mining(report, [])
     assert capsys.readouterr().out == (
         "step 7: mined no skill from 3 answers; turned away: duplicate 1, leak 2 (quoted id: b0k4 m7; answer: red)\n"
     )
@@ -253,48 +262,48 @@ def test_without_the_gate_a_turn_that_lost_its_skill_still_teaches_nothing():
     def change(group, session, turn):
         return {"skill_missing": True} if session == 3 else {}
 
-    run, table = one_step(change, internalization=InternalizationSettings(gate=False))
-    is_open, _, _ = chosen(run, table)
-    assert set(table.trajectory[is_open]) == {name for name in table.trajectory if name.endswith("_2")}
+    run, step = one_step(change, internalization=InternalizationSettings(gate=False))
+    is_open, _, _ = chosen(run, step)
+    assert set(step.table.trajectory[is_open]) == {name for name in step.table.trajectory if name.endswith("_2")}
 
 
 def test_self_imitation_takes_plain_turns_of_positive_advantage_up_to_the_tokens_of_the_compared_run():
     imitation = InternalizationSettings(source="self_imitation")
     control = ControlSettings(self_imitation_tokens=21)
-    run, table = one_step(internalization=imitation, control=control)
-    is_open, _, advantage = chosen(run, table)
-    tokens = table.span_end - table.span_start
+    run, step = one_step(internalization=imitation, control=control)
+    is_open, _, advantage = chosen(run, step)
+    tokens = step.table.span_end - step.table.span_start
     assert 0 < tokens[is_open].sum() <= 21
-    assert (advantage[is_open] > 0).all() and set(table.arm[is_open]) == {PLAIN}
+    assert (advantage[is_open] > 0).all() and set(step.table.arm[is_open]) == {PLAIN}
     assert not run.mining_due(2) and not run.mining_due(1), "the control mines nothing"
 
 
 def test_the_control_counts_the_tokens_it_learns():
     imitation = InternalizationSettings(source="self_imitation", span="response")
-    run, table = one_step(internalization=imitation, control=ControlSettings(self_imitation_tokens=25))
-    is_open, _, _ = chosen(run, table)
-    assert 0 < table.reply_tokens[is_open].sum() <= 25
-    assert (table.reply_tokens > table.span_tokens("action")).all()
+    run, step = one_step(internalization=imitation, control=ControlSettings(self_imitation_tokens=25))
+    is_open, _, _ = chosen(run, step)
+    assert 0 < step.table.reply_tokens[is_open].sum() <= 25
+    assert (step.table.reply_tokens > step.table.span_tokens("action")).all()
 
 
 @pytest.mark.parametrize("size", [1, 5])
 def test_a_baseline_takes_groups_of_any_size(size):
-    run = SkillRun(run_settings(phases=PhaseSettings(fixed=WARM_UP)), size, "mean", make_run().planner)
+    run = Siri(run_settings(phases=PhaseSettings(fixed=WARM_UP)), size, make_run().planner)
     assert (run.arm_plan.plain, run.arm_plan.skill) == (size, 0)
 
 
 def test_arms_can_change_with_the_phase():
-    run, table = one_step(arms=ArmsSettings(skill_share=0.5, internalization_skill_share=0.75))
+    run, step = one_step(arms=ArmsSettings(skill_share=0.5, internalization_skill_share=0.75))
     assert (run.arm_plan.plain, run.arm_plan.skill) == (1, 3)
-    assert {effect.skill_n for effect in run.effects.values()} == {3}
+    assert {effect.skill_n for effect in step.effects.values()} == {3}
     run.machine.phase = MINING
     assert (run.arm_plan.plain, run.arm_plan.skill) == (2, 2)
 
 
 def test_delta_is_in_success_units_whatever_the_reward():
-    small, _ = one_step(reward=RewardSettings(success_reward=0.5))
-    large, _ = one_step()
-    deltas = [sorted(e.delta for e in run.effects.values()) for run in (small, large)]
+    _, small = one_step(reward=RewardSettings(success_reward=0.5))
+    _, large = one_step()
+    deltas = [sorted(e.delta for e in step.effects.values()) for step in (small, large)]
     assert deltas[0] == pytest.approx(deltas[1]) and max(map(abs, deltas[0])) <= 1
 
 

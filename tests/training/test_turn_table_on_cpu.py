@@ -13,7 +13,9 @@ from tensordict import TensorDict
 from verl.protocol import DataProto
 from verl.trainer.ppo.v1 import trainer_base
 
-from siri_verl.training.estimator import use_table
+from siri_verl.settings.read import gigpo_settings
+from siri_verl.training.advantages import token_advantages
+from siri_verl.training.estimator import rows_are_turns
 from siri_verl.training.step_table import MissingAnchorsError, MissingOutcomeError, StepTable
 from siri_verl.training.turn_table import TurnCountError, build_turns, fetch_turns
 
@@ -25,7 +27,7 @@ def advantages(table, keys, mask):
         batch=TensorDict({"token_level_rewards": torch.zeros(mask.shape), "response_mask": mask}, batch_size=len(keys)),
         non_tensor_batch={"uid": np.array([key.split("_")[0] for key in keys], dtype=object)},
     )
-    with use_table(table):
+    with rows_are_turns(token_advantages(table, gigpo_settings(ALGORITHM), mask.shape[1])):
         return trainer_base.compute_advantage_for_multi_trajectories(
             data, batch_keys=keys, adv_estimator="gigpo", gamma=1.0, lam=1.0, num_repeat=2,
             norm_adv_by_std_in_grpo=True, config=ALGORITHM,

@@ -14,7 +14,7 @@ from siri_verl.failures import ConfigError
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.bank_file import BankFileError, load_bank
 from siri_verl.skills.task_type import task_typer
-from siri_verl.training.estimator import WEIGHING_ESTIMATORS
+from siri_verl.training.advantages import WEIGHING_ESTIMATORS
 
 
 def check_skills(config: DictConfig, settings: SiriSettings) -> None:

@@ -15,11 +15,9 @@ from siri_verl.core.seeding import derive_seed
 from siri_verl.endpoint import ContextLengthError, Endpoint, EndpointError, EndpointSettings
 from siri_verl.settings.read import siri_settings
 from siri_verl.skills.pool import Episode
-from siri_verl.training.assembly import make_writer
-from siri_verl.training.endpoint_writer import EndpointWriter
-from siri_verl.training.method import SkillRun
+from siri_verl.training.method import Siri
+from siri_verl.training.miners import EndpointMiner, PolicyMiner, make_miner
 from siri_verl.training.planner import DatasetPlanner
-from siri_verl.training.policy_writer import PolicyWriter
 from siri_verl.training.preflight.skills import check_skill_inputs
 
 
@@ -59,7 +57,7 @@ def server():
 
 
 def writer(server, temperature=1.0, max_tokens=256, **changes):
-    return EndpointWriter(EndpointSettings(base_url=server.url, model="m", **changes), temperature, max_tokens)
+    return EndpointMiner(EndpointSettings(base_url=server.url, model="m", **changes), temperature, max_tokens)
 
 
 def test_answers_come_in_order_of_the_prompts(server):
@@ -107,7 +105,7 @@ def test_answers_without_text_are_named(server, raw):
 def test_nobody_listens():
     settings = EndpointSettings(base_url="http://127.0.0.1:9", model="m", retries=0, timeout=2)
     with pytest.raises(EndpointError, match="127.0.0.1:9/chat/completions: .*refused.*after 1 attempts"):
-        EndpointWriter(settings)(["x"])
+        EndpointMiner(settings)(["x"])
 
 
 @pytest.mark.parametrize(
@@ -184,8 +182,8 @@ def test_a_run_whose_miner_is_an_endpoint_mines_through_it(server, monkeypatch):
     )
     settings = siri_settings(config)
     check_skill_inputs(settings)
-    writer = make_writer(config, settings, client=None, tokenizer=None)
-    run = SkillRun(settings, 4, "mean", DatasetPlanner({}, str))
+    writer = make_miner(config, settings, client=None, tokenizer=None)
+    run = Siri(settings, 4, DatasetPlanner({}, str))
     turns = (("a note", "read the note"), ("a coin", "take it"))
     for number in (1, 2):
         run.pool.add([Episode(f"task-{number}", "find the coin", "coin", f"3/task-{number}/0", 3, turns, True)])
@@ -203,5 +201,5 @@ def test_a_run_whose_miner_is_an_endpoint_mines_through_it(server, monkeypatch):
 def test_without_an_endpoint_the_policy_mines():
     config = run_config()
     settings = siri_settings(config)
-    assert isinstance(make_writer(config, settings, client=None, tokenizer=None), PolicyWriter)
-    assert SkillRun(settings, 4, "mean", DatasetPlanner({}, str)).miner.miner == "policy"
+    assert isinstance(make_miner(config, settings, client=None, tokenizer=None), PolicyMiner)
+    assert Siri(settings, 4, DatasetPlanner({}, str)).miner.miner == "policy"

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate: which turns of a step are internalized. `siri.internalization.source` names one of `GATES`.
+
+A gate gets the rows of the step and returns (rows,) bool. `method.py` adds the weights, and `selection.py` leaves out
+turns that are malformed or hold no action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from siri_verl.core.gate import open_rows, self_imitation_rows
+from siri_verl.core.pairing import PLAIN, SKILL, TreatmentEffect, effect_rows
+from siri_verl.core.seeding import derive_seed
+from siri_verl.settings.schema import SiriSettings
+from siri_verl.training.step_table import StepTable
+
+
+@dataclass(frozen=True)
+class GateInput:
+    """What a gate decides with.
+
+    Attributes:
+        table: the rows of the step.
+        effects: group -> treatment effect.
+        advantage: (rows,) A.
+        active: ids of the active skills.
+        step: the training step.
+    """
+
+    table: StepTable
+    effects: Mapping[Hashable, TreatmentEffect]
+    advantage: np.ndarray
+    active: frozenset[str]
+    step: int
+
+
+def shown_skill(table: StepTable) -> np.ndarray:
+    """(rows,) bool: turns of the skill arm whose trajectory saw the skill in every prompt."""
+    return table.usable & (table.arm == SKILL) & ~table.skill_missing
+
+
+def skill_gate(given: GateInput, settings: SiriSettings) -> np.ndarray:
+    """Turns of trajectories that used a skill, in groups where it helped (Delta_g > 0)."""
+    table = given.table
+    delta = effect_rows(table.group.tolist(), dict(given.effects)) if given.effects else np.full(len(table), np.nan)
+    active = [skill_id in given.active for skill_id in table.skill_id.tolist()]
+    return open_rows(shown_skill(table), delta, active, settings.internalization)
+
+
+def self_imitation_gate(given: GateInput, settings: SiriSettings) -> np.ndarray:
+    """Control: well-formed plain turns of positive advantage, up to `siri.control.self_imitation_tokens` tokens."""
+    table = given.table
+    plain = table.usable & (table.arm == PLAIN) & table.valid
+    tokens = table.span_tokens(settings.internalization.span)
+    seed = derive_seed(settings.seed, "self_imitation", given.step)
+    return self_imitation_rows(plain, given.advantage, tokens, settings.control.self_imitation_tokens, seed)
+
+
+GATES: dict[str, Callable[[GateInput, SiriSettings], np.ndarray]] = {
+    "skill": skill_gate,
+    "self_imitation": self_imitation_gate,
+}
+MINES_SKILLS = frozenset({"skill"})
+"""Gates that need skills to be mined."""
