@@ -36,8 +36,16 @@ SEAMS: tuple[Seam, ...] = (
         "self batch metrics logging_prefix keep_minibatch",
         "move ordering, counting and reading of rows to the first step after sampling",
     ),
-    _trainer("_get_required_batch_multiple", "self dp_size", "set SiriStep.layout, and pad the batch to its multiple, where verl now pads"),
-    _trainer("_compute_advantage", "self batch metrics", "hand the step's advantages to the estimator around the new advantage step"),
+    _trainer(
+        "_get_required_batch_multiple",
+        "self dp_size",
+        "set SiriStep.layout, and pad the batch to its multiple, where verl now pads",
+    ),
+    _trainer(
+        "_compute_advantage",
+        "self batch metrics",
+        "hand the step's advantages to the estimator around the new advantage step",
+    ),
     _trainer("_update_actor", "self batch metrics", "compare with PPOTrainer._update_actor and carry its changes over"),
     Seam(
         "verl.workers.engine.fsdp.transformer_impl",
