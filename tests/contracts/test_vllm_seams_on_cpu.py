@@ -5,6 +5,7 @@ import inspect
 
 import pytest
 
+import siri_verl.platform.vllm_cpu.register  # noqa: F401  as VERL_USE_EXTERNAL_MODULES does
 from siri_verl.platform.vllm_cpu import settings as vllm_cpu
 from siri_verl.seams.seam import problem, resolve
 from siri_verl.seams.vllm_cpu import VLLM_CPU_SEAMS

