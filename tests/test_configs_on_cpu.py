@@ -7,11 +7,11 @@ import copy
 import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import open_dict
+from support.tiny_model import make_tiny_model
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import omega_conf_to_dataclass, validate_config
 
 from siri_verl.core.gigpo import GigpoSettings
-from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.settings.read import gigpo_settings, siri_settings
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.training.preflight.settings import check_settings

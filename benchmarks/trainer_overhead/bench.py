@@ -21,10 +21,13 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.envs.panels import make_panel, write_dataset
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parents[1] / "tests"))
+
+from support.tiny_model import make_tiny_model  # noqa: E402
+
 VARIANTS = {
     "sync, grpo": ("trainer.v1.trainer_mode=sync", "algorithm.adv_estimator=grpo"),
     "siri, grpo": ("trainer.v1.trainer_mode=siri", "algorithm.adv_estimator=grpo"),

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.tiny_model import make_tiny_model
 
-from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.envs.panels import make_panel, write_dataset
 from siri_verl.runs.metrics import read_metrics
 from siri_verl.trajectory.file import read_trajectories

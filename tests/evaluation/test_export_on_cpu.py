@@ -6,11 +6,11 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.tiny_model import make_tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
-from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.evaluation.export import export_policy
 from siri_verl.runs.models import ModelFolderError
 

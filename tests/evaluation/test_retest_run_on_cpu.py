@@ -5,12 +5,12 @@ import json
 
 import pytest
 from hydra import compose, initialize_config_module
+from support.tiny_model import make_tiny_model
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.utility import UtilitySettings
-from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.envs.panels import Panel, make_panel, write_dataset
 from siri_verl.runs.config import save_config
 from siri_verl.skills.bank import BankSettings, SkillBank

@@ -3,9 +3,9 @@
 
 import pytest
 import torch
+from support.tiny_model import make_tiny_model, make_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from siri_verl.demos.tiny_model import make_tiny_model, make_tokenizer
 from siri_verl.light.engine import LightEngine
 from siri_verl.light.model import LightModel, load_model
 from siri_verl.light.sampling import SamplingParams

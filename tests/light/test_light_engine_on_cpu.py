@@ -4,9 +4,9 @@
 import numpy as np
 import pytest
 import torch
+from support.tiny_model import make_tiny_model, make_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen2Config
 
-from siri_verl.demos.tiny_model import make_tiny_model, make_tokenizer
 from siri_verl.light.attention import check_supported
 from siri_verl.light.engine import LightEngine
 from siri_verl.light.model import LightModel, load_model

@@ -10,11 +10,11 @@ import sys
 import pytest
 import torch
 from hydra import compose, initialize_config_module
+from support.tiny_model import make_tiny_model
 from transformers import AutoModelForCausalLM
 from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.rollout.replica import TokenOutput
 
-from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.light.replica import light_settings
 from siri_verl.light.server import LightOptions, LightServer
 

@@ -5,9 +5,9 @@ import dataclasses
 
 import pytest
 import torch
+from support.tiny_model import make_tiny_model
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.failures import ConfigError
 from siri_verl.planning.architecture import KNOWN, Architecture, architecture
 

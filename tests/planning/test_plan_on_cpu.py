@@ -5,10 +5,10 @@ import json
 
 import pytest
 from omegaconf import OmegaConf
+from support.tiny_model import make_tiny_model
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
-from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.failures import ConfigError
 from siri_verl.planning.compose import ComposeError, compose_run
 from siri_verl.planning.memory import GIB

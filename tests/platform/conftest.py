@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.engine_rows import TEMPERATURE, make_rows
-
-from siri_verl.demos.tiny_model import make_tiny_model
+from support.tiny_model import make_tiny_model
 
 JOB = Path(__file__).parents[1] / "support" / "engine_job.py"
 

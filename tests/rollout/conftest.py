@@ -20,7 +20,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    from siri_verl.demos.tiny_model import make_tokenizer
+    from support.tiny_model import make_tokenizer
 
     return make_tokenizer()
 

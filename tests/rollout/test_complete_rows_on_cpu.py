@@ -3,9 +3,9 @@
 
 import pytest
 from omegaconf import OmegaConf
+from support.tiny_model import make_tokenizer
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 
-from siri_verl.demos.tiny_model import make_tokenizer
 from siri_verl.failures import ConfigError
 from siri_verl.rollout.complete_rows import RowContractError, complete_rows, one_row_per_turn
 from siri_verl.rollout.session import SiriSession

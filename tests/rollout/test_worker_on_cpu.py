@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import ray
 from support.scripted_policy import ScriptedPolicy, act, settings
+from support.tiny_model import make_tiny_model, make_tokenizer
 from verl.utils import tensordict_utils as tu
 
 from siri_verl.core.pairing import PLAIN, SKILL
-from siri_verl.demos.tiny_model import make_tiny_model, make_tokenizer
 from siri_verl.rollout.task_columns import add_columns
 from siri_verl.rollout.worker import SiriAgentLoopManager
 from siri_verl.skills.skill import Provenance, Skill

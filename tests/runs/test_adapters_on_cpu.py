@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import torch
 from peft import LoraConfig, get_peft_model
+from support.tiny_model import make_tiny_model
 from transformers import AutoModelForCausalLM
 from verl.model_merger.base_model_merger import BaseModelMerger
 
-from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.runs.adapters import merge_adapters
 
 

@@ -6,9 +6,9 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.tiny_model import make_tiny_model
 from transformers import AutoModelForCausalLM
 
-from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.light.policy import LightPolicy, Sampling
 from siri_verl.runs.models import ModelFolderError, find_model, model_folder
 

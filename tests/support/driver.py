@@ -18,12 +18,12 @@ from tensordict import TensorDict
 from transformers import AutoModelForCausalLM
 from verl.utils.transferqueue_utils import _meta_to_realdata
 
-from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.envs.panels import make_panel, write_dataset
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import save_bank
 from siri_verl.skills.skill import Provenance
 from support.queue_rows import ROW_NAMES, SESSIONS, STEP, TASKS, TEMPERATURE, put_rows
+from support.tiny_model import make_tiny_model
 
 LEARNING_RATE = 1e-3
 

@@ -10,13 +10,13 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from siri_verl.demos.tiny_model import CHAT_TEMPLATE, SPECIAL_TOKENS
 from siri_verl.envs.toy import PLACES, ROOMS, THINGS, ToyEnv
 from siri_verl.settings.schema import PromptSettings
 from siri_verl.skills.mining_prompt import COMPACT_MINING, render_mining_prompt
 from siri_verl.skills.text import skill_block
 from siri_verl.trajectory.prompt_builder import PromptBuilder
 from siri_verl.trajectory.prompts import TurnView
+from support.tiny_model import CHAT_TEMPLATE, SPECIAL_TOKENS
 
 TRAIN = ("toy-coin-shelf-kitchen", "toy-coin-box-attic", "toy-lamp-box-garden", "toy-lamp-table-cellar")
 CONDITION, GOOD, BAD = "a note is there", "go to the room that the note names", "go to another room than the note names"

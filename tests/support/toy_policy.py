@@ -6,8 +6,8 @@ import re
 import threading
 from concurrent.futures import Future
 
-from siri_verl.demos.tiny_model import make_tokenizer
 from siri_verl.envs.toy import ROOMS
+from support.tiny_model import make_tokenizer
 
 READ_THE_NOTE = "go to the room that the note names"
 

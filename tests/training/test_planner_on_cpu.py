@@ -3,9 +3,9 @@
 (tests/trajectory/test_skill_prompts_on_cpu.py)."""
 
 import pytest
+from support.tiny_model import make_tokenizer
 
 from siri_verl.core.seeding import derive_seed
-from siri_verl.demos.tiny_model import make_tokenizer
 from siri_verl.envs.base import UnknownTaskError
 from siri_verl.envs.toy import ToyEnv
 from siri_verl.settings.schema import PromptSettings

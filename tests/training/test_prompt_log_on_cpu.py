@@ -4,11 +4,11 @@ TransferQueue."""
 
 import pytest
 import torch
+from support.tiny_model import make_tokenizer
 from tensordict import NonTensorStack, TensorDict
 
 from siri_verl.core.pairing import PLAIN, SKILL, TreatmentEffect
 from siri_verl.core.utility import RETIRED, UtilitySettings
-from siri_verl.demos.tiny_model import make_tokenizer
 from siri_verl.settings.schema import PromptSettings
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Provenance

@@ -3,9 +3,9 @@
 
 import pytest
 import torch
+from support.tiny_model import make_tokenizer
 from tensordict import NonTensorStack, TensorDict
 
-from siri_verl.demos.tiny_model import make_tokenizer
 from siri_verl.failures import ConfigError
 from siri_verl.settings.schema import SampleSettings
 from siri_verl.training.sample import TrajectorySample, due

@@ -4,8 +4,8 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tiny_model import SPECIAL_TOKENS, make_tokenizer
 
-from siri_verl.demos.tiny_model import SPECIAL_TOKENS, make_tokenizer
 from siri_verl.demos.webshop.model import build_tokenizer
 from siri_verl.trajectory.action_span import action_span
 from siri_verl.trajectory.prompts import parse_reply

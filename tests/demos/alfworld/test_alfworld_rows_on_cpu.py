@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas
 import pytest
+from support.independence import permutation_p
 
 from siri_verl.demos.alfworld import demo, phrases
 from siri_verl.demos.alfworld.demo import DEMO, PRIOR
@@ -15,7 +16,6 @@ from siri_verl.demos.alfworld.model import build_tokenizer, make_model
 from siri_verl.demos.alfworld.procedures import IDLE, PROCEDURES
 from siri_verl.demos.alfworld.settings import demo_env
 from siri_verl.demos.alfworld.warm_start import MAX_LENGTH, WarmStart, write_rows
-from siri_verl.demos.warm_start.independence import permutation_p
 from siri_verl.demos.warm_start.rows import ABILITIES, make_rows
 from siri_verl.envs.alfworld.tasks import TASK_TYPES
 from siri_verl.skills.mining_prompt import parse_mined_skill

@@ -4,10 +4,10 @@ from itertools import combinations
 
 import pytest
 from rapidfuzz import fuzz
+from support.procedure_matrix import procedure_matrix
 
 from siri_verl.demos.webshop import words
 from siri_verl.demos.webshop.generator import MIN_PRODUCTS, PANELS, generate
-from siri_verl.demos.webshop.matrix import procedure_matrix
 from siri_verl.demos.webshop.procedures import PROCEDURES
 from siri_verl.envs.webshop.search import analyze
 from siri_verl.envs.webshop.splits import product_of

@@ -5,8 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from support.independence import permutation_p
 
-from siri_verl.demos.warm_start.independence import permutation_p
 from siri_verl.demos.warm_start.rows import make_rows, play
 from siri_verl.demos.webshop import demo, phrases
 from siri_verl.demos.webshop.demo import DEMO, PRIOR

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pandas
 
-from siri_verl.demos.tiny_model import make_tiny_model
+sys.path.append(str(Path(__file__).parents[2]))
+
+from support.tiny_model import make_tiny_model  # noqa: E402
 
 
 def make(folder: Path, rows: int = 32) -> None:

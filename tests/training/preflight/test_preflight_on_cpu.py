@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
+from support.tiny_model import make_tiny_model
 
 from siri_verl import failures
-from siri_verl.demos.tiny_model import make_tiny_model
 from siri_verl.envs.panels import Panel, dataset_rows, make_panel, write_dataset
 from siri_verl.failures import ConfigError
 from siri_verl.settings.read import siri_settings

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Success of every scripted procedure in every department, through the real environment.
-
-python -m siri_verl.demos.webshop.matrix DIR [panel]
-"""
+"""Success of every scripted procedure in every department, through the real environment."""
 
 from __future__ import annotations
 
 import json
 import random
-import sys
 from pathlib import Path
 
 from siri_verl.demos.warm_start.rows import play
@@ -29,9 +25,3 @@ def procedure_matrix(catalogue: Path | str, panel: str = "train") -> dict[str, d
         }
         for department, ids in panels[panel].items()
     }
-
-
-if __name__ == "__main__":
-    print(f"{'':10}" + "".join(f"{name:>16}" for name in PROCEDURES))
-    for department, row in procedure_matrix(*sys.argv[1:3]).items():
-        print(f"{department:10}" + "".join(f"{row[name]:16.2f}" for name in PROCEDURES))
