@@ -48,6 +48,10 @@ class UnknownTaskError(KeyError):
     __str__ = Exception.__str__
 
 
+class DownloadError(RuntimeError):
+    """Official data could not be fetched, or the answer is not that data. The message says what to do by hand."""
+
+
 class UnknownSplitError(ValueError):
     """The environment has no split of this name; the message lists those it has."""
 

@@ -14,50 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from siri_verl.light.model import LightModel
+from siri_verl.light.request import Completion, Request
 from siri_verl.light.sampling import SamplingParams, sample
 
 logger = logging.getLogger("siri_verl")
-
-
-@dataclass
-class Completion:
-    """What became of a request.
-
-    Attributes:
-        token_ids: the reply.
-        log_probs: of each token of the reply, None unless asked for.
-        reason: "stop" (end token or stop string), "length" or "aborted".
-        first_version: weights version at the first token, or at the abort if there is none.
-        last_version: weights version at the last token.
-    """
-
-    token_ids: list[int]
-    log_probs: list[float] | None
-    reason: str
-    first_version: int | None
-    last_version: int | None
-
-
-@dataclass(eq=False)
-class _Request:
-    request_id: str
-    prompt: list[int]
-    params: SamplingParams
-    max_tokens: int
-    future: Future = field(default_factory=Future)
-    tokens: list[int] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
-    first_version: int | None = None
-
-    @property
-    def length(self) -> int:
-        return len(self.prompt) + len(self.tokens)
 
 
 class LightEngine:
@@ -89,8 +54,8 @@ class LightEngine:
         self.max_running = max_running
         self.gather_seconds = gather_seconds
         self.version: int | None = None
-        self._rows: list[_Request] = []
-        self._waiting: list[_Request] = []
+        self._rows: list[Request] = []
+        self._waiting: list[Request] = []
         self._asleep = False
         self._updates = 0
         self._closed = False
@@ -124,7 +89,7 @@ class LightEngine:
             bad = next(t for t in prompt if not 0 <= t < vocab)
             raise ValueError(f"request {request_id}: prompt token {bad} lies outside the vocabulary of {vocab}")
         wanted = params.max_tokens if params.max_tokens is not None else room
-        request = _Request(request_id, list(prompt), params, min(wanted, room))
+        request = Request(request_id, list(prompt), params, min(wanted, room))
         with self._state:
             if self._closed:
                 raise RuntimeError(f"request {request_id}: the engine is closed") from self._error
@@ -231,7 +196,7 @@ class LightEngine:
         return not self._closed
 
     def _admit(self) -> None:
-        """Run the prompts of waiting requests and give each its first token."""
+        """Run the prompts of waiting requests and draw the first token of each."""
         with self._state:
             if self._asleep:
                 return
@@ -252,7 +217,7 @@ class LightEngine:
             self._extend(list(range(len(self._rows))), logits)
 
     def _extend(self, rows: list[int], logits: torch.Tensor) -> None:
-        """Draw a token for each of the rows and let go of those that are done."""
+        """Draw a token for each of the rows and remove the rows that are done."""
         requests = [self._rows[i] for i in rows]
         positions = np.array([r.length for r in requests])
         tokens, log_probs = sample(logits, [r.params for r in requests], positions, self.valid_vocab)
@@ -262,7 +227,7 @@ class LightEngine:
                 request.first_version = self.version
             request.tokens.append(token)
             request.log_probs.append(log_prob)
-            if self._stops(request, token):
+            if request.stopped(self.eos_token_ids, self.decode):
                 done.append((row, "stop"))
             elif len(request.tokens) >= request.max_tokens:
                 done.append((row, "length"))
@@ -274,17 +239,6 @@ class LightEngine:
         for request, reason in finished:
             self._finish(request, reason)
 
-    def _stops(self, request: _Request, token: int) -> bool:
-        params = request.params
-        if token in params.stop_token_ids or (token in self.eos_token_ids and not params.ignore_eos):
-            return True
-        if not params.stop:
-            return False
-        # a stop string spans at most one token per byte; one more for a character cut at the window's edge
-        window = max(len(s.encode()) for s in params.stop) + 1
-        text = self.decode(request.tokens[-window:])
-        return any(s in text for s in params.stop)
-
     def _remove_row(self, row: int) -> None:
         """Fill a row from the end."""
         last = self._rows.pop()
@@ -292,7 +246,7 @@ class LightEngine:
             self.model.move(len(self._rows), row, last.length - 1)
             self._rows[row] = last
 
-    def _finish(self, request: _Request, reason: str) -> None:
+    def _finish(self, request: Request, reason: str) -> None:
         log_probs = request.log_probs if request.params.logprobs else None
         first = self.version if request.first_version is None else request.first_version
         request.future.set_result(Completion(request.tokens, log_probs, reason, first, self.version))

@@ -7,9 +7,6 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-PREFILL_TOKENS, PREFIX_CACHE_BYTES = 2048, 256 << 20
-"""As the light server's defaults (siri_verl/light/server.py)."""
-
 
 @dataclass(frozen=True)
 class Sampling:
@@ -57,26 +54,22 @@ class LightPolicy:
 
         from siri_verl.light.engine import LightEngine
         from siri_verl.light.model import LightModel, load_model
+        from siri_verl.light.settings import LightSettings, check_length, drawn_tokens
 
         config = AutoConfig.from_pretrained(folder)
         length = max_prompt_length + max_response_length
-        limit = getattr(config, "max_position_embeddings", length)
-        if length > limit:
-            raise ValueError(
-                f"data.max_prompt_length={max_prompt_length} and data.max_response_length={max_response_length}: "
-                f"together more than the model's {limit} positions"
-            )
+        lengths = f"data.max_prompt_length={max_prompt_length} + data.max_response_length={max_response_length}"
+        check_length(config, length, lengths)
         self.tokenizer = hf_tokenizer(str(folder))
         self.sampling, self.max_response_length = sampling, max_response_length
-        # What ends a reply: the tokenizer's end token, and those the generation config names (one or several).
-        named = getattr(get_generation_config(str(folder)), "eos_token_id", None)
-        ends = [self.tokenizer.eos_token_id, *(named if isinstance(named, list | tuple) else [named])]
+        ends, valid_vocab = drawn_tokens(config, self.tokenizer, get_generation_config(str(folder)))
+        light = LightSettings()
         model = load_model(config, str(folder), PrecisionType.to_dtype(dtype), device)
         self.engine = LightEngine(
-            LightModel(model, PREFILL_TOKENS, PREFIX_CACHE_BYTES),
+            LightModel(model, light.prefill_tokens, light.prefix_cache_mb << 20),
             decode=self.tokenizer.decode,
-            eos_token_ids=[int(i) for i in ends if i is not None],
-            valid_vocab=min(len(self.tokenizer), config.vocab_size),
+            eos_token_ids=ends,
+            valid_vocab=valid_vocab,
             max_model_len=length,
             max_running=max_running,
         )

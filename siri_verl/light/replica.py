@@ -19,12 +19,13 @@ from verl.workers.rollout.base import BaseRollout
 from verl.workers.rollout.replica import RolloutReplica
 
 from siri_verl.failures import require
-from siri_verl.light.server import LightOptions, LightServer, LightSettings
+from siri_verl.light.server import LightServer
+from siri_verl.light.settings import LightSettings, ServerSettings, check_length, drawn_tokens
 
 _DTYPES = {"float32": torch.float32, "fp32": torch.float32, "bfloat16": torch.bfloat16, "bf16": torch.bfloat16}
 
 
-def light_settings(config: RolloutConfig, model_config: Any, replica_rank: int) -> LightSettings:
+def server_settings(config: RolloutConfig, model_config: Any, replica_rank: int) -> ServerSettings:
     """What a server needs of verl's configuration.
 
     Args:
@@ -38,21 +39,16 @@ def light_settings(config: RolloutConfig, model_config: Any, replica_rank: int) 
     if config.dtype not in _DTYPES:
         raise ValueError(f"rollout.dtype={config.dtype!r}: the light server knows {sorted(_DTYPES)}")
     length = config.max_model_len or config.prompt_length + config.response_length
-    limit = getattr(model.hf_config, "max_position_embeddings", length)
-    if length > limit:
-        raise ValueError(
-            f"rollout.max_model_len (or prompt_length {config.prompt_length} + response_length "
-            f"{config.response_length}) = {length} exceeds the model's max_position_embeddings {limit}"
-        )
-    named = getattr(model.generation_config, "eos_token_id", None)
-    ends = [model.tokenizer.eos_token_id, *(named if isinstance(named, list | tuple) else [named])]
-    return LightSettings(
+    lengths = f"prompt_length {config.prompt_length} + response_length {config.response_length}"
+    check_length(model.hf_config, length, f"rollout.max_model_len (or {lengths})")
+    ends, valid_vocab = drawn_tokens(model.hf_config, model.tokenizer, model.generation_config)
+    return ServerSettings(
         replica_rank=replica_rank,
         hf_config=model.hf_config,
         weights=None if config.load_format == "dummy" else model.local_path,
         tokenizer=model.tokenizer,
-        eos_token_ids=frozenset(int(i) for i in ends if i is not None),
-        valid_vocab=min(len(model.tokenizer), model.hf_config.vocab_size),
+        eos_token_ids=ends,
+        valid_vocab=valid_vocab,
         dtype=_DTYPES[config.dtype],
         prompt_length=config.prompt_length,
         response_length=config.response_length,
@@ -61,7 +57,7 @@ def light_settings(config: RolloutConfig, model_config: Any, replica_rank: int) 
         ignore_eos=config.ignore_eos,
         free_cache=config.free_cache_engine,
         trust_remote_code=model.trust_remote_code,
-        options=LightOptions.from_mapping(config.engine_kwargs.get("light")),
+        light=LightSettings.from_mapping(config.engine_kwargs.get("light")),
     )
 
 
@@ -88,10 +84,10 @@ class LightReplica(RolloutReplica):
             lambda self: (ray.get_runtime_context().get_node_id(), ray.get_runtime_context().get_accelerator_ids())
         )
         role = "reward_" if self.is_reward_model else "teacher_" if self.is_teacher_model else ""
-        settings = light_settings(self.config, self.model_config, self.replica_rank)
-        threads = str(settings.options.num_threads)
+        settings = server_settings(self.config, self.model_config, self.replica_rank)
+        threads = str(settings.light.num_threads)
         env_vars = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        if settings.options.device != "cpu":
+        if settings.light.device != "cpu":
             # Ray hides the accelerators from an actor that reserves none: this one shares its trainer rank's.
             platform = get_platform()
             env_vars |= {name: "1" for name in platform.ray_noset_envvars()}

@@ -10,79 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-
-@dataclass(frozen=True)
-class LightOptions:
-    """``actor_rollout_ref.rollout.engine_kwargs.light``.
-
-    Attributes:
-        num_threads: threads of torch in the server's process.
-        device: "cpu", or "cuda" for the accelerator of the trainer rank the server belongs to.
-        prefill_tokens: tokens of prompts run at once.
-        gather_seconds: how long an idle server waits for company of a first request.
-        prefix_cache_mb: memory for keys and values of earlier prompts, for prompts that begin alike; 0 for none.
-    """
-
-    num_threads: int = 1
-    device: str = "cpu"
-    prefill_tokens: int = 2048
-    gather_seconds: float = 0.002
-    prefix_cache_mb: int = 256
-
-    @classmethod
-    def from_mapping(cls, options: Mapping[str, Any] | None) -> LightOptions:
-        """Raises ValueError on an unknown name."""
-        options = dict(options or {})
-        known = {f.name for f in dataclasses.fields(cls)}
-        if unknown := sorted(set(options) - known):
-            raise ValueError(f"engine_kwargs.light: unknown options {unknown}; known are {sorted(known)}")
-        return cls(**options)
-
-
-@dataclass(frozen=True)
-class LightSettings:
-    """Everything a server needs, read from verl's configuration by
-    :func:`siri_verl.light.replica.light_settings`.
-
-    Attributes:
-        replica_rank: number of the replica.
-        hf_config: configuration of the model.
-        weights: folder of the weights; None until a trainer sends them.
-        tokenizer: for stop strings.
-        eos_token_ids: tokens that end a reply.
-        valid_vocab: number of ids the tokenizer knows; the rest of the vocabulary is padding.
-        dtype: of the weights.
-        prompt_length: longest prompt the trainer counts on.
-        response_length: longest reply when a request names no length.
-        max_model_len: most tokens of prompt and reply together.
-        max_running: most requests in a batch.
-        ignore_eos: default for requests that do not set it.
-        free_cache: whether :meth:`LightServer.sleep` does anything.
-        trust_remote_code: for models that bring code.
-        options: see :class:`LightOptions`.
-    """
-
-    replica_rank: int
-    hf_config: Any
-    weights: str | None
-    tokenizer: Any
-    eos_token_ids: frozenset[int]
-    valid_vocab: int
-    dtype: torch.dtype
-    prompt_length: int
-    response_length: int
-    max_model_len: int
-    max_running: int
-    ignore_eos: bool = False
-    free_cache: bool = True
-    trust_remote_code: bool = False
-    options: LightOptions = field(default_factory=LightOptions)
+from siri_verl.light.settings import ServerSettings
 
 
 class Reply:
@@ -105,25 +37,25 @@ def token_output(fields: dict[str, Any]):
 class LightServer:
     """One replica's server."""
 
-    def __init__(self, settings: LightSettings):
+    def __init__(self, settings: ServerSettings):
         from siri_verl.light.engine import LightEngine
         from siri_verl.light.model import LightModel, load_model
 
         self.settings = settings
-        options = settings.options
-        torch.set_num_threads(options.num_threads)
+        light = settings.light
+        torch.set_num_threads(light.num_threads)
         self._has_weights = settings.weights is not None
         model = load_model(
-            settings.hf_config, settings.weights, settings.dtype, options.device, settings.trust_remote_code
+            settings.hf_config, settings.weights, settings.dtype, light.device, settings.trust_remote_code
         )
         self.engine = LightEngine(
-            LightModel(model, options.prefill_tokens, options.prefix_cache_mb << 20),
+            LightModel(model, light.prefill_tokens, light.prefix_cache_mb << 20),
             decode=settings.tokenizer.decode,
             eos_token_ids=settings.eos_token_ids,
             valid_vocab=settings.valid_vocab,
             max_model_len=settings.max_model_len,
             max_running=settings.max_running,
-            gather_seconds=options.gather_seconds,
+            gather_seconds=light.gather_seconds,
         )
         self._gate = asyncio.Event()
         self._gate.set()

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from siri_verl.light.engine import LightEngine
 from siri_verl.light.model import LightModel, load_model
 from siri_verl.light.sampling import SamplingParams
-from siri_verl.light.server import LightOptions
+from siri_verl.light.settings import LightSettings
 
 VOCAB = 259
 TEMPERATURE = 0.8
@@ -32,7 +32,7 @@ def prompts(count=12):
 @pytest.fixture
 def served(folder, device, request):
     """What an engine on the device wrote for each prompt, in the parameter's dtype: [(prompt, completion)]."""
-    options = LightOptions.from_mapping({"device": device})
+    options = LightSettings.from_mapping({"device": device})
     model = load_model(AutoConfig.from_pretrained(folder), str(folder), request.param, options.device)
     light = LightModel(model, prefill_tokens=64, prefix_cache_bytes=1 << 20)
     assert light.device.type == device

@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM
 from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.rollout.replica import TokenOutput
 
-from siri_verl.light.replica import light_settings
-from siri_verl.light.server import LightOptions, LightServer
+from siri_verl.light.replica import server_settings
+from siri_verl.light.server import LightServer
+from siri_verl.light.settings import LightSettings
 
 PROMPT = list(range(10, 30))
 
@@ -42,7 +43,7 @@ def make_server(folder):
                     *overrides,
                 ],
             ).actor_rollout_ref
-        made.append(LightServer(light_settings(omega_conf_to_dataclass(config.rollout), config.model, replica_rank=0)))
+        made.append(LightServer(server_settings(omega_conf_to_dataclass(config.rollout), config.model, replica_rank=0)))
         return made[-1]
 
     yield make
@@ -187,7 +188,7 @@ def test_settings_that_do_not_fit_are_refused(make_server):
     with pytest.raises(ValueError, match="rollout.dtype='int4'"):
         make_server("actor_rollout_ref.rollout.dtype=int4")
     with pytest.raises(ValueError, match=r"unknown options \['num_thread'\].*num_threads"):
-        LightOptions.from_mapping({"num_thread": 2})
+        LightSettings.from_mapping({"num_thread": 2})
 
 
 def test_options_reach_the_engine(make_server):

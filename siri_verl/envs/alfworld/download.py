@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from siri_verl.envs.alfworld.games import DATASET
+from siri_verl.envs.base import DownloadError
 
 RELEASES = "https://github.com/alfworld/alfworld/releases/download"
 ARCHIVES = {
@@ -22,10 +23,6 @@ ARCHIVES = {
 """Part -> archive: traj_data.json, initial_state.pddl, game.tw-pddl (those of grammar 0.4)."""
 OFFICIAL_COUNTS = {"train": 3553, "valid_seen": 140, "valid_unseen": 134}
 _CHUNK = 1 << 20
-
-
-class DownloadError(RuntimeError):
-    """An archive could not be fetched or is not one; the message says what to do by hand."""
 
 
 def download(

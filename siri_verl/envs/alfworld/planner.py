@@ -104,10 +104,3 @@ def _load(translation: Translation) -> Loaded:
         elif loaded.applied >= STATES_PER_LOAD:
             loaded = _loaded[id(translation)] = Loaded(loaded.library, translation)
         return loaded
-
-
-def unload_all() -> None:
-    """Forget all games; environments in play load them again."""
-    with planning:
-        while _loaded:
-            give_back_library(_loaded.popitem()[1].library)

@@ -76,11 +76,6 @@ def fast_textworld() -> Layer:
     return Layer()
 
 
-def is_fast() -> bool:
-    """Whether the layer is on in this process."""
-    return _users > 0
-
-
 def _replacements() -> list[tuple[Any, str, Any]]:
     import fast_downward
     from textworld.envs.pddl import PddlEnv, textgen

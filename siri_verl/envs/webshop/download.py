@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from siri_verl.envs.base import DownloadError
 from siri_verl.envs.webshop.product import DataError
 
 DRIVE_FILES = {
@@ -31,10 +32,6 @@ DRIVE_FILES = {
 HUB_PRODUCTS, HUB_GOALS = "axon-rl/webshop", "axon-rl/webshop_instructions"
 SOURCES = ("drive", "hub")
 _SUFFIX = re.compile(r", and price lower than [\d.]+ dollars$")
-
-
-class DownloadError(RuntimeError):
-    """A source could not be reached or sent something else; the message says what to do by hand."""
 
 
 def download(

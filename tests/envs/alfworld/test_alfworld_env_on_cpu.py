@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from support.planner_libraries import unload_all
 
 from siri_verl.envs.alfworld import speed
 from siri_verl.envs.alfworld.tasks import TASK_TYPES
@@ -174,7 +175,7 @@ def test_environments_of_one_process_share_nothing_but_knowledge(make):
 def test_environments_of_one_game_share_one_library(make):
     from siri_verl.envs.alfworld import planner
 
-    planner.unload_all()
+    unload_all()
     envs = [make() for _ in range(3)]
     for env in envs:
         env.reset(options={"task_id": envs[0].task_ids()[2]})

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from support.planner_libraries import unload_all
 
 from siri_verl.envs.alfworld import TextworldVersionError, fast_textworld, speed
 from siri_verl.envs.alfworld.games import GameFolder
@@ -49,15 +50,19 @@ def insides():
     ]
 
 
+def is_fast():
+    return speed._users > 0
+
+
 @pytest.fixture
 def without_layer():
     """Environments of other tests leave the layer on for the process; here it is off, and then on again as it was."""
     users = speed._users
     for _ in range(users):
         speed.Layer().__exit__()
-    assert not speed.is_fast()
+    assert not is_fast()
     yield
-    assert not speed.is_fast(), "the test left the layer on"
+    assert not is_fast(), "the test left the layer on"
     for _ in range(users):
         fast_textworld()
 
@@ -68,9 +73,9 @@ def test_at_its_end_a_context_leaves_textworld_as_it_was(small_games, without_la
         with fast_textworld():
             env = loaded(content_of(small_games))
         fast = insides()
-        assert speed.is_fast() and not any(a is b for a, b in zip(stock, fast, strict=True))
+        assert is_fast() and not any(a is b for a, b in zip(stock, fast, strict=True))
         state = env.reset()
-    assert insides() == stock and not speed.is_fast()
+    assert insides() == stock and not is_fast()
     again, _, _ = env.step("inventory")  # an episode that began under the layer goes on without it
     assert again.feedback == "You are not carrying anything."
     assert again["admissible_commands"] == state["admissible_commands"]
@@ -164,7 +169,7 @@ def test_games_beyond_the_budget_share_libraries_and_keep_their_states(small_gam
 
     contents = [content_of(small_games, number) for number in range(6)]
     alone = [walk(loaded(content), 6) for content in contents]
-    planner.unload_all()
+    unload_all()
     monkeypatch.setattr(planner, "BUDGET", 2 * planner._cost(loaded(contents[0])._pddl_state.translation))
     envs = [loaded(content) for content in contents]
     states, together = [env.reset() for env in envs], [[] for _ in envs]
@@ -236,7 +241,7 @@ def test_another_version_is_named_together_with_the_known_ones(without_layer, mo
     message = r"textworld 1\.8\.3 is installed; the speed layer knows 1\.7\.0.*`textworld==1\.7\.0`.*fast=false"
     with pytest.raises(TextworldVersionError, match=message):
         fast_textworld()
-    assert insides() == before and not speed.is_fast()
+    assert insides() == before and not is_fast()
 
 
 def test_a_missing_package_is_named(monkeypatch):
