@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The generated games as `siri_verl.demos.warm_start` sees them.
 
-Nothing here reads `tasks.py` or `games.py`, where it is settled what a game asks for and what wins it.
+Nothing here reads `tasks.py` or `games.py`, which decide what a game asks for and what wins it.
 """
 
 from __future__ import annotations
@@ -34,41 +34,34 @@ IDLE_KEPT = 0.1
 _type_of = regex_typer(TASK_TYPE_PATTERNS)
 
 
-def category_of(task: str) -> str | None:
-    """The task type a task text names, None if it names none."""
-    found = _type_of(task)
-    return None if found == OTHER else found
+class AlfworldDemo(Demo):
+    """The generated games; a category is a task type."""
+
+    prior = PRIOR
+    strategies = STRATEGIES
+    conditions = CONDITIONS
+    categories = CATEGORIES
+    template = TEMPLATES[TEMPLATE]
+    history_length = HISTORY_LENGTH
+    idle = IDLE
+
+    def category_of(self, task: str) -> str | None:
+        found = _type_of(task)
+        return None if found == OTHER else found
+
+    def advise(self, procedure: str, view: TurnView) -> tuple[str, str]:
+        situation = read_situation(view.task, view.admissible_actions, [action for _, action in view.history])
+        return facts(situation), PROCEDURES[procedure](situation)
+
+    def strays(self, view: TurnView) -> Sequence[str]:
+        return view.admissible_actions if view.turn > 1 else ()
+
+    def kept(self, prompt: str) -> float:
+        done = next((line for line in prompt.split("\n") if line.startswith("did: ")), "")
+        return IDLE_KEPT if done.endswith((f"; {IDLE}", f": {IDLE}")) else 1.0
+
+    def observed(self, task: str, observations: Sequence[str], actions: Sequence[str]) -> str | None:
+        return observed_procedure(read_task(task), actions)
 
 
-def _advise(procedure: str, view: TurnView) -> tuple[str, str]:
-    situation = read_situation(view.task, view.admissible_actions, [action for _, action in view.history])
-    return facts(situation), PROCEDURES[procedure](situation)
-
-
-def _strays(view: TurnView) -> Sequence[str]:
-    return view.admissible_actions if view.turn > 1 else ()
-
-
-def _kept(prompt: str) -> float:
-    done = next((line for line in prompt.split("\n") if line.startswith("did: ")), "")
-    return IDLE_KEPT if done.endswith((f"; {IDLE}", f": {IDLE}")) else 1.0
-
-
-def _observed(task: str, observations: Sequence[str], actions: Sequence[str]) -> str | None:
-    return observed_procedure(read_task(task), actions)
-
-
-DEMO = Demo(
-    prior=PRIOR,
-    strategies=STRATEGIES,
-    conditions=CONDITIONS,
-    categories=CATEGORIES,
-    category_of=category_of,
-    advise=_advise,
-    strays=_strays,
-    kept=_kept,
-    observed=_observed,
-    template=TEMPLATES[TEMPLATE],
-    history_length=HISTORY_LENGTH,
-    idle=IDLE,
-)
+DEMO = AlfworldDemo()

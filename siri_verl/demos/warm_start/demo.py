@@ -1,48 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a demo says of itself, so that rows can be made and models looked at in one way for all demos."""
+"""The interface of a demo: rows are made and models are evaluated in the same way for all demos."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 
 from siri_verl.trajectory.prompts import PromptTemplate, TurnView
 
 
-@dataclass(frozen=True)
-class Demo:
-    """A demo: procedures, the words for them, and how a turn is shown.
-
-    Attributes:
-        prior: procedure -> how often a plain episode shows it, in every category alike: sets how rare a success is at
-            the start.
-        strategies: procedure -> ways to say it.
-        conditions: ways to say when a skill applies, with the place {category}.
-        categories: category of a task (department, task type) -> how a condition names it.
-        category_of: task text -> category, None if the text names none.
-        advise: (procedure, turn) -> (think text, action). It sees what the prompt shows and nothing else, and the think
-            text states facts of the turn, the same for every procedure.
-        strays: turn -> actions that an episode may stray to; empty where it may not.
-        kept: prompt -> share of such acting rows that is kept: what is soon learned is thinned out, whatever is done
-            there.
-        observed: (task text, observations, actions) -> the procedure a trajectory shows, None if it shows none.
-        idle: the action that a procedure repeats once it is through, None if episodes end then.
-        template: of the prompts.
-        history_length: earlier actions a prompt shows.
-    """
+class Demo(ABC):
+    """A demo: procedures, the words for them, and how a turn is shown."""
 
     prior: Mapping[str, float]
+    """Procedure -> how often a plain episode shows it, in every category alike: sets how rare a success is at the
+    start."""
     strategies: Mapping[str, Sequence[str]]
+    """Procedure -> phrases for it."""
     conditions: Sequence[str]
+    """Phrases for when a skill applies, with the place {category}."""
     categories: Mapping[str, str]
-    category_of: Callable[[str], str | None]
-    advise: Callable[[str, TurnView], tuple[str, str]]
-    strays: Callable[[TurnView], Sequence[str]]
-    kept: Callable[[str], float]
-    observed: Callable[[str, Sequence[str], Sequence[str]], str | None]
+    """Category of a task (department, task type) -> how a condition names it."""
     template: PromptTemplate
+    """Of the prompts."""
     history_length: int
+    """Earlier actions a prompt shows."""
     idle: str | None = None
+    """The action that a procedure repeats once it is through; None if episodes end then."""
+
+    @abstractmethod
+    def category_of(self, task: str) -> str | None:
+        """The category a task text names; None if it names none."""
+
+    @abstractmethod
+    def advise(self, procedure: str, view: TurnView) -> tuple[str, str]:
+        """The think text and the action of a procedure.
+
+        It reads what the prompt shows and nothing else. The think text states facts of the turn, the same for every
+        procedure.
+        """
+
+    @abstractmethod
+    def strays(self, view: TurnView) -> Sequence[str]:
+        """Actions that an episode may stray to in this turn; empty where it may not."""
+
+    @abstractmethod
+    def kept(self, prompt: str) -> float:
+        """Share of the acting rows with such a prompt that is kept. Rows that are soon learned are thinned out,
+        whatever is done there."""
+
+    @abstractmethod
+    def observed(self, task: str, observations: Sequence[str], actions: Sequence[str]) -> str | None:
+        """The procedure a trajectory shows; None if it shows none."""
 
     def condition(self, category: str, way: str) -> str:
         """One of `conditions` for a category."""

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""verl's own SFT trainer on the rows of a warm start, on CPU."""
+"""The warm start of a demo: its rows, an untrained model, and verl's own SFT trainer on them, on CPU."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import random
 import resource
 import shutil
 import subprocess
@@ -14,39 +15,120 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-Writer = Callable[[Path], int]
-"""Writes something to a path and returns its size in rows or parameters."""
-Settings = TypeVar("Settings")
+from siri_verl.demos.warm_start.rows import Row
 
 
 @dataclass(frozen=True)
-class SftSettings:
-    """How rows are learned.
+class WarmStartSettings:
+    """How many rows are made, and how the model is trained on them. A demo sets the defaults."""
+
+    act: int
+    """Episodes; each gives a row per turn, before thinning."""
+    follow: int
+    """Episodes with a skill text; each gives a row per turn, before thinning."""
+    describe: int
+    """Trajectories; each gives one row."""
+    batch_size: int
+    """Rows per optimizer step."""
+    learning_rate: float
+    epochs: int = 1
+    threads: int = 1
+    """Threads of the trainer."""
+    seed: int = 0
+
+    def episodes(self, part: int, parts: int) -> dict[str, int]:
+        """Ability -> episodes of one of `parts` nearly equal parts."""
+        wanted = {"act": self.act, "follow": self.follow, "describe": self.describe}
+        return {ability: n // parts + (part < n % parts) for ability, n in wanted.items()}
+
+
+Settings = TypeVar("Settings", bound=WarmStartSettings)
+
+
+@dataclass(frozen=True)
+class WarmStart(Generic[Settings]):
+    """The warm start of a demo.
 
     Attributes:
-        max_length: tokens of the longest row; a longer one is an error, never cut.
-        batch_size: rows per optimizer step.
-        threads: of the trainer.
+        max_length: tokens of the longest row; a longer one is an error and is never cut.
+        make_rows: settings -> rows, in the order in which they were made.
+        make_model: (folder, seed=) -> number of parameters; writes the untrained model.
     """
 
     max_length: int
-    batch_size: int = 32
-    learning_rate: float = 2.5e-3
-    epochs: int = 1
-    threads: int = 1
-    seed: int = 0
+    make_rows: Callable[[Settings], list[Row]]
+    make_model: Callable[..., int]
+
+    def write_rows(self, path: Path, settings: Settings) -> int:
+        """Write the parquet file that verl's SFT dataset reads, shuffled; returns the number of rows."""
+        import pandas
+
+        rows = self.make_rows(settings)
+        random.Random(settings.seed).shuffle(rows)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pandas.DataFrame([row.record() for row in rows]).to_parquet(path)
+        return len(rows)
+
+    def run(self, out: Path | str, settings: Settings, overrides: list[str] | None = None) -> Path:
+        """Make rows and model, run verl's SFT trainer, and collect the result.
+
+        Writes into `out`: `rows.parquet`, `initial/` (the untrained model), `checkpoints/` (verl's) and `model/`, the
+        Hugging Face folder that reinforcement learning starts from.
+
+        Returns:
+            The folder of the trained model.
+
+        Raises:
+            FileExistsError: `out` holds a trained model already.
+            RuntimeError: the trainer failed or left no model; its output stands above.
+        """
+        out = Path(out)
+        result = out / "model"
+        if result.exists():
+            raise FileExistsError(f"out: {result} is there already; choose another folder or remove it")
+        checkpoints = out / "checkpoints"
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        rows, initial = out / "rows.parquet", out / "initial"
+        count = self.write_rows(rows, settings)
+        parameters = self.make_model(initial, seed=settings.seed)
+        print(f"warm start: {count} rows, {parameters} parameters", flush=True)
+        began = time.monotonic()
+        environment = os.environ | {"OMP_NUM_THREADS": str(settings.threads), "TOKENIZERS_PARALLELISM": "false"}
+        command = sft_command(rows, initial, checkpoints, self.max_length, settings, overrides or [])
+        done = subprocess.run(command, env=environment, check=False)
+        if done.returncode:
+            raise RuntimeError(f"verl's SFT trainer ended with status {done.returncode}; command: {' '.join(command)}")
+        shutil.copytree(last_checkpoint(checkpoints), result)
+        set_float32(result / "config.json")
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = f"{time.monotonic() - began:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of processor time"
+        print(f"warm start: {spent}; model in {result}", flush=True)
+        return result
+
+    def main(self, description: str, defaults: Settings) -> None:
+        """Command line: --out, a flag per field of `defaults`, and overrides of verl's SFT trainer."""
+        parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("--out", required=True)
+        for name, default in vars(defaults).items():
+            parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+        parser.add_argument("overrides", nargs="*", help="further settings of verl's SFT trainer")
+        args = parser.parse_args()
+        settings = type(defaults)(**{name: getattr(args, name) for name in vars(defaults)})
+        self.run(args.out, settings, args.overrides)
 
 
-def sft_command(rows: Path, model: Path, checkpoints: Path, settings: SftSettings, overrides: list[str]) -> list[str]:
+def sft_command(
+    rows: Path, model: Path, checkpoints: Path, max_length: int, settings: WarmStartSettings, overrides: list[str]
+) -> list[str]:
     """The command line of verl's SFT trainer."""
     return [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"),
         *("-m", "verl.trainer.sft_trainer", "+siri=sft_cpu"),
         f"data.train_files={rows}",
         f"data.train_batch_size={settings.batch_size}",
-        f"data.max_length={settings.max_length}",
+        f"data.max_length={max_length}",
         "data.truncation=error",
         "data.use_dynamic_bsz=true",
         "data.max_token_len_per_gpu=8192",
@@ -68,66 +150,21 @@ def sft_command(rows: Path, model: Path, checkpoints: Path, settings: SftSetting
     ]
 
 
-def run_sft(
-    out: Path | str,
-    settings: SftSettings,
-    write_rows: Writer,
-    write_model: Writer,
-    overrides: list[str] | None = None,
-) -> Path:
-    """Make rows and model, run verl's SFT trainer, and collect the result.
-
-    Writes into `out`: `rows.parquet`, `initial/` (the untrained model), `checkpoints/` (verl's) and `model/`, the
-    Hugging Face folder that reinforcement learning starts from.
-
-    Returns:
-        The folder of the trained model.
+def last_checkpoint(checkpoints: Path) -> Path:
+    """The Hugging Face folder of the newest checkpoint.
 
     Raises:
-        FileExistsError: `out` holds a trained model already.
-        RuntimeError: the trainer failed or left no model; its output stands above.
+        RuntimeError: there is none with weights.
     """
-    out = Path(out)
-    result = out / "model"
-    if result.exists():
-        raise FileExistsError(f"out: {result} is there already; choose another folder or remove it")
-    checkpoints = out / "checkpoints"
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    rows, initial = out / "rows.parquet", out / "initial"
-    count = write_rows(rows)
-    parameters = write_model(initial)
-    print(f"warm start: {count} rows, {parameters} parameters", flush=True)
-    began = time.monotonic()
-    environment = os.environ | {"OMP_NUM_THREADS": str(settings.threads), "TOKENIZERS_PARALLELISM": "false"}
-    command = sft_command(rows, initial, checkpoints, settings, overrides or [])
-    done = subprocess.run(command, env=environment, check=False)
-    if done.returncode:
-        raise RuntimeError(f"verl's SFT trainer ended with status {done.returncode}; command: {' '.join(command)}")
     found = sorted(checkpoints.glob("global_step_*/huggingface"), key=lambda p: int(p.parent.name.rsplit("_", 1)[1]))
     if not found or not any(found[-1].glob("*.safetensors")):
         raise RuntimeError(f"verl's SFT trainer left no Hugging Face folder with weights under {checkpoints}")
-    shutil.copytree(found[-1], result)
-    _say_float32(result / "config.json")
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = f"{time.monotonic() - began:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of processor time"
-    print(f"warm start: {spent}; model in {result}", flush=True)
-    return result
+    return found[-1]
 
 
-def _say_float32(config: Path) -> None:
-    """verl saves float32 weights under a config that names bfloat16, in which transformers would load them."""
+def set_float32(config: Path) -> None:
+    """Set the dtype of a config. verl saves float32 weights under a config that names bfloat16, in which transformers
+    would load them."""
     fields = json.loads(config.read_text(encoding="utf-8"))
     fields["dtype"] = "float32"
     config.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-
-
-def parse_arguments(description: str, defaults: Settings) -> tuple[Path, Settings, list[str]]:
-    """Command line of a warm start: --out, a flag per field of `defaults`, and overrides of verl's SFT trainer."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", required=True)
-    for name, default in vars(defaults).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
-    parser.add_argument("overrides", nargs="*", help="further settings of verl's SFT trainer")
-    args = parser.parse_args()
-    settings = type(defaults)(**{name: getattr(args, name) for name in vars(defaults)})
-    return Path(args.out), settings, args.overrides

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo shop as `siri_verl.demos.warm_start` sees it.
 
-Nothing here reads `layouts.py`, where it is settled which procedure pays in which department.
+Nothing here reads `layouts.py`, which decides which procedure wins in which department.
 """
 
 from __future__ import annotations
@@ -29,36 +29,34 @@ KEPT = {"search page": 0.4, "item": 0.5}
 """How a page begins -> share of its rows that is kept; 1 for others."""
 
 
-def _advise(procedure: str, view: TurnView) -> tuple[str, str]:
-    task, page = read_task(view.task), read_page(view.observation)
-    return facts(task, page), PROCEDURES[procedure](task, page, [action for _, action in view.history])
+class WebShopDemo(Demo):
+    """The demo shop; a category is a department."""
+
+    prior = PRIOR
+    strategies = STRATEGIES
+    conditions = CONDITIONS
+    categories = {department: department for department in DEPARTMENTS}
+    template = COMPACT
+    history_length = HISTORY_LENGTH
+
+    def category_of(self, task: str) -> str | None:
+        return department_of(task)
+
+    def advise(self, procedure: str, view: TurnView) -> tuple[str, str]:
+        task, page = read_task(view.task), read_page(view.observation)
+        return facts(task, page), PROCEDURES[procedure](task, page, [action for _, action in view.history])
+
+    def strays(self, view: TurnView) -> Sequence[str]:
+        if read_page(view.observation).kind == "search":
+            return ()
+        return [action for action in view.admissible_actions if action != "click[buy now]"]
+
+    def kept(self, prompt: str) -> float:
+        page = prompt.rsplit("page: ", 1)[1]
+        return next((share for start, share in KEPT.items() if page.startswith(start)), 1.0)
+
+    def observed(self, task: str, observations: Sequence[str], actions: Sequence[str]) -> str | None:
+        return observed_procedure(actions, [read_page(o) for o in observations])
 
 
-def _strays(view: TurnView) -> Sequence[str]:
-    if read_page(view.observation).kind == "search":
-        return ()
-    return [action for action in view.admissible_actions if action != "click[buy now]"]
-
-
-def _kept(prompt: str) -> float:
-    page = prompt.rsplit("page: ", 1)[1]
-    return next((share for start, share in KEPT.items() if page.startswith(start)), 1.0)
-
-
-def _observed(task: str, observations: Sequence[str], actions: Sequence[str]) -> str | None:
-    return observed_procedure(actions, [read_page(o) for o in observations])
-
-
-DEMO = Demo(
-    prior=PRIOR,
-    strategies=STRATEGIES,
-    conditions=CONDITIONS,
-    categories={department: department for department in DEPARTMENTS},
-    category_of=department_of,
-    advise=_advise,
-    strays=_strays,
-    kept=_kept,
-    observed=_observed,
-    template=COMPACT,
-    history_length=HISTORY_LENGTH,
-)
+DEMO = WebShopDemo()

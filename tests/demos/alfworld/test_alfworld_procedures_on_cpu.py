@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from siri_verl.demos.alfworld.demo import DEMO, category_of
+from siri_verl.demos.alfworld.demo import DEMO
 from siri_verl.demos.alfworld.procedures import PROCEDURES, observed_procedure
 from siri_verl.demos.alfworld.settings import MAX_TURNS, demo_env
 from siri_verl.demos.alfworld.views import TaskView, read_situation, read_task
@@ -41,8 +41,8 @@ def test_the_task_type_is_read_from_the_sentence(episodes):
         assert task.split("/")[1].startswith(f"{episode.category}-")
     for task_type in TASK_TYPES:
         for sentence in goal(task_type).sentences:
-            assert category_of(sentence.format(obj="mug", recep="shelf", toggle="desklamp")) == task_type
-    assert category_of("sing a song") is None
+            assert DEMO.category_of(sentence.format(obj="mug", recep="shelf", toggle="desklamp")) == task_type
+    assert DEMO.category_of("sing a song") is None
 
 
 def test_a_procedure_takes_an_admissible_action_in_every_turn(episodes):

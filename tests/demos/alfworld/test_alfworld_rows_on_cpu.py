@@ -15,7 +15,7 @@ from siri_verl.demos.alfworld.generator import write_games
 from siri_verl.demos.alfworld.model import build_tokenizer, make_model
 from siri_verl.demos.alfworld.procedures import IDLE, PROCEDURES
 from siri_verl.demos.alfworld.settings import demo_env
-from siri_verl.demos.alfworld.warm_start import MAX_LENGTH, WarmStart, write_rows
+from siri_verl.demos.alfworld.warm_start import WARM_START, AlfworldWarmStartSettings
 from siri_verl.demos.warm_start.rows import ABILITIES, make_rows
 from siri_verl.envs.alfworld.tasks import TASK_TYPES
 from siri_verl.skills.mining_prompt import parse_mined_skill
@@ -120,7 +120,7 @@ def test_rows_fit_have_no_unknown_word_and_replies_survive_decoding(made):
         assert tokenizer.unk_token_id not in ids + reply, row
         assert tokenizer.decode(reply, skip_special_tokens=True) == row.reply
         longest[row.kind] = max(longest[row.kind], len(ids))
-        assert len(reply) + 1 <= 28 and len(ids) + len(reply) + 1 <= MAX_LENGTH
+        assert len(reply) + 1 <= 28 and len(ids) + len(reply) + 1 <= WARM_START.max_length
     assert max(longest["act"], longest["follow"]) <= 200 and longest["describe"] <= 360
 
 
@@ -136,6 +136,8 @@ def test_the_model_fits_its_tokenizer(tmp_path):
 
 def test_the_seed_decides_the_rows(tmp_path):
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
-        write_rows(tmp_path / name, WarmStart(act=4, follow=4, describe=4, games=6, seed=seed))
+        WARM_START.write_rows(
+            tmp_path / name, AlfworldWarmStartSettings(act=4, follow=4, describe=4, games=6, seed=seed)
+        )
     a, b, c = (pandas.read_parquet(tmp_path / name) for name in "abc")
     assert a.astype(str).equals(b.astype(str)) and not a.astype(str).equals(c.astype(str))

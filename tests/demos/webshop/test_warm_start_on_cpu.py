@@ -8,15 +8,15 @@ from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
 
-from siri_verl.demos.webshop.warm_start import MAX_LENGTH, WarmStart, warm_start, write_rows
+from siri_verl.demos.webshop.warm_start import WARM_START, WebShopWarmStartSettings
 
-SMALL = WarmStart(act=24, follow=24, describe=24, shops=2, batch_size=16, seed=3)
+SMALL = WebShopWarmStartSettings(act=24, follow=24, describe=24, shops=2, batch_size=16, seed=3)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("warm_start")
-    return out, warm_start(out, SMALL)
+    return out, WARM_START.run(out, SMALL)
 
 
 def test_verls_trainer_leaves_a_float32_folder_that_learned_something(trained):
@@ -37,7 +37,7 @@ def test_verls_trainer_leaves_a_float32_folder_that_learned_something(trained):
 def test_loss_is_on_the_reply_and_its_end_alone(trained):
     out, folder = trained
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    settings = OmegaConf.create({"pad_mode": "no_padding", "max_length": MAX_LENGTH, "truncation": "error"})
+    settings = OmegaConf.create({"pad_mode": "no_padding", "max_length": WARM_START.max_length, "truncation": "error"})
     dataset = MultiTurnSFTDataset(str(out / "rows.parquet"), tokenizer, settings)
     messages = pandas.read_parquet(out / "rows.parquet").messages
     for k in range(0, len(dataset), 7):
@@ -49,16 +49,18 @@ def test_loss_is_on_the_reply_and_its_end_alone(trained):
 
 def test_the_seed_decides_the_rows(tmp_path):
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
-        write_rows(tmp_path / name, WarmStart(act=5, follow=5, describe=5, shops=2, seed=seed))
+        WARM_START.write_rows(
+            tmp_path / name, WebShopWarmStartSettings(act=5, follow=5, describe=5, shops=2, seed=seed)
+        )
     a, b, c = (pandas.read_parquet(tmp_path / name) for name in "abc")
     assert a.astype(str).equals(b.astype(str)) and not a.astype(str).equals(c.astype(str))
 
 
 def test_a_second_run_into_the_same_folder_is_refused(trained):
     with pytest.raises(FileExistsError, match="is there already"):
-        warm_start(trained[0], SMALL)
+        WARM_START.run(trained[0], SMALL)
 
 
 def test_a_failing_trainer_is_reported(tmp_path):
     with pytest.raises(RuntimeError, match="ended with status"):
-        warm_start(tmp_path, SMALL, ["data.max_length=8"])
+        WARM_START.run(tmp_path, SMALL, ["data.max_length=8"])
