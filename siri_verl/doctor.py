@@ -151,7 +151,7 @@ def registered() -> Iterator[Finding]:
 
 
 def seams() -> Iterator[Finding]:
-    """verl's corners that siri_verl leans on: a line for each of our files, and one for each corner that differs."""
+    """verl's internals that siri_verl depends on: a line for each of our files, and one for each seam that differs."""
     from siri_verl.seams.every import every_seam
     from siri_verl.seams.seam import problem
 

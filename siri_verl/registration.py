@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the plugin registers with verl: one small function per part, run in order by :mod:`siri_verl.plugin`.
 
-The functions must be cheap, for they run in every process that imports verl: names are registered at once, and what
-needs one of verl's heavy modules waits for verl to import it (``wrapt.when_imported``).
+The functions must be cheap, because they run in every process that imports verl. They register names immediately; what
+needs one of verl's heavy modules waits until verl imports it (``wrapt.when_imported``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import wrapt
 
 
 def when_imported(module_name: str, action: Callable[[ModuleType], None]) -> None:
-    """Run ``action(module)`` right after the module is imported, or at once if it already is.
+    """Run ``action(module)`` right after the module is imported, or immediately if it already is.
 
     A failure there is reported like one at plugin import, with the name of the action.
     """

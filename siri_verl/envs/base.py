@@ -20,7 +20,7 @@ class TurnInfo(TypedDict, total=False):
     task: str
     """The task text the agent is given; constant over an episode."""
     task_id: str
-    """Names one task for ever."""
+    """Names one task permanently."""
     admissible_actions: list[str]
     """Actions that would do something now, in display order. A free argument is written `search[<your query>]`."""
     anchor: str

@@ -98,7 +98,7 @@ class LightEngine:
         return request.future
 
     def abort(self, request_ids: Iterable[str] | None = None) -> int:
-        """End requests at once, with the tokens they have; all of them when no ids are given. Returns how many."""
+        """End requests immediately, with the tokens they have; all of them when no ids are given. Returns how many."""
         with self._compute, self._state:
             ids = None if request_ids is None else set(request_ids)
             chosen = [r for r in self._waiting + self._rows if ids is None or r.request_id in ids]

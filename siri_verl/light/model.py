@@ -43,7 +43,7 @@ def load_model(
 class LightModel:
     """Args:
     model: a decoder as :func:`load_model` builds it.
-    prefill_tokens: tokens of prompts run at once.
+    prefill_tokens: tokens of prompts in one forward pass.
     prefix_cache_bytes: memory for keys and values of earlier prompts; 0 for none.
     """
 

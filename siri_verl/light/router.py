@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which light server gets a request: the one the session used before, else the one with the fewest requests.
 
-verl's own router does the same in a process that first imports all of verl; this one starts at once. Ties go to the
+verl's own router does the same in a process that first imports all of verl; this one starts immediately. Ties go to the
 first server, so that a run repeats. verl finds it through ``rollout.router_config_path``
 (siri_verl/conf/light_router.yaml); the methods are those of verl's RequestLoadBalancer
 (verl/workers/rollout/router.py).

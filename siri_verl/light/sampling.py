@@ -3,7 +3,7 @@
 
 A token is the inverse of the cumulative distribution at one uniform number. That number is a hash of the request's
 seed and of the token's position in the whole sequence (SplitMix64, Steele et al. 2014), so a seeded request draws the
-same numbers whatever it is batched with, and a request resumed after an abort goes on where it stopped. What is left
+same numbers whatever it is batched with, and a request resumed after an abort continues where it stopped. What is left
 of the batch is float rounding: other neighbours change a logit by about 1e-7, which changes a drawn token about once
 in a million.
 """

@@ -21,8 +21,8 @@ class LightSettings:
     Attributes:
         num_threads: threads of torch in the server's process.
         device: "cpu", or "cuda" for the accelerator of the trainer rank the server belongs to.
-        prefill_tokens: tokens of prompts run at once.
-        gather_seconds: how long an idle server waits for company of a first request.
+        prefill_tokens: tokens of prompts in one forward pass.
+        gather_seconds: how long an idle server waits for more requests after the first.
         prefix_cache_mb: memory for keys and values of earlier prompts, for prompts that begin alike; 0 for none.
     """
 

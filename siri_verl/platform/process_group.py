@@ -4,7 +4,7 @@
 verl asks torch for the backend string "cpu:gloo,<device>:<backend>", which names the device cpu twice on a CPU run;
 torch refuses it. verl has no setting for it, so its two initialisers are wrapped: on the CPU platform they ask for
 "cpu:gloo", on any other they run unchanged. The wrapping happens right after ``verl.utils.distributed`` is imported,
-before anybody can take the functions from it.
+before another module imports the functions from it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The places where siri_verl leans on verl's insides, and what to do when one of them moves.
+"""The places where siri_verl depends on verl's internals, and what to change when one of them changes.
 
 `siri-verl doctor` and `tests/contracts` check this table, so that an upgrade of verl fails in a named place with
 advice.

@@ -60,7 +60,7 @@ def task_typer(settings: TaskTypeSettings) -> TaskTyper:
         return lru_cache(maxsize=65536)(regex_typer(settings.table))
     if ":" in settings.kind:
         return _typer_of_function(settings.kind)
-    # imported here, because the module of the settings is loaded where nobody asks for a task type
+    # Imported here: it loads gymnasium, and the settings' class above is imported by processes that need no types.
     import siri_verl.envs.registry as registry
 
     tables = registry.task_type_patterns()

@@ -18,7 +18,7 @@ from siri_verl.demos.alfworld.wheel import affordances
 Procedure = Callable[[Situation], str]
 
 IDLE = "look"
-"""What is left to do when a procedure is through and the episode goes on."""
+"""The action of a procedure that is finished while the episode continues."""
 _SEARCH_ORDER = [kind.lower() for kind in (LAMP_TABLE, SINK, *SURFACES)]
 
 

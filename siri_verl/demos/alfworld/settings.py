@@ -9,7 +9,7 @@ from siri_verl.envs.alfworld.env import ALFWorldEnv
 
 MAX_TURNS = 12
 HISTORY_LENGTH = 12
-"""Earlier actions a prompt shows: all of them, so that it tells where one has been."""
+"""Earlier actions a prompt shows: all of them, so that it shows which places were visited."""
 TEMPLATE = "compact_actions"
 """Name of the prompt template."""
 

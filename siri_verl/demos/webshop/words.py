@@ -51,7 +51,7 @@ ASIN_ITEMS: tuple[str, ...] = tuple(f"B0{a}" for a in "ABCDEFGHJKLMNPQRSTVWXYZ")
 ASIN_FAMILIES: tuple[str, ...] = tuple(
     f"-{a}{b}-{c}{d}" for a in "CDFGHJKLM" for b in "248" for c in "NPQRTVWXZ" for d in "357"
 )
-"""An asin ("B0F-K4-N7") is three tokens: the first tells the items of a family apart, the others are the family's."""
+"""An asin ("B0F-K4-N7") is three tokens: the first distinguishes the items of a family, the others are the family's."""
 
 INSTRUCTIONS: tuple[str, ...] = (
     "i need a {attribute} {family} for my {department}{options}",

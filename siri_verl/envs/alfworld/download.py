@@ -36,7 +36,7 @@ def download(
     Args:
         out: folder, made if needed; `json_2.1.1` appears in it.
         archives: part -> URL, should the published ones move; `file://` URLs and paths of archives on disk work too.
-        say: told what is being done.
+        say: called with progress messages.
 
     Returns:
         `out`.

@@ -74,7 +74,7 @@ class Place:
 
 
 class LazyLibrary:
-    """Stands where stock textworld keeps an environment's own library; becomes one if anybody asks."""
+    """Replaces the library that stock textworld loads for each environment; loads one at the first access."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -70,7 +70,7 @@ def _open_instance(content: bytes) -> CDLL:
 
 
 def take_library(path: str | None = None) -> CDLL:
-    """An instance of the planner's library that nobody else uses: an idle one, else a new one.
+    """An instance of the planner's library that no other caller uses: an idle one, else a new one.
 
     Args:
         path: the library; None for the installed one.

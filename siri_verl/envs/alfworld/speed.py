@@ -87,7 +87,7 @@ def _replacements() -> list[tuple[Any, str, Any]]:
     stock_gather = PddlEnv._gather_infos
 
     def gather_infos(env: Any) -> None:
-        # An episode that began before the layer goes on without it.
+        # An episode that began before the layer was installed continues without it.
         (commands.gather_infos if isinstance(env._pddl_state, fast_state.FastState) else stock_gather)(env)
 
     def derive(rules: Any, start: str, context: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ _stock_parse = textgen._parse_and_convert
 
 @lru_cache(maxsize=16384)
 def parse_symbols(text: str, rule_name: str = "symbols") -> list[Symbol]:
-    """`textgen._parse_and_convert`, answering from memory. The symbols belong to all callers: nobody changes them."""
+    """`textgen._parse_and_convert` with a cache. All callers share the symbols and must not change them."""
     with parsing:
         return _stock_parse(text, rule_name=rule_name)
 

@@ -37,7 +37,7 @@ def translator() -> Iterator[None]:
 
 
 def pddl2sas(domain: str, problem: str, verbose: bool = False, optimize: bool = False) -> tuple[Any, str]:
-    """`fast_downward.pddl2sas`, one thread at a time, with sys.argv as it was afterwards."""
+    """`fast_downward.pddl2sas`, one thread at a time, and sys.argv is restored afterwards."""
     with translator():
         return _stock_pddl2sas(domain, problem, verbose=verbose, optimize=optimize)
 

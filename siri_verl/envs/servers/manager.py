@@ -140,7 +140,7 @@ class PoolManager:
         }
 
     async def stop(self) -> None:
-        """Kill the servers and turn away whoever waits."""
+        """Kill the servers and refuse the waiting requests."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         for slot in self._slots:
