@@ -5,23 +5,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.start_ray import start_ray
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any_machine")
-
-
-def start_ray(**settings):
-    """`ray.init`, which gives its processes 30 seconds and no more; a busy machine may need a second try."""
-    import ray
-
-    for last in (False, False, True):
-        try:
-            return ray.init(**settings)
-        except Exception as error:
-            ray.shutdown()
-            if last or "timed out during startup" not in str(error):
-                raise
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))
 from guess_number import THINGS  # noqa: E402
 from player import Lesson, teach  # noqa: E402
 
-from siri_verl.trajectory.prompts import COMPACT, TurnView, render_prompt  # noqa: E402
+from siri_verl.trajectory.prompts import COMPACT, render_prompt  # noqa: E402
+from siri_verl.trajectory.turn import TurnView  # noqa: E402
 
 
 def lessons(seed: int = 0) -> list[Lesson]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -44,8 +44,8 @@ def evaluate(
                 if done:
                     console.print(f"{folder}: goes on after {done} finished episodes")
 
-            def end(record: dict) -> None:
-                count[0] += record["success"]
+            def end(trajectory: Any) -> None:
+                count[0] += trajectory.success
                 bar.update(row, advance=1, solved=count[0])
 
             summary = run_evaluation(prepared, folder, end, begin)

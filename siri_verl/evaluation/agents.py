@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from verl.utils import normalize_token_ids
-
 from siri_verl.endpoint import Completion, ContextLengthError, Endpoint, Message
-from siri_verl.evaluation.episodes import Answer, PlayedEpisode
 from siri_verl.light.policy import Sampling
-from siri_verl.trajectory.prompt_builder import PromptBuilder, PromptTooLongError
-from siri_verl.trajectory.prompts import TurnView
+from siri_verl.trajectory.episode import Episode
+from siri_verl.trajectory.prompt_builder import PromptBuilder, PromptTooLongError, chat_tokens
+from siri_verl.trajectory.turn import Reply
 
 
 class Policy(Protocol):
@@ -36,12 +34,12 @@ class Variant:
 
     Attributes:
         messages: the conversation.
-        skill_shown: it holds the skill block.
+        skill_missing: it leaves out the plan's skill block to be shorter.
         history_dropped: earlier turns it leaves out to be shorter.
     """
 
     messages: tuple[Message, ...]
-    skill_shown: bool = False
+    skill_missing: bool = False
     history_dropped: int = 0
 
 
@@ -53,10 +51,10 @@ class ChatModel(Protocol):
 
 
 class Prompting(Protocol):
-    """From a turn to messages."""
+    """From an episode to the messages of its next turn."""
 
-    def variants(self, view: TurnView, episode: PlayedEpisode) -> Iterable[Variant]:
-        """The turn's messages, the fullest first, then shorter and shorter ones."""
+    def variants(self, episode: Episode) -> Iterable[Variant]:
+        """The next turn's messages, the fullest first, then shorter and shorter ones."""
 
 
 def then(future: Future, change: Callable[[Any], Any]) -> Future:
@@ -91,20 +89,18 @@ class TokenAgent:
     def __init__(self, policy: Policy, prompts: PromptBuilder):
         self.policy, self.prompts = policy, prompts
 
-    def ask(self, view: TurnView, episode: PlayedEpisode, name: str, seed: int) -> Future[Answer]:
+    def ask(self, episode: Episode, name: str, seed: int) -> Future[Reply]:
         """See `siri_verl.evaluation.episodes.Agent`."""
-        length = self.prompts.history_length
         try:
-            prompt = self.prompts.build_with_skill(replace(view, history=view.history[-length:] if length else ()))
+            prompt = self.prompts.build_with_skill(episode.view())
         except PromptTooLongError as error:
             return failed(error)
-        shown = prompt.view.skill is not None
 
-        def answer(token_ids: list[int]) -> Answer:
+        def reply(token_ids: list[int]) -> Reply:
             text = self.policy.tokenizer.decode(token_ids, skip_special_tokens=True)
-            return Answer(text, len(prompt.token_ids), len(token_ids), shown, prompt.history_dropped)
+            return Reply(text, len(prompt.token_ids), len(token_ids), prompt.skill_missing, prompt.history_dropped)
 
-        return then(self.policy.submit(name, prompt.token_ids, seed), answer)
+        return then(self.policy.submit(name, prompt.token_ids, seed), reply)
 
 
 class ChatAgent:
@@ -113,15 +109,15 @@ class ChatAgent:
     def __init__(self, model: ChatModel, prompting: Prompting):
         self.model, self.prompting = model, prompting
 
-    def ask(self, view: TurnView, episode: PlayedEpisode, name: str, seed: int) -> Future[Answer]:
+    def ask(self, episode: Episode, name: str, seed: int) -> Future[Reply]:
         """See `siri_verl.evaluation.episodes.Agent`."""
 
-        def answer(said: tuple[Variant, Completion]) -> Answer:
-            variant, reply = said
-            counts = (reply.prompt_tokens, reply.reply_tokens)
-            return Answer(reply.text, *counts, variant.skill_shown, variant.history_dropped)
+        def reply(answer: tuple[Variant, Completion]) -> Reply:
+            variant, completion = answer
+            counts = completion.prompt_tokens, completion.reply_tokens
+            return Reply(completion.text, *counts, variant.skill_missing, variant.history_dropped)
 
-        return then(self.model.submit(name, self.prompting.variants(view, episode), seed), answer)
+        return then(self.model.submit(name, self.prompting.variants(episode), seed), reply)
 
 
 class LocalChat:
@@ -141,14 +137,7 @@ class LocalChat:
         """See `ChatModel`."""
         lengths = []
         for variant in variants:
-            ids = normalize_token_ids(
-                self.policy.tokenizer.apply_chat_template(
-                    [dict(m) for m in variant.messages],
-                    add_generation_prompt=True,
-                    tokenize=True,
-                    **self.chat_template_kwargs,
-                )
-            )
+            ids = chat_tokens(self.policy.tokenizer, variant.messages, self.chat_template_kwargs)
             if len(ids) <= self.max_prompt_length:
                 break
             lengths.append(len(ids))
@@ -167,7 +156,7 @@ class LocalChat:
 
 
 class EndpointChat:
-    """An endpoint as a chat model; what does not fit, the endpoint itself says.
+    """An endpoint as a chat model; the endpoint itself reports a prompt that is too long.
 
     Args:
         endpoint: where to ask.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An evaluation: every task of a panel, n times, each episode once and on disk as soon as it is over.
 
-What an episode meets follows from seed, task, repetition and trial alone, so neither company nor an interruption
-changes it. With and without skills the episodes have the same names, hence the same environment and request seeds.
+What an episode meets follows from seed, task, session and trial alone, so neither other episodes nor an interruption
+change it. With and without skills the episodes have the same names, hence the same environment and request seeds.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
 
 from siri_verl.core.seeding import derive_seed
 from siri_verl.evaluation.agents import ChatModel
-from siri_verl.evaluation.episodes import EpisodePlan, EpisodePlayer, PlayedEpisode
-from siri_verl.evaluation.log import EPISODE, REFLECTION, TrajectoryLog
+from siri_verl.evaluation.episodes import EpisodePlayer
+from siri_verl.evaluation.log import TrajectoryLog
 from siri_verl.evaluation.prompting.reflexion import MEMORY, clean_reflection, reflection_request
 from siri_verl.skills.skill import Skill
-
-Record = dict[str, Any]
+from siri_verl.trajectory.episode import Episode, EpisodePlan
+from siri_verl.trajectory.file import EVALUATION
+from siri_verl.trajectory.seeds import evaluation_env_seed
+from siri_verl.trajectory.turn import Reflection, Trajectory
 
 
 @dataclass(frozen=True)
@@ -72,117 +73,67 @@ class Evaluation:
         self.player, self.log, self.typer = player, log, typer
         self.skills, self.reflecting = skills or {}, reflecting
 
-    def run(self, on_end: Callable[[Record], None] = lambda record: None) -> list[Record]:
+    def run(self, on_end: Callable[[Trajectory], None] = lambda trajectory: None) -> list[Trajectory]:
         """Play what is missing.
 
         Args:
-            on_end: called with each episode that was played now.
+            on_end: called with each trajectory that was played now.
 
         Returns:
-            The episodes of all trials, in the order of the panel.
+            The trajectories of all trials, in the order of the panel.
 
         Raises:
             Exception: whatever environment or model raise; what is finished is on disk.
         """
-        samples = [(task_id, repetition) for repetition in range(self.repeats) for task_id in self.task_ids]
+        samples = [(task_id, session) for session in range(self.repeats) for task_id in self.task_ids]
         trials = self.reflecting.max_trials if self.reflecting else 1
         for trial in range(1, trials + 1):
             if trial > 1:
-                samples = [sample for sample in samples if not self._episode(*sample, trial - 1)["success"]]
+                samples = [sample for sample in samples if not self.log.trajectories[(*sample, trial - 1)].success]
                 self._reflect(samples, trial - 1)
-            missing = [sample for sample in samples if self.log.get(EPISODE, *sample, trial) is None]
+            missing = [sample for sample in samples if (*sample, trial) not in self.log.trajectories]
 
-            def keep(episode: PlayedEpisode, trial: int = trial) -> None:
-                record = self._record(episode, trial)
-                self.log.append(record)
-                on_end(record)
+            def keep(episode: Episode, trial: int = trial) -> None:
+                trajectory = episode.trajectory(
+                    EVALUATION, session=episode.plan.name[2], trial=trial, task_type=self.typer(episode.task)
+                )
+                self.log.append(trajectory)
+                on_end(trajectory)
 
             self.player.play([self._plan(*sample, trial) for sample in missing], keep)
         number = {task_id: index for index, task_id in enumerate(self.task_ids)}
-        return sorted(self.log.episodes(), key=lambda r: (number[r["task_id"]], r["repetition"], r["trial"]))
+        return sorted(self.log.trajectories.values(), key=lambda t: (number[t.task_id], t.session, t.trial))
 
-    def _episode(self, task_id: str, repetition: int, trial: int) -> Record:
-        return self.log.records[EPISODE, task_id, repetition, trial]
-
-    def _plan(self, task_id: str, repetition: int, trial: int) -> EpisodePlan:
+    def _plan(self, task_id: str, session: int, trial: int) -> EpisodePlan:
         skill = self.skills.get(task_id)
         return EpisodePlan(
             task_id,
-            # Every trial meets the same environment.
-            derive_seed(self.seed, "eval", "env", task_id, repetition),
-            ("eval", task_id, repetition, trial),
+            evaluation_env_seed(self.seed, task_id, session),
+            ("eval", task_id, session, trial),
             skill.block if skill else None,
-            self._memory(task_id, repetition, trial),
+            skill.skill_id if skill else "",
+            self._memory(task_id, session, trial),
         )
 
-    def _memory(self, task_id: str, repetition: int, trial: int) -> tuple[str, ...]:
+    def _memory(self, task_id: str, session: int, trial: int) -> tuple[str, ...]:
         """The reflections that a trial is shown."""
         first = max(1, trial - MEMORY)
-        return tuple(
-            self.log.records[REFLECTION, task_id, repetition, earlier]["text"] for earlier in range(first, trial)
-        )
+        return tuple(self.log.reflections[task_id, session, earlier].text for earlier in range(first, trial))
 
     def _reflect(self, samples: Sequence[tuple[str, int]], trial: int) -> None:
         """Have the failed trials reflected on."""
         assert self.reflecting
         asked: list[tuple[tuple[str, int], Future]] = []
-        for task_id, repetition in samples:
-            if self.log.get(REFLECTION, task_id, repetition, trial) is not None:
+        for task_id, session in samples:
+            if (task_id, session, trial) in self.log.reflections:
                 continue
-            episode = self._episode(task_id, repetition, trial)
-            request = reflection_request(
-                episode["task"],
-                [(turn["observation"], turn["action"]) for turn in episode["turns"]],
-                episode["final_observation"],
-                self._memory(task_id, repetition, trial),
-            )
-            seed = derive_seed(self.seed, "reflection", task_id, repetition, trial)
-            name = f"reflection-{task_id}-{repetition}-{trial}"
-            asked.append(((task_id, repetition), self.reflecting.model.submit(name, request, seed)))
-        for (task_id, repetition), future in asked:
+            trajectory = self.log.trajectories[task_id, session, trial]
+            memory = self._memory(task_id, session, trial)
+            request = reflection_request(trajectory.task, trajectory.history, trajectory.final_observation, memory)
+            seed = derive_seed(self.seed, "reflection", task_id, session, trial)
+            name = f"reflection-{task_id}-{session}-{trial}"
+            asked.append(((task_id, session), self.reflecting.model.submit(name, request, seed)))
+        for (task_id, session), future in asked:
             _, reply = future.result()
-            self.log.append(
-                {
-                    "record": REFLECTION,
-                    "task_id": task_id,
-                    "repetition": repetition,
-                    "trial": trial,
-                    "text": clean_reflection(reply.text, self.reflecting.special_tokens),
-                    "prompt_tokens": reply.prompt_tokens,
-                    "reply_tokens": reply.reply_tokens,
-                }
-            )
-
-    def _record(self, episode: PlayedEpisode, trial: int) -> Record:
-        plan = episode.plan
-        skill = self.skills.get(plan.task_id)
-        turns = [
-            {
-                "observation": observation,
-                "reply": detail.answer.text,
-                "action": action,
-                "problem": detail.problem,
-                "admissible": detail.admissible,
-                "prompt_tokens": detail.answer.prompt_tokens,
-                "reply_tokens": detail.answer.reply_tokens,
-                "history_dropped": detail.answer.history_dropped,
-            }
-            for (observation, action), detail in zip(episode.turns, episode.details, strict=True)
-        ]
-        return {
-            "record": EPISODE,
-            "task_id": plan.task_id,
-            "repetition": plan.name[2],
-            "trial": trial,
-            "env_seed": plan.env_seed,
-            "task": episode.task,
-            "category": episode.category,
-            "task_type": self.typer(episode.task),
-            "skill_id": skill.skill_id if skill else "",
-            "skill_missing": episode.skill_missing,
-            "success": episode.success,
-            "score": episode.score,
-            "status": episode.status,
-            "turns": turns,
-            "final_observation": episode.final_observation,
-        }
+            text = clean_reflection(reply.text, self.reflecting.special_tokens)
+            self.log.append(Reflection(task_id, session, trial, text, reply.prompt_tokens, reply.reply_tokens))

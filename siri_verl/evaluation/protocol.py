@@ -13,8 +13,8 @@ from siri_verl.evaluation.checks import check_sampling
 from siri_verl.evaluation.options import EvalOptions
 from siri_verl.light.policy import Sampling
 from siri_verl.runs.saved import SavedRun
-from siri_verl.settings.schema import PromptSettings
 from siri_verl.skills.task_type import TaskTypeSettings
+from siri_verl.trajectory.prompts import PromptSettings
 
 PUBLISHED_SAMPLING = Sampling(temperature=0.4)
 """Of GiGPO's validation [verl-agent]; for models that come from no run."""

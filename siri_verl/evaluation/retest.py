@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from siri_verl.core.decision import ACTIVE
 from siri_verl.core.seeding import derive_seed
 from siri_verl.core.statistics import PairedEffect, paired_effect
-from siri_verl.evaluation.episodes import EpisodePlan, PlayedEpisode
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Evidence, Repeat, Skill
+from siri_verl.trajectory.episode import Episode, EpisodePlan
 
 PLAIN = "plain"
 
@@ -125,7 +125,7 @@ def retest(
     bank: SkillBank,
     skills: Sequence[Skill],
     type_of: Mapping[str, str],
-    play: Callable[[Sequence[EpisodePlan]], list[PlayedEpisode]],
+    play: Callable[[Sequence[EpisodePlan]], list[Episode]],
     *,
     pairs: int = 64,
     seed: int = 0,
@@ -161,13 +161,13 @@ def retest(
         of_type = tasks[skill.task_type]
         for repetition in range(-(-pairs // len(of_type))):
             for task_id in of_type:
-                for arm, block in ((PLAIN, None), (skill.skill_id, skill.block)):
+                for arm, skill_text in ((PLAIN, None), (skill.skill_id, skill.block)):
                     plans[task_id, repetition, arm] = EpisodePlan(
                         task_id,
                         # Both arms meet the same environment.
                         derive_seed(seed, "retest", "env", task_id, repetition),
                         ("retest", task_id, repetition, arm),
-                        block,
+                        skill_text,
                     )
     played = dict(zip(plans, play(list(plans.values())), strict=True))
     made = [
@@ -180,7 +180,7 @@ def retest(
     return RetestReport(results, _success_effect(counted, level), made, level, untested)
 
 
-def _pair(skill_id: str, task_id: str, repetition: int, plain: PlayedEpisode, skill: PlayedEpisode) -> Pair:
+def _pair(skill_id: str, task_id: str, repetition: int, plain: Episode, skill: Episode) -> Pair:
     return Pair(
         skill_id,
         task_id,

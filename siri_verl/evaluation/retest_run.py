@@ -13,7 +13,7 @@ from siri_verl.envs.panels import Panel
 from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import TokenAgent
 from siri_verl.evaluation.checks import check_device, check_sampling
-from siri_verl.evaluation.episodes import EpisodePlayer, PlayedEpisode
+from siri_verl.evaluation.episodes import EpisodePlayer
 from siri_verl.evaluation.options import RetestOptions
 from siri_verl.evaluation.retest import RetestError, RetestReport, check_fresh, choose_skills, retest
 from siri_verl.evaluation.tasks import task_types
@@ -22,11 +22,12 @@ from siri_verl.runs.models import find_model, model_folder
 from siri_verl.runs.saved import load_run
 from siri_verl.skills.bank_file import ANY_LENGTH, load_bank
 from siri_verl.skills.task_type import task_typer
+from siri_verl.trajectory.episode import Episode
 from siri_verl.trajectory.prompt_builder import PromptBuilder
 
 
 def retest_run(
-    run: Path, options: RetestOptions, on_end: Callable[[PlayedEpisode], None] = lambda episode: None
+    run: Path, options: RetestOptions, on_end: Callable[[Episode], None] = lambda episode: None
 ) -> tuple[RetestReport, dict[str, Any]]:
     """Re-test a run's skills.
 

@@ -16,9 +16,9 @@ from siri_verl.endpoint import Endpoint, EndpointSettings
 from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import ChatAgent, ChatModel, EndpointChat, LocalChat, TokenAgent
 from siri_verl.evaluation.episodes import Agent, EpisodePlayer
-from siri_verl.evaluation.log import EPISODE, TrajectoryLog, read_trajectories
+from siri_verl.evaluation.log import TrajectoryLog
 from siri_verl.evaluation.options import PLAIN, REFLEXION, EvaluationError
-from siri_verl.evaluation.play import Evaluation, Record, Reflecting
+from siri_verl.evaluation.play import Evaluation, Reflecting
 from siri_verl.evaluation.prepare import Prepared
 from siri_verl.evaluation.prompting import PlainPrompting, ReactPrompting
 from siri_verl.evaluation.summary import SCHEMA, VERSION, compare, summarize
@@ -31,15 +31,17 @@ from siri_verl.skills.bank_file import ANY_LENGTH, load_bank
 from siri_verl.skills.retrieval import best_active
 from siri_verl.skills.skill import Skill
 from siri_verl.skills.task_type import task_typer
+from siri_verl.trajectory.file import EVALUATION, read_trajectories
 from siri_verl.trajectory.prompt_builder import PromptBuilder
 from siri_verl.trajectory.prompts import TEMPLATES
+from siri_verl.trajectory.turn import Trajectory
 from siri_verl.versions import installed_version
 
 
 def run_evaluation(
     prepared: Prepared,
     folder: Path,
-    on_end: Callable[[Record], None] = lambda record: None,
+    on_end: Callable[[Trajectory], None] = lambda trajectory: None,
     on_begin: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
     """Play what is missing and write the summary.
@@ -47,7 +49,7 @@ def run_evaluation(
     Args:
         prepared: see `prepare`.
         folder: where the files go; one that holds a part of this evaluation is completed.
-        on_end: called with each episode that was played now.
+        on_end: called with each trajectory that was played now.
         on_begin: called once with the number of episodes that were there already.
 
     Returns:
@@ -62,17 +64,17 @@ def run_evaluation(
     files, against = EvaluationFolder(folder), options.against
     started, played = time.monotonic(), 0
     # Read before any episode is played: a damaged file is found at once.
-    others = None if against is None else read_trajectories(EvaluationFolder(against).trajectories)[1]
+    others = None if against is None else read_trajectories(EvaluationFolder(against).trajectories, EVALUATION)
     typer = task_typer(how.task_type)
     skills = {} if prepared.bank is None else best_skills(prepared, prepared.bank)
     log = TrajectoryLog(files.trajectories, prepared.settings)
     try:
-        on_begin(len(log.episodes()))
+        on_begin(len(log.trajectories))
 
-        def count(record: Record) -> None:
+        def count(trajectory: Trajectory) -> None:
             nonlocal played
             played += 1
-            on_end(record)
+            on_end(trajectory)
 
         with open_agent(prepared) as (agent, chat, special_tokens):
             player = EpisodePlayer(
@@ -86,7 +88,7 @@ def run_evaluation(
             if options.prompting == REFLEXION:
                 reflecting = Reflecting(chat, options.max_trials, special_tokens)
             evaluation = Evaluation(panel.task_ids, options.repeats, how.seed, player, log, typer, skills, reflecting)
-            records = evaluation.run(count)
+            trajectories = evaluation.run(count)
     finally:
         log.close()
     summary = {
@@ -94,7 +96,7 @@ def run_evaluation(
         "version": VERSION,
         "settings": dict(prepared.settings),
         "level": options.level,
-        **summarize(records, max_response_length=how.max_response_length, level=options.level, seed=how.seed),
+        **summarize(trajectories, max_response_length=how.max_response_length, level=options.level, seed=how.seed),
         "against": None,
         "about": {
             "run": None if prepared.run is None else str(prepared.run.folder.path),
@@ -107,8 +109,7 @@ def run_evaluation(
         },
     }
     if others is not None:
-        theirs = [record for record in others if record["record"] == EPISODE]
-        summary["against"] = {"folder": str(against), **compare(records, theirs, options.level)}
+        summary["against"] = {"folder": str(against), **compare(trajectories, others.trajectories, options.level)}
     write_text_atomically(files.summary, json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return summary
 

@@ -4,21 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from siri_verl.evaluation import log as trajectory_log
 from siri_verl.report.prompts import spread
 from siri_verl.report.runs import Run
 from siri_verl.runs.folder import RunFolder
-from siri_verl.trajectory.file import Trajectory, Turn, read_trajectories, shortened
+from siri_verl.trajectory.file import EVALUATION, read_trajectories, shortened
+from siri_verl.trajectory.turn import Trajectory
 
 MOST_CHARS = 6_000_000
 """Text of all trajectories on the page."""
 LONGEST = 3000
 """Characters of one observation or reply on the page."""
-_HEADER = b'{"record": "header"'
 
 
 @dataclass
@@ -54,16 +53,16 @@ def collect(runs: Sequence[Run], extra: Sequence[Path] = (), most: int = 400) ->
         folder = RunFolder(run.folder)
         file = folder.trajectories
         if file.is_file():
-            groups += by_moment([(run.name, trajectory) for trajectory in read_trajectories(file)])
+            groups += by_moment([(run.name, t) for t in read(file)])
         else:
             browser.without.append(run.name)
         for evaluation in folder.evaluations():
             if evaluation.trajectories.is_file():
-                groups += by_moment([(run.name, t) for t in read_any(evaluation.trajectories)])
+                groups += by_moment([(run.name, t) for t in read(evaluation.trajectories)])
     for file in extra:
         if not file.is_file():
             raise FileNotFoundError(f"--trajectories {file}: no such file; give a file of siri-verl eval or of a run")
-        groups += by_moment([(f"{file.parent.name}/{file.name}", t) for t in read_any(file)])
+        groups += by_moment([(f"{file.parent.name}/{file.name}", t) for t in read(file)])
     browser.total = sum(map(len, groups))
     kept = thin(groups, most)
     room = MOST_CHARS
@@ -76,43 +75,16 @@ def collect(runs: Sequence[Run], extra: Sequence[Path] = (), most: int = 400) ->
     return browser
 
 
-def read_any(file: Path) -> list[Trajectory]:
-    """Trajectories of a run or of an evaluation.
+def read(file: Path) -> list[Trajectory]:
+    """Trajectories of a run or of an evaluation; those of an evaluation are named after its folder.
 
     Raises:
-        ValueError: the file is neither, or damaged.
+        TrajectoryFileError: the file is neither, or damaged.
     """
-    with file.open("rb") as lines:
-        first = next(lines, b"")
-    if not first.endswith(b"\n") and _HEADER.startswith(first[: len(_HEADER)]):
-        return []  # an evaluation that was stopped within its first line
-    if trajectory_log.SCHEMA.encode() not in first:
-        return read_trajectories(file)
-    _, records = trajectory_log.read_trajectories(file)
-    name = f"eval {file.parent.name}"
-    episodes = [record for record in records if record["record"] == trajectory_log.EPISODE]
-    return [_from_evaluation(name, record) for record in episodes]
-
-
-def _from_evaluation(name: str, record: dict[str, Any]) -> Trajectory:
-    turns = [
-        Turn(t["observation"], t["reply"], t["action"], valid=t["problem"] is None, admissible=t["admissible"])
-        for t in record["turns"]
-    ]
-    return Trajectory(
-        source=name,
-        step=None,
-        task_id=record["task_id"],
-        task=record["task"],
-        turns=tuple(turns),
-        success=record["success"],
-        score=record["score"],
-        category=record["category"],
-        session=record["repetition"],
-        arm="skill" if record["skill_id"] else "plain",
-        skill_id=record["skill_id"],
-        status=record["status"],
-    )
+    found = read_trajectories(file)
+    if found.kind != EVALUATION:
+        return found.trajectories
+    return [replace(trajectory, source=f"eval {file.parent.name}") for trajectory in found.trajectories]
 
 
 def by_moment(items: list[tuple[str, Trajectory]]) -> list[list[tuple[str, Trajectory]]]:
@@ -147,7 +119,7 @@ def _plain(name: str, trajectory: Trajectory) -> dict[str, Any]:
         "session": trajectory.session,
         "arm": trajectory.arm,
         "skill_id": trajectory.skill_id,
-        "skill": trajectory.skill,
+        "skill": trajectory.skill_text,
         "status": trajectory.status,
         "success": trajectory.success,
         "score": trajectory.score,

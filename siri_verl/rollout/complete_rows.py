@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what an agent loop returns to the rows SIRI learns from: one per turn, every field in place.
+"""From what an agent loop returns to the rows SIRI learns from: one per turn, with every field.
 
-Loops that return a whole trajectory in one row are cut at the runs of ones of its response mask: each turn's prompt is
-then the conversation up to it. What the loop need not say (arm, action span, success) is filled in; what it must say
-and did not is an error that shows the line to add (docs/your_agent_loop.md).
+A row that holds a whole trajectory is cut at the runs of ones of its response mask: each turn's prompt is then the
+conversation up to it. Fields that the loop need not state (arm, action span, success) are filled in; a required field
+that is missing is an error that shows the line to add (docs/your_agent_loop.md).
 """
 
 from __future__ import annotations
@@ -17,19 +17,12 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from siri_verl.core.pairing import PLAIN
 from siri_verl.core.segments import runs
 from siri_verl.rollout import row_contract
-from siri_verl.training.step_table import EXCLUDED_STATUSES
-from siri_verl.training.turn_table import split_fields
+from siri_verl.rollout.row_contract import SPANS, RowContractError, holds_trajectory, split_fields
 from siri_verl.trajectory.action_span import action_span
 from siri_verl.trajectory.prompts import ACTION
+from siri_verl.trajectory.turn import Status
 
 TOOL_CALL = re.compile(r"<tool_call>.*?</tool_call>", re.DOTALL)
-SPANS = "action_spans"
-"""Of a row that holds a trajectory: (first, one past the last) token of each turn's action, counted from the turn's
-first token."""
-
-
-class RowContractError(ValueError):
-    """An agent loop's rows lack something SIRI needs; the message shows what to add."""
 
 
 def one_row_per_turn(output: AgentLoopOutput) -> list[AgentLoopOutput]:
@@ -80,10 +73,10 @@ def complete_rows(
         success_reward: `siri.reward.success_reward`.
 
     Raises:
-        RowContractError, TurnCountError, MissingAnchorsError: what is missing, and the line to add.
+        RowContractError, TurnCountError: what is missing, and the line to add.
     """
     name = f"{columns.get('uid')}_{columns.get('session_id')}"
-    if len(outputs) == 1 and outputs[0].extra_fields.get(row_contract.LISTS[row_contract.ANCHOR]) is not None:
+    if len(outputs) == 1 and holds_trajectory(outputs[0].extra_fields):
         outputs = one_row_per_turn(outputs[0])
     rows = list(outputs)
     if not rows:
@@ -117,7 +110,7 @@ def complete_rows(
         fields.setdefault("score", float(success))
         if row is not rows[-1]:
             fields["transcript"] = None
-        if fields.get("status") in EXCLUDED_STATUSES:
+        if not Status.counts(fields.get("status", "")):
             # None of its tokens enters a loss.
             row.response_mask = [0] * len(row.response_ids)
     valid = sum(bool(row.extra_fields[row_contract.VALID]) for row in rows) / len(rows)

@@ -10,6 +10,7 @@ from siri_verl.settings.schema import EnvironmentSettings
 
 POOL_NAME = "rollout"
 _pools: dict[str, asyncio.Task[EnvironmentPool]] = {}
+"""By all settings of the pool; `connect_or_create` refuses a second pool of other settings on a node, by name."""
 
 
 def pool_settings(config: EnvironmentSettings) -> PoolSettings:
@@ -25,9 +26,18 @@ def pool_settings(config: EnvironmentSettings) -> PoolSettings:
 
 
 async def environment_pool(config: EnvironmentSettings) -> EnvironmentPool:
-    """This node's pool for the configured environment; loops that ask at the same time share one connection."""
-    task = _pools.get(config.name)
-    if task is None:
-        task = asyncio.create_task(EnvironmentPool.connect_or_create(POOL_NAME, pool_settings(config)))
-        _pools[config.name] = task
-    return await asyncio.shield(task)
+    """This node's pool for the configured environment; loops that ask at the same time share one connection.
+
+    Raises:
+        EnvironmentStartError: the environment cannot be made.
+        ValueError: the node's pool runs with other settings; the message names them.
+    """
+    settings = pool_settings(config)
+    key = repr(settings)
+    if key not in _pools:
+        _pools[key] = asyncio.create_task(EnvironmentPool.connect_or_create(POOL_NAME, settings))
+    try:
+        return await asyncio.shield(_pools[key])
+    except Exception:
+        _pools.pop(key, None)
+        raise

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For agent loops that someone else wrote: what SIRI says of one session (docs/your_agent_loop.md).
+"""What an agent loop is given for one session: arm, skill and seeds (docs/your_agent_loop.md).
 
     siri = SiriSession.from_run(self.config, kwargs)
     messages = siri.messages(kwargs["raw_prompt"])      # with the skill block in the skill arm, as they are otherwise
@@ -17,7 +17,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from siri_verl.core.pairing import PLAIN
-from siri_verl.core.seeding import derive_seed
+from siri_verl.trajectory import seeds
+from siri_verl.trajectory.episode import EpisodePlan
 from siri_verl.trajectory.prompts import FULL
 
 
@@ -32,7 +33,7 @@ class SiriSession:
         validate: whether this is validation, which is always plain.
         arm: "plain" or "skill".
         skill_id: id of the skill shown, "" in the plain arm.
-        skill: the skill block, None in the plain arm.
+        skill_text: the skill block, None in the plain arm.
         run_seed: `siri.seed`.
     """
 
@@ -42,7 +43,7 @@ class SiriSession:
     validate: bool
     arm: str
     skill_id: str
-    skill: str | None
+    skill_text: str | None
     run_seed: int
 
     @classmethod
@@ -60,7 +61,7 @@ class SiriSession:
             validate=kwargs.get("partition", "train") == "val",
             arm=str(kwargs.get("arm", PLAIN)),
             skill_id=str(kwargs.get("skill_id", "")),
-            skill=str(kwargs.get("skill_text", "")) or None,
+            skill_text=str(kwargs.get("skill_text", "")) or None,
             run_seed=int(OmegaConf.select(config, "siri.seed", default=0)),
         )
 
@@ -75,9 +76,9 @@ class SiriSession:
             ValueError: a skill is to be shown and there is no user message.
         """
         copied = [dict(message) for message in plain]
-        if self.skill is None:
+        if self.skill_text is None:
             return copied
-        block = f"{label}: {self.skill}\n\n"
+        block = f"{label}: {self.skill_text}\n\n"
         for message in copied:
             if message.get("role") == "user":
                 content = message["content"]
@@ -90,13 +91,18 @@ class SiriSession:
 
     @property
     def env_seed(self) -> int:
-        """Seed of the environment: the same for all sessions of a training task, so that both arms meet one world;
-        another for every session of validation."""
+        """Seed of the environment: the same for all sessions of a training task, so that both arms meet the same
+        environment; another for every session of validation."""
         if self.validate:
-            return derive_seed(self.run_seed, "env", "val", self.task_id, self.session)
-        return derive_seed(self.run_seed, "env", self.step, self.task_id)
+            return seeds.validation_env_seed(self.run_seed, self.task_id, self.session)
+        return seeds.env_seed(self.run_seed, self.step, self.task_id)
 
     def request_seed(self, turn: int) -> int:
         """Seed of one generation request (`sampling_params["seed"]`), for runs that repeat exactly."""
-        part = "val" if self.validate else "train"
-        return derive_seed(self.run_seed, "request", part, self.step, self.task_id, self.arm, self.session, turn)
+        return seeds.request_seed(self.run_seed, self.plan.name, turn)
+
+    @property
+    def plan(self) -> EpisodePlan:
+        """The session as an episode to be played."""
+        name = ("val" if self.validate else "train", self.step, self.task_id, self.arm, self.session)
+        return EpisodePlan(self.task_id, self.env_seed, name, self.skill_text, self.skill_id)

@@ -33,7 +33,7 @@ _PlainWorker = AgentLoopWorkerTQ.__ray_metadata__.modified_class
 class SiriAgentLoopWorker(_PlainWorker):
     """Rolls out paired groups: the sessions of a task are dealt to a plain and a skill arm and run side by side.
 
-    The driver says per task which skill, if any, is shown and how many sessions stay plain (columns `skill_id`,
+    The driver sets per task which skill, if any, is shown and how many sessions stay plain (columns `skill_id`,
     `skill_text`, `plain_sessions`); without these columns, and in validation, every session is plain.
     """
 
@@ -58,7 +58,7 @@ class SiriAgentLoopWorker(_PlainWorker):
         return siri_settings(self.config).reward.success_reward
 
     async def _agent_loop_postprocess(self, output: Any, validate: bool, **kwargs: Any) -> None:
-        """Complete the rows of loops that are not siri_verl's own, then store them as verl does."""
+        """Complete the loop's rows, then store them as verl does."""
         outputs = output if isinstance(output, list) else [output]
         if outputs:
             # The reward function sees the trajectory as the loop returned it, before it is cut into turns.

@@ -16,7 +16,8 @@ from siri_verl.runs.config import save_config
 from siri_verl.runs.folder import RunFolder
 from siri_verl.runs.metrics import MetricsLog
 from siri_verl.runs.record import add_start
-from siri_verl.trajectory.file import Trajectory, append_trajectories
+from siri_verl.trajectory.file import append_trajectories
+from siri_verl.trajectory.turn import Trajectory
 
 logger = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from siri_verl.skills.bank import BankSettings
 from siri_verl.skills.mining import MiningSettings
 from siri_verl.skills.retrieval import RetrievalSettings
 from siri_verl.skills.task_type import TaskTypeSettings
+from siri_verl.trajectory.prompts import PromptSettings
 
 
 @dataclass
@@ -44,23 +45,6 @@ class EnvironmentSettings:
         check_field(self, "siri.environment.num_servers", self.num_servers >= 1, "use at least 1")
         check_field(self, "siri.environment.sessions_per_server", self.sessions_per_server >= 1, "use at least 1")
         check_field(self, "siri.environment.step_timeout", self.step_timeout > 0, "use seconds > 0")
-
-
-@dataclass
-class PromptSettings:
-    """How a turn becomes a prompt."""
-
-    template: str = "full"
-    """`full` for instruction-tuned models; for the small CPU models `compact`, or `compact_actions`, which lists the
-    admissible actions too (siri_verl/trajectory/prompts.py)."""
-    history_length: int = 2
-    """How many earlier (observation, action) pairs the prompt shows. Shortened first when a prompt is too long."""
-
-    def __post_init__(self):
-        from siri_verl.trajectory.prompts import TEMPLATES
-
-        check_one_of("siri.prompt.template", self.template, tuple(TEMPLATES))
-        check_field(self, "siri.prompt.history_length", self.history_length >= 0, "use a number >= 0")
 
 
 @dataclass

@@ -7,14 +7,15 @@ A strategy that names them would pass on the answer instead of the procedure. Fr
 - ids: words that mix letters and digits and stand in its turns (B07XYZ1234, b0k4-m7, and the parts of the latter), and
   numbered objects of its actions (`countertop 2`), but not numbered things that only its pages show (`page 2`);
 - answers: arguments of clicks that the task text asks for (`red`), whole search queries of two words or more, and
-  numbers of two digits or more from the task text; beside them whatever the environment lists in `Episode.answers`.
+  numbers of two digits or more from the task text; beside them whatever the environment lists in
+  `SourceTrajectory.answers`.
 """
 
 from __future__ import annotations
 
 import re
 
-from siri_verl.skills.pool import Episode
+from siri_verl.skills.pool import SourceTrajectory
 from siri_verl.skills.skill import normalised
 
 _BRACKETED = re.compile(r"^\s*(\w+)\s*\[(.*)\]\s*$", re.DOTALL)
@@ -23,7 +24,7 @@ _NUMBERED = re.compile(r"\b([a-z]{2,})\s+(\d+)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{2,}")
 
 
-def specifics(episode: Episode) -> dict[str, str]:
+def specifics(episode: SourceTrajectory) -> dict[str, str]:
     """What must not be quoted: normalised text -> why (`task_id`, `id`, `answer`)."""
     task = f" {normalised(episode.task)} "
     found: dict[str, str] = {}
@@ -60,7 +61,7 @@ def specifics(episode: Episode) -> dict[str, str]:
     return found
 
 
-def find_leak(text: str, episode: Episode) -> str:
+def find_leak(text: str, episode: SourceTrajectory) -> str:
     """The first thing of the source task that a text quotes, as `why: words`; "" when it quotes nothing."""
     padded = f" {normalised(text)} "
     for words, why in specifics(episode).items():

@@ -22,7 +22,7 @@ from siri_verl.endpoint import EndpointSettings
 from siri_verl.skills.bank import Offer, SkillBank
 from siri_verl.skills.leaks import find_leak
 from siri_verl.skills.mining_prompt import MINING_TEMPLATES, parse_mined_skill, render_mining_prompt
-from siri_verl.skills.pool import Episode, SuccessPool
+from siri_verl.skills.pool import SourceTrajectory, SuccessPool
 from siri_verl.skills.random_summary import random_summary
 from siri_verl.skills.skill import Provenance
 
@@ -97,7 +97,7 @@ class MiningRequest:
     """One question: the prompt, and the episode it is about."""
 
     prompt: str
-    episode: Episode
+    episode: SourceTrajectory
 
 
 @dataclass
@@ -154,7 +154,7 @@ class Miner:
         """
         rng = random.Random(derive_seed(self.seed, "mine", step))
         template = MINING_TEMPLATES[self.settings.template]
-        queues: list[tuple[tuple[bool, int, str], list[Episode]]] = []
+        queues: list[tuple[tuple[bool, int, str], list[SourceTrajectory]]] = []
         for name in pool.types():
             waiting = len(bank.of_type(name, CANDIDATE))
             if waiting < bank.settings.max_candidates_per_type:
@@ -163,7 +163,7 @@ class Miner:
                 rng.shuffle(episodes)
                 queues.append(((bool(bank.of_type(name, ACTIVE)), waiting, name), episodes))
         queues.sort(key=lambda entry: entry[0])
-        chosen: list[Episode] = []
+        chosen: list[SourceTrajectory] = []
         while len(chosen) < self.settings.requests and any(episodes for _, episodes in queues):
             for _, episodes in queues:
                 if episodes and len(chosen) < self.settings.requests:
@@ -201,7 +201,9 @@ class Miner:
         answers = generate([request.prompt for request in requests]) if requests else []
         return self.absorb(requests, answers, bank, step)
 
-    def _enter(self, episode: Episode, answer: str, bank: SkillBank, step: int, report: MiningReport) -> Offer | None:
+    def _enter(
+        self, episode: SourceTrajectory, answer: str, bank: SkillBank, step: int, report: MiningReport
+    ) -> Offer | None:
         mined = parse_mined_skill(answer, bank.settings)
         if mined.problem is not None:
             report.problems[mined.problem] += 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finished episodes as the miner sees them, and the pool of recent plain successes it draws from."""
+"""Trajectories that skills may be mined from, and the pool of recent plain successes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ POOL_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Episode:
-    """One trajectory, with what mining needs.
+class SourceTrajectory:
+    """A finished trajectory with the facts that mining needs.
 
     Attributes:
         task_id: its task.
         task: the task text.
         task_type: the task's type, read from that text.
         trajectory: its name.
-        step: the training step whose policy made it.
+        step: the training step.
         turns: (observation, action) pairs in order, without the final observation.
         success: whether the task was solved.
         arm: `plain` or `skill`.
-        answers: what solving this one task came down to, as far as the environment says (`answers` of
-            siri_verl.envs.base.TurnInfo); a skill must not quote them. What can be read off the turns is added by
-            `siri_verl.skills.leaks`.
+        answers: texts that solve this one task, as the environment states them (`answers` of
+            siri_verl.envs.base.TurnInfo); a skill must not quote them. `siri_verl.skills.leaks` adds those that the
+            turns show.
     """
 
     task_id: str
@@ -43,67 +43,67 @@ class Episode:
 
 
 class SuccessPool:
-    """The newest successful plain episodes of every task type. Serialisable, so that a resumed run mines the same."""
+    """The newest plain successes of every task type. Serialisable, so that a resumed run mines the same."""
 
     def __init__(self, per_type: int):
         if per_type < 1:
             raise ValueError(f"success pool: per_type={per_type}, use at least 1")
         self.per_type = per_type
-        self._episodes: dict[str, list[Episode]] = {}
+        self._trajectories: dict[str, list[SourceTrajectory]] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._episodes.values()))
+        return sum(map(len, self._trajectories.values()))
 
-    def add(self, episodes: Iterable[Episode]) -> int:
-        """Take in the plain successes among the episodes of a step; returns how many there were.
+    def add(self, trajectories: Iterable[SourceTrajectory]) -> int:
+        """Add the plain successes among the trajectories of a step; returns how many there were.
 
         Per type the newest stay; the order of arrival within a step does not matter.
         """
-        fresh = [e for e in episodes if e.success and e.arm == PLAIN and e.turns]
-        for episode in sorted(fresh, key=lambda e: (e.step, e.task_id, e.trajectory)):
-            kept = self._episodes.setdefault(episode.task_type, [])
-            kept.append(episode)
+        fresh = [t for t in trajectories if t.success and t.arm == PLAIN and t.turns]
+        for trajectory in sorted(fresh, key=lambda t: (t.step, t.task_id, t.trajectory)):
+            kept = self._trajectories.setdefault(trajectory.task_type, [])
+            kept.append(trajectory)
             del kept[: -self.per_type]
         return len(fresh)
 
-    def of_type(self, task_type: str) -> tuple[Episode, ...]:
-        """A type's episodes, oldest first."""
-        return tuple(self._episodes.get(task_type, ()))
+    def of_type(self, task_type: str) -> tuple[SourceTrajectory, ...]:
+        """A type's trajectories, oldest first."""
+        return tuple(self._trajectories.get(task_type, ()))
 
     def types(self) -> list[str]:
-        """Task types with an episode, by name."""
-        return sorted(name for name, episodes in self._episodes.items() if episodes)
+        """Task types with a trajectory, by name."""
+        return sorted(name for name, trajectories in self._trajectories.items() if trajectories)
 
-    def remove(self, episodes: Iterable[Episode]) -> None:
-        """Take out episodes that have been mined."""
-        for episode in episodes:
-            kept = self._episodes.get(episode.task_type, [])
-            if episode in kept:
-                kept.remove(episode)
+    def remove(self, trajectories: Iterable[SourceTrajectory]) -> None:
+        """Remove trajectories that have been mined."""
+        for trajectory in trajectories:
+            kept = self._trajectories.get(trajectory.task_type, [])
+            if trajectory in kept:
+                kept.remove(trajectory)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
-        episodes = [asdict(e) for name in self.types() for e in self._episodes[name]]
-        return {"version": POOL_VERSION, "episodes": episodes}
+        trajectories = [asdict(t) for name in self.types() for t in self._trajectories[name]]
+        return {"version": POOL_VERSION, "episodes": trajectories}
 
     @classmethod
     def from_dict(cls, per_type: int, data: dict[str, Any]) -> SuccessPool:
         """The pool of a checkpoint.
 
         Raises:
-            ValueError: another version, or an episode's fields are not what they should be.
+            ValueError: another version, or a trajectory with missing or unknown fields.
         """
         if data.get("version") != POOL_VERSION:
             raise ValueError(
                 f"success pool: checkpoint state has version {data.get('version')!r}, expected {POOL_VERSION}"
             )
-        pool, names = cls(per_type), {f.name for f in fields(Episode)}
+        pool, names = cls(per_type), {f.name for f in fields(SourceTrajectory)}
         for item in data["episodes"]:
             if set(item) != names:
-                raise ValueError(f"success pool: episode with missing or unknown fields {sorted(set(item) ^ names)}")
+                raise ValueError(f"success pool: trajectory with missing or unknown fields {sorted(set(item) ^ names)}")
             turns = tuple((str(o), str(a)) for o, a in item["turns"])
-            episode = Episode(**{**item, "turns": turns, "answers": tuple(item["answers"])})
-            pool._episodes.setdefault(episode.task_type, []).append(episode)
-        for kept in pool._episodes.values():
+            trajectory = SourceTrajectory(**{**item, "turns": turns, "answers": tuple(item["answers"])})
+            pool._trajectories.setdefault(trajectory.task_type, []).append(trajectory)
+        for kept in pool._trajectories.values():
             del kept[:-per_type]
         return pool

@@ -11,14 +11,14 @@ import random
 import re
 
 from siri_verl.skills.leaks import specifics
-from siri_verl.skills.pool import Episode
+from siri_verl.skills.pool import SourceTrajectory
 from siri_verl.skills.skill import normalised
 
 MOMENTS = 3
 _BRACKETED = re.compile(r"^\s*(\w+)\s*\[(.*)\]\s*$", re.DOTALL)
 
 
-def random_summary(episode: Episode, seed: int) -> str:
+def random_summary(episode: SourceTrajectory, seed: int) -> str:
     """A few actions of the trajectory, drawn at random and put in random order, without the source task's ids and
     answers.
 

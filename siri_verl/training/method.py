@@ -22,7 +22,7 @@ from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import BANK_FILE, load_bank, save_bank
 from siri_verl.skills.mining import Generate, Miner, MiningReport
-from siri_verl.skills.pool import Episode, SuccessPool
+from siri_verl.skills.pool import SourceTrajectory, SuccessPool
 from siri_verl.skills.retrieval import Retriever, best_active
 from siri_verl.skills.skill import Skill
 from siri_verl.training.gates import GATES, MINES_SKILLS, GateInput
@@ -96,8 +96,8 @@ class Siri:
         self.task_types.update({group.task_id: group.task_type for group in groups})
         self.answers.update({group.task_id: group.answers for group in groups})
         for group in groups:
-            if group.dropped:
-                logger.warning("skill %s does not fit into the first prompt of %s", group.dropped, group.task_id)
+            if group.skill_missing:
+                logger.warning("skill %s does not fit into the first prompt of %s", group.skill_missing, group.task_id)
         return groups
 
     def validation_skills(self, task_ids: list[str]) -> list[Skill | None]:
@@ -142,7 +142,7 @@ class Siri:
             # Row keys hold random ids; a name made of step, task and session is the same in every run.
             session = name.rsplit("_", 1)[1]
             episodes.append(
-                Episode(
+                SourceTrajectory(
                     task_id=task_id,
                     task=task,
                     task_type=self.task_types[task_id],

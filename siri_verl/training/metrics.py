@@ -14,7 +14,8 @@ from siri_verl.core.pairing import SKILL, TreatmentEffect, effect_rows
 from siri_verl.core.phases import Census, PhaseMachine
 from siri_verl.core.statistics import wilson
 from siri_verl.training.gates import shown_skill
-from siri_verl.training.step_table import EXCLUDED_STATUSES, StepTable, split_key
+from siri_verl.training.step_table import StepTable, split_key
+from siri_verl.trajectory.turn import Status
 
 TEXT_INFOS = ("category", "split", "status")
 """Entries of `reward_extra_info` that are text: kept from verl's own validation statistics, which want numbers."""
@@ -168,7 +169,7 @@ def validation_metrics(infos: Mapping[str, Sequence[Any]]) -> dict[str, float]:
     """
     if "success" not in infos:
         return {}
-    counts = ~np.isin([str(s) for s in infos.get("status", [""] * len(infos["success"]))], list(EXCLUDED_STATUSES))
+    counts = np.array([Status.counts(s) for s in infos.get("status", [""] * len(infos["success"]))], dtype=bool)
     if not counts.any():
         raise IncompleteBatchError("validation: no episode counts; every one lost its environment")
     infos = {name: list(itertools.compress(values, counts)) for name, values in infos.items()}

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from omegaconf import DictConfig
-from verl.utils import normalize_token_ids
 
 from siri_verl.core.seeding import derive_seed
 from siri_verl.endpoint import Completion, Endpoint, EndpointSettings
 from siri_verl.settings.schema import SiriSettings
+from siri_verl.trajectory.prompt_builder import chat_tokens
 
 
 class PolicyMiner:
@@ -62,14 +62,7 @@ class PolicyMiner:
         return list(await asyncio.gather(*(self._ask(prompt, step, i) for i, prompt in enumerate(prompts))))
 
     async def _ask(self, prompt: str, step: int, number: int) -> str:
-        ids = normalize_token_ids(
-            self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}],
-                add_generation_prompt=True,
-                tokenize=True,
-                **self.chat_template_kwargs,
-            )
-        )
+        ids = chat_tokens(self.tokenizer, [{"role": "user", "content": prompt}], self.chat_template_kwargs)
         if len(ids) > self.max_prompt_length:
             return ""
         params = {**self.sampling, "max_tokens": self.max_tokens}

@@ -13,14 +13,14 @@ from typing import Any, Protocol
 
 from omegaconf import DictConfig
 
-from siri_verl.core.seeding import derive_seed
 from siri_verl.envs.registry import make_environment
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.skill import Skill
 from siri_verl.skills.task_type import task_typer
 from siri_verl.training.dataset_tasks import dataset_tasks
 from siri_verl.trajectory.prompt_builder import PromptBuilder, PromptTooLongError
-from siri_verl.trajectory.prompts import TurnView
+from siri_verl.trajectory.seeds import env_seed
+from siri_verl.trajectory.turn import TurnView
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class PlannedGroup:
         task_id: the task.
         task_type: derived from its text.
         skill: shown to the skill arm; None: the whole group is plain.
-        dropped: id of a skill that did not fit into the first prompt, else ""; the whole group is plain then.
+        skill_missing: id of a skill that did not fit into the first prompt, else ""; the whole group is plain then.
         answers: what solving the task comes down to, where the environment states it; no mined skill may quote them.
     """
 
     task_id: str
     task_type: str
     skill: Skill | None
-    dropped: str = ""
+    skill_missing: str = ""
     answers: tuple[str, ...] = ()
 
 
@@ -99,8 +99,7 @@ class GroupPlanner:
         return [self._plan_one(task_id, step, choose) for task_id in task_ids]
 
     def _plan_one(self, task_id: str, step: int, choose: Choose) -> PlannedGroup:
-        # The seed of the sessions' episodes (siri_verl/rollout/agent_loop.py).
-        seed = derive_seed(self.seed, "env", step, task_id)
+        seed = env_seed(self.seed, step, task_id)
         observation, info = self.env.reset(seed=seed, options={"task_id": task_id})
         task_type = self.typer(str(info["task"]))
         answers = tuple(map(str, info.get("answers", ())))
@@ -111,7 +110,7 @@ class GroupPlanner:
             task=str(info["task"]),
             observation=observation,
             admissible_actions=tuple(info["admissible_actions"]),
-            skill=skill.block,
+            skill_text=skill.block,
         )
         try:
             self.prompts.build(view)

@@ -18,8 +18,9 @@ from siri_verl.core.seeding import derive_seed
 from siri_verl.settings.schema import SampleSettings
 from siri_verl.training import queue
 from siri_verl.training.step_table import StepTable, split_key
-from siri_verl.trajectory.file import Trajectory, Turn, shortened
+from siri_verl.trajectory.file import shortened
 from siri_verl.trajectory.prompts import parse_reply
+from siri_verl.trajectory.turn import Trajectory, Turn
 
 
 class TrajectorySample:
@@ -99,6 +100,8 @@ class TrajectorySample:
                     reward=float(table.reward[i]),
                     valid=bool(table.valid[i]),
                     admissible=bool(table.admissible[i]),
+                    reply_tokens=int(table.reply_tokens[i]),
+                    history_dropped=int(table.history_dropped[i]),
                 )
             )
         skill_id = str(table.skill_id[last])
@@ -114,7 +117,8 @@ class TrajectorySample:
             session=int(split_key(table.keys[last])[1]),
             arm=str(table.arm[last]),
             skill_id=skill_id,
-            skill=self.skill_text(skill_id) if skill_id else "",
+            skill_text=self.skill_text(skill_id) if skill_id else "",
+            skill_missing=bool(table.skill_missing[last]),
             status=str(table.status[last]),
         )
 

@@ -102,7 +102,7 @@ class SiriStep:
         """
         self.task_of |= dict(zip(uids, task_ids, strict=True))
         groups = self.siri.plan(task_ids, self.number)
-        self.metrics["siri/skill_dropped_groups"] = float(sum(bool(group.dropped) for group in groups))
+        self.metrics["siri/skill_dropped_groups"] = float(sum(bool(group.skill_missing) for group in groups))
         return groups
 
     # ---- after the trajectories ----------------------------------------------------------------------------------

@@ -16,9 +16,7 @@ import numpy as np
 
 from siri_verl.rollout import row_contract
 from siri_verl.training import queue
-
-EXCLUDED_STATUSES = frozenset({"environment_lost", "environment_error"})
-"""Trajectories that ended for a reason that is not the policy's: their rows enter no statistic and get advantage 0."""
+from siri_verl.trajectory.turn import Status
 
 _DTYPES = {str: object, bool: bool, int: np.int64, float: np.float64}
 
@@ -176,7 +174,7 @@ class StepTable:
     @property
     def usable(self) -> np.ndarray:
         """(rows,) bool: real rows of trajectories whose environment was not lost."""
-        return self.real & ~np.isin(self.status.astype(str), list(EXCLUDED_STATUSES))
+        return self.real & np.array([Status.counts(status) for status in self.status], dtype=bool)
 
     @cached_property
     def trajectory_return(self) -> np.ndarray:

@@ -14,13 +14,9 @@ from typing import Any
 import numpy as np
 
 from siri_verl.core.segments import Segments, find_segments, spread
-from siri_verl.rollout import row_contract
+from siri_verl.rollout.row_contract import holds_trajectory, split_fields
 from siri_verl.training import queue
 from siri_verl.training.step_table import StepTable, split_key, states_outcome
-
-
-class TurnCountError(ValueError):
-    """A row states another number of turns than its response mask shows."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +36,6 @@ class TurnTable:
     def token_values(self, per_turn: np.ndarray, length: int) -> np.ndarray:
         """(rows, length): each turn's value on its tokens, 0 elsewhere."""
         return spread(per_turn, self.segments, (self.rows, length))
-
-
-def holds_trajectories(fields: Sequence[Any]) -> bool:
-    """Whether any row states its anchors as a list."""
-    name = row_contract.LISTS[row_contract.ANCHOR]
-    return any(isinstance(row, dict) and row.get(name) is not None for row in fields)
 
 
 def build_turns(
@@ -74,7 +64,7 @@ def build_turns(
     for i in order:
         row = fields[i] if isinstance(fields[i], dict) else {}
         mask = np.asarray(masks[i])
-        if row.get(row_contract.LISTS[row_contract.ANCHOR]) is None:
+        if not holds_trajectory(row):
             pieces, stated = [(0, len(mask))], [row]
         else:
             found = find_segments([mask])
@@ -94,32 +84,6 @@ def build_turns(
     return TurnTable(table, Segments(columns[:, 0], columns[:, 1], columns[:, 2]), len(keys))
 
 
-def split_fields(key: str, row: dict[str, Any], turns: int) -> list[dict[str, Any]]:
-    """The fields of each turn of a row that holds a trajectory: lists give one entry each, the rest stands on all.
-
-    Raises:
-        TurnCountError: a list is missing or has another number of entries than the row has turns.
-    """
-    lists: dict[str, list[Any]] = {}
-    for name, plural in row_contract.LISTS.items():
-        stated = row.get(plural)
-        if name == row_contract.TURN_REWARD and stated == row_contract.OUTCOME:
-            stated = [row_contract.OUTCOME] * turns
-        if stated is None or isinstance(stated, str) or not hasattr(stated, "__len__"):
-            raise TurnCountError(
-                f"row {key}: states 'anchors', but {plural!r} is {stated!r}; give a list with one entry per turn"
-            )
-        if len(stated) != turns:
-            raise TurnCountError(
-                f"row {key}: {plural!r} has {len(stated)} entries, but the response mask has {turns} runs of ones; "
-                "a turn is a run of ones (tokens of one reply), with at least one token of mask 0 before the next; "
-                "give one entry per turn"
-            )
-        lists[name] = list(stated)
-    shared = {name: value for name, value in row.items() if name not in row_contract.LISTS.values()}
-    return [{**shared, **{name: values[t] for name, values in lists.items()}} for t in range(turns)]
-
-
 def fetch_turns(keys: Sequence[str], tags: Sequence[dict], partition_id: str = "train") -> StepTable | TurnTable:
     """Read the turn fields of a batch from the row store.
 
@@ -128,7 +92,7 @@ def fetch_turns(keys: Sequence[str], tags: Sequence[dict], partition_id: str = "
     """
     fields = queue.get_extra_fields(keys, partition_id)
     scores = queue.get_scores(keys, partition_id) if states_outcome(fields) else None
-    if not holds_trajectories(fields):
+    if not any(map(holds_trajectory, fields)):
         return StepTable.build(keys, tags, fields, scores)
     # As the agent loop wrote it: rollout correction may have changed the trainer's copy.
     masks = queue.get_columns(keys, partition_id, ["response_mask"])["response_mask"]

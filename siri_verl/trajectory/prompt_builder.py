@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a turn to prompt tokens that fit: history is dropped first, oldest pair first; nothing is cut in the middle."""
+"""From a turn to prompt tokens that fit: the oldest history pairs go first, then the skill; no text is cut."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from verl.utils import normalize_token_ids
 
 from siri_verl.failures import ConfigError
-from siri_verl.settings.schema import PromptSettings
-from siri_verl.trajectory.prompts import TEMPLATES, TurnView, render_prompt
+from siri_verl.trajectory.prompts import TEMPLATES, PromptSettings, render_prompt
+from siri_verl.trajectory.turn import TurnView
 
 
 class PromptTooLongError(ValueError):
@@ -20,11 +20,35 @@ class PromptTooLongError(ValueError):
 
 @dataclass(frozen=True)
 class BuiltPrompt:
-    """A prompt's tokens and the turn they show (its history may be shorter than asked for)."""
+    """A prompt's tokens.
+
+    Attributes:
+        token_ids: the tokens.
+        view: the turn they show; its history may be shorter than asked for.
+        history_dropped: history pairs left out for length.
+        skill_missing: a skill was to be shown and did not fit.
+    """
 
     token_ids: list[int]
     view: TurnView
     history_dropped: int
+    skill_missing: bool = False
+
+
+def chat_tokens(
+    tokenizer: Any, messages: Sequence[Mapping[str, Any]], chat_template_kwargs: Mapping[str, Any]
+) -> list[int]:
+    """Token ids of a conversation, ready for the assistant's reply.
+
+    Args:
+        tokenizer: the policy's.
+        messages: with "role" and "content".
+        chat_template_kwargs: passed to the chat template (data.apply_chat_template_kwargs).
+    """
+    ids = tokenizer.apply_chat_template(
+        [dict(message) for message in messages], add_generation_prompt=True, tokenize=True, **chat_template_kwargs
+    )
+    return normalize_token_ids(ids)
 
 
 class PromptBuilder:
@@ -32,7 +56,7 @@ class PromptBuilder:
 
     Args:
         tokenizer: the policy's tokenizer.
-        config: template and history length.
+        settings: template and history length.
         max_prompt_length: tokens (data.max_prompt_length).
         chat_template_kwargs: passed to the chat template (data.apply_chat_template_kwargs).
     """
@@ -40,35 +64,33 @@ class PromptBuilder:
     def __init__(
         self,
         tokenizer: Any,
-        config: PromptSettings,
+        settings: PromptSettings,
         max_prompt_length: int,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ):
         self.tokenizer = tokenizer
-        self.template = TEMPLATES[config.template]
-        self.history_length = config.history_length
+        self.template = TEMPLATES[settings.template]
+        self.history_length = settings.history_length
         self.max_prompt_length = max_prompt_length
         self.chat_template_kwargs = dict(chat_template_kwargs or {})
 
     def tokens(self, view: TurnView) -> list[int]:
         """Token ids of a turn's prompt, whatever their number."""
-        messages = [{"role": "user", "content": render_prompt(view, self.template)}]
-        ids = self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, **self.chat_template_kwargs
-        )
-        return normalize_token_ids(ids)
+        message = {"role": "user", "content": render_prompt(view, self.template)}
+        return chat_tokens(self.tokenizer, [message], self.chat_template_kwargs)
 
     def build(self, view: TurnView) -> BuiltPrompt:
-        """The longest prompt of this turn that fits: history pairs are dropped from the oldest on.
+        """The longest prompt of this turn that fits: of the last `history_length` pairs the oldest are dropped first.
 
         Raises:
             PromptTooLongError: it does not fit even without history; the message gives both lengths.
         """
-        full = len(view.history)
+        view = view.recent(self.history_length)
+        wanted = len(view.history)
         while True:
             ids = self.tokens(view)
             if len(ids) <= self.max_prompt_length:
-                return BuiltPrompt(ids, view, full - len(view.history))
+                return BuiltPrompt(ids, view, wanted - len(view.history))
             if not view.history:
                 raise PromptTooLongError(
                     f"the prompt of turn {view.turn} has {len(ids)} tokens without any history; "
@@ -77,9 +99,8 @@ class PromptBuilder:
             view = replace(view, history=view.history[1:])
 
     def build_with_skill(self, view: TurnView) -> BuiltPrompt:
-        """As `build`; where the skill block does not fit even without history, the plain prompt of the turn.
-
-        The caller sees it by the result's `view.skill`.
+        """As `build`; where the skill block does not fit even without history, the plain prompt of the turn, and
+        `skill_missing` is set.
 
         Raises:
             PromptTooLongError: the plain prompt does not fit either.
@@ -87,12 +108,16 @@ class PromptBuilder:
         try:
             return self.build(view)
         except PromptTooLongError:
-            if view.skill is None:
+            if view.skill_text is None:
                 raise
-            return self.build(view.plain)
+            return replace(self.build(view.plain), skill_missing=True)
 
     def first(self, task: str, observation: str, actions: Sequence[str], where: str) -> BuiltPrompt:
         """The first turn's prompt.
+
+        Args:
+            task, observation, actions: of the turn.
+            where: names the environment in the error.
 
         Raises:
             ConfigError: data.max_prompt_length is too small for it.
@@ -102,6 +127,5 @@ class PromptBuilder:
         except PromptTooLongError as error:
             raise ConfigError(
                 f"data.max_prompt_length={self.max_prompt_length}: too small for the first observation of {where} "
-                f"({error}); "
-                "raise it"
+                f"({error}); raise it"
             ) from error

@@ -2,14 +2,17 @@
 """Prompts: one user message per turn, and the reading of replies.
 
 A prompt is a sequence of labelled sections: role, skill, task, turn count, history, observation, admissible actions,
-instruction. The plain prompt of a turn is the same sequence without the skill section, so a skill prompt and its plain
-twin differ in that section alone. Text from the environment or from a model is only ever concatenated, never formatted.
+instruction. The plain prompt of a turn is the same sequence without the skill section: the two differ in that section
+alone. Text from the environment or from a model is concatenated, never formatted.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+
+from siri_verl.failures import check_field, check_one_of
+from siri_verl.trajectory.turn import TurnView
 
 ACTION_OPEN, ACTION_CLOSE = "<action>", "</action>"
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
@@ -69,30 +72,19 @@ COMPACT_ACTIONS = replace(COMPACT, observation="see", actions="can")
 TEMPLATES = {"full": FULL, "compact": COMPACT, "compact_actions": COMPACT_ACTIONS}
 
 
-@dataclass(frozen=True)
-class TurnView:
-    """What the agent sees at one turn.
+@dataclass
+class PromptSettings:
+    """How a turn becomes a prompt."""
 
-    Attributes:
-        task: the task text.
-        observation: the current observation.
-        admissible_actions: in display order.
-        turn: 1-based number of this turn.
-        history: earlier (observation, action) pairs, oldest first, already cut to the window.
-        skill: the skill block, or None for the plain prompt.
-    """
+    template: str = "full"
+    """`full` for instruction-tuned models; for the small CPU models `compact`, or `compact_actions`, which lists the
+    admissible actions too (siri_verl/trajectory/prompts.py)."""
+    history_length: int = 2
+    """How many earlier (observation, action) pairs the prompt shows. Shortened first when a prompt is too long."""
 
-    task: str
-    observation: str
-    admissible_actions: tuple[str, ...] = ()
-    turn: int = 1
-    history: tuple[tuple[str, str], ...] = ()
-    skill: str | None = None
-
-    @property
-    def plain(self) -> TurnView:
-        """The same turn without the skill."""
-        return replace(self, skill=None)
+    def __post_init__(self):
+        check_one_of("siri.prompt.template", self.template, tuple(TEMPLATES))
+        check_field(self, "siri.prompt.history_length", self.history_length >= 0, "use a number >= 0")
 
 
 def render_prompt(view: TurnView, template: PromptTemplate) -> str:
@@ -105,10 +97,10 @@ def render_prompt(view: TurnView, template: PromptTemplate) -> str:
 
     if template.role is not None:
         sections.append(template.role)
-    if view.skill is not None:
+    if view.skill_text is not None:
         if template.skill is None:
             raise ValueError("prompt template: a skill was given but the template has no skill section (label None)")
-        add(template.skill, view.skill)
+        add(template.skill, view.skill_text)
     add(template.task, view.task)
     add(template.turn, str(view.turn))
     if view.history:

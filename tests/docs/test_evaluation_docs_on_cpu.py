@@ -3,24 +3,26 @@
 
 import re
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 from support.evaluation_records import records
 from typer.main import get_command
 
 from siri_verl.cli import app
-from siri_verl.evaluation import log as trajectory_log
 from siri_verl.evaluation import summary
 from siri_verl.evaluation.options import KINDS, EvalOptions
 from siri_verl.evaluation.protocol import protocol
 from siri_verl.runs.folder import EvaluationFolder
+from siri_verl.trajectory import file
 from siri_verl.trajectory.prompts import parse_reply
+from siri_verl.trajectory.turn import Reflection, Status, Trajectory, Turn
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "evaluation.md").read_text(encoding="utf-8")
 FILES = (DOCS / "run_folder.md").read_text(encoding="utf-8")
 SUMMARY_PART = FILES.split("## `summary.json`\n")[1]
 EVALUATION, REPORT = TEXT.split("## The report\n")
-NAMES = {(str,): "text", (int,): "number", (float,): "number", (bool,): "truth value", (list,): "list"}
+NAMES = {str: "text", int: "number", float: "number", bool: "truth value", list: "list"}
 
 
 def table(first_cell, text=FILES):
@@ -31,22 +33,14 @@ def table(first_cell, text=FILES):
 
 
 def test_every_field_of_the_trajectories_stands_there_with_its_type():
-    for heading, fields in (
-        ("`episode`", trajectory_log.FIELDS["episode"]),
-        ("`reflection`", trajectory_log.FIELDS["reflection"]),
-        ("turn", trajectory_log.TURN_FIELDS),
-    ):
-        listed = table(heading)
-        assert listed.keys() == fields.keys(), heading
-        for name, kind in fields.items():
-            kinds = kind if isinstance(kind, tuple) else (kind,)
-            optional = " or null" if type(None) in kinds else ""
-            assert listed[name][0] == NAMES[tuple(k for k in kinds if k is not type(None))] + optional, name
-    for schema, version in (
-        (trajectory_log.SCHEMA, trajectory_log.VERSION),
-        (summary.SCHEMA, summary.VERSION),
-    ):
-        assert f"Schema `{schema}`, version {version}." in FILES
+    for heading, schema in (("`trajectory`", Trajectory), ("`reflection`", Reflection), ("turn", Turn)):
+        described, fields = table(heading), get_type_hints(schema)
+        assert described.keys() == fields.keys(), heading
+        for name, hint in fields.items():
+            kind, *rest = (list,) if name == "turns" else get_args(hint) or (hint,)
+            assert described[name][0] == NAMES[kind] + (" or null" if rest else ""), name
+    assert f"Schema `{file.SCHEMA}`, version {file.VERSION}." in FILES
+    assert f"Schema `{summary.SCHEMA}`, version {summary.VERSION}." in FILES
 
 
 def test_every_field_of_the_summary_stands_there():
@@ -63,6 +57,7 @@ def test_every_field_of_the_summary_stands_there():
 def test_reasons_statuses_and_ways_of_prompting():
     for reply in ("go", "<action>go</action>", "<think></think><action>\u4e00</action>"):
         assert f"`{parse_reply(reply).problem}`" in FILES
+    assert all(f"`{status.value}`" in FILES for status in Status)
     assert list(table("`--prompting`", TEXT)) == list(KINDS)
     files = EvaluationFolder(Path())
     assert all(path.name in FILES for path in (files.trajectories, files.summary))

@@ -88,7 +88,7 @@ def test_run_says_what_made_it_and_keeps_some_trajectories(finished):
     assert start["seed"] == 1
     assert start["machine"]["cores"] >= 1
     assert start["versions"]["verl"]
-    kept = read_trajectories(finished / "trajectories.jsonl")
+    kept = read_trajectories(finished / "trajectories.jsonl").trajectories
     by_source = {}
     for trajectory in kept:
         by_source.setdefault((trajectory.source, trajectory.step), set()).add(trajectory.task_id)

@@ -9,9 +9,11 @@ from support.toy_policy import READ_THE_NOTE, ToyPolicy
 
 from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import TokenAgent
-from siri_verl.evaluation.episodes import PROMPT_TOO_LONG, TRUNCATED, EpisodePlan, EpisodePlayer
-from siri_verl.settings.schema import PromptSettings
+from siri_verl.evaluation.episodes import EpisodePlayer
+from siri_verl.trajectory.episode import EpisodePlan
 from siri_verl.trajectory.prompt_builder import PromptBuilder, PromptTooLongError
+from siri_verl.trajectory.prompts import PromptSettings
+from siri_verl.trajectory.turn import Status
 
 TASKS = make_environment("toy", split="validation").unwrapped.task_ids()
 SKILL = f"When things are to be put away: {READ_THE_NOTE}"
@@ -28,7 +30,7 @@ def plans(skill=None, name="x", tasks=TASKS):
 
 
 def told(episodes):
-    return [(e.plan.task_id, e.turns, e.success, e.score, e.status, e.category) for e in episodes]
+    return [(e.plan.task_id, e.history, e.success, e.score, e.status, e.category) for e in episodes]
 
 
 def test_episodes_end_with_what_the_environment_says():
@@ -36,8 +38,10 @@ def test_episodes_end_with_what_the_environment_says():
     assert all(e.success and e.score == 1.0 and e.status == "terminated" and len(e.turns) == 3 for e in helped)
     assert [e.plan.task_id for e in helped] == TASKS
     assert helped[0].task.startswith("put the ") and helped[0].category == helped[0].plan.task_id.split("-")[-1]
-    assert helped[0].turns[0][0].startswith("you are in the hall") and helped[0].turns[0][1].startswith("go ")
-    assert all(e.valid_turns == 3 and not e.skill_missing for e in helped)
+    assert helped[0].turns[0].observation.startswith("you are in the hall") and helped[0].turns[0].action.startswith(
+        "go "
+    )
+    assert all(all(t.valid for t in e.turns) and not e.skill_missing for e in helped)
     alone = player(ToyPolicy()).play(plans())
     assert 0 < sum(e.success for e in alone) < len(alone), "one room in four is right"
 
@@ -74,7 +78,7 @@ def test_prompts_are_those_of_the_rollouts():
 
 def test_an_episode_is_cut_after_max_turns():
     cut = player(ToyPolicy(), max_turns=2).play(plans(SKILL))
-    assert {(e.status, len(e.turns), e.success) for e in cut} == {(TRUNCATED, 2, False)}
+    assert {(e.status, len(e.turns), e.success) for e in cut} == {(Status.TRUNCATED, 2, False)}
 
 
 def test_a_skill_that_does_not_fit_is_reported_and_left_out():
@@ -96,7 +100,7 @@ def test_a_prompt_that_no_longer_fits_ends_its_episode_and_one_that_never_fits_i
     longer = player(ToyPolicy())
     longer.make_env = lambda: Endless(make_environment("toy"))
     ended = longer.play(plans(SKILL))
-    assert {(e.status, len(e.turns), e.success) for e in ended} == {(PROMPT_TOO_LONG, 1, False)}
+    assert {(e.status, len(e.turns), e.success) for e in ended} == {(Status.PROMPT_TOO_LONG, 1, False)}
     with pytest.raises(PromptTooLongError, match="data.max_prompt_length=100"):
         player(ToyPolicy(), length=100).play(plans())
 

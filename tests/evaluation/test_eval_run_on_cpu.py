@@ -14,7 +14,6 @@ from siri_verl.cli import app
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.utility import UtilitySettings
 from siri_verl.envs.panels import Panel, make_panel, write_dataset
-from siri_verl.evaluation.log import EPISODE, TrajectoryFileError, read_trajectories
 from siri_verl.evaluation.options import EvalOptions
 from siri_verl.evaluation.prepare import prepare
 from siri_verl.evaluation.protocol import protocol
@@ -28,6 +27,7 @@ from siri_verl.settings.read import siri_settings
 from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.bank_file import save_bank
 from siri_verl.skills.skill import Provenance
+from siri_verl.trajectory.file import TrajectoryFileError, read_trajectories, record_line
 
 KNOWN = TRAIN[:2]
 HOW = dict(
@@ -67,7 +67,7 @@ def options(model, panel, **changes):
 
 
 def played(folder):
-    return sorted(map(json.dumps, read_trajectories(folder / "trajectories.jsonl")[1]))
+    return sorted(map(record_line, read_trajectories(folder / "trajectories.jsonl").trajectories))
 
 
 def evaluate(folder, *arguments, **settings):
@@ -90,11 +90,11 @@ def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(toy_model
 
 def test_the_summary_follows_from_the_trajectories(toy_model, panel, tmp_path):
     said = evaluate(tmp_path, toy_model, panel, repeats=2)
-    settings, records = read_trajectories(tmp_path / "trajectories.jsonl")
-    assert json.loads((tmp_path / "summary.json").read_text()) == said and said["settings"] == settings
-    computed = summarize(records, max_response_length=16, seed=5)
+    found = read_trajectories(tmp_path / "trajectories.jsonl")
+    assert json.loads((tmp_path / "summary.json").read_text()) == said and said["settings"] == found.settings
+    computed = summarize(found.trajectories, max_response_length=16, seed=5)
     assert computed.items() <= said.items()
-    assert said["env_steps"] == sum(len(record["turns"]) for record in records)
+    assert said["env_steps"] == sum(len(trajectory.turns) for trajectory in found.trajectories)
 
 
 class Killed(BaseException):
@@ -106,8 +106,8 @@ def test_an_interrupted_evaluation_goes_on_without_playing_anything_twice(toy_mo
     prepared = prepare(options(toy_model, panel))
     seen = []
 
-    def kill(record):
-        seen.append((record["task_id"], record["repetition"]))
+    def kill(trajectory):
+        seen.append((trajectory.task_id, trajectory.session))
         if len(seen) == 6:
             raise Killed
 
@@ -117,11 +117,9 @@ def test_an_interrupted_evaluation_goes_on_without_playing_anything_twice(toy_mo
     assert not (tmp_path / "cut" / "summary.json").exists()
     # A kill in the middle of a write leaves half a line.
     lines = path.read_bytes()
-    path.write_bytes(lines + b'{"record": "episode", "task_id": "toy-')
+    path.write_bytes(lines + b'{"record": "trajectory", "version": 2, "task_id": "toy-')
     begun = []
-    resumed = run_evaluation(
-        prepared, tmp_path / "cut", lambda r: seen.append((r["task_id"], r["repetition"])), begun.append
-    )
+    resumed = run_evaluation(prepared, tmp_path / "cut", lambda t: seen.append((t.task_id, t.session)), begun.append)
     assert begun == [6] and len(seen) == len(set(seen)) == 16
     assert path.read_bytes().startswith(lines), "what was there is never written again"
     assert resumed["about"]["episodes_played_now"] == 10
@@ -157,12 +155,13 @@ def test_a_skill_in_the_prompt_changes_what_happens_and_nothing_else(toy_model, 
     effect = helped["against"]["success"]
     assert effect["tasks"] == 2 and effect["effect"] == pytest.approx(effect["this"] - effect["other"])
     assert effect["effect"] > 0, "the model was taught to follow this skill"
-    records = [read_trajectories(tmp_path / name / "trajectories.jsonl")[1] for name in ("plain", "bank")]
-    plain, shown = ({(r["task_id"], r["repetition"]): r for r in some if r["record"] == EPISODE} for some in records)
-    assert all(plain[key]["env_seed"] == shown[key]["env_seed"] for key in plain)
-    first = {key: (plain[key]["turns"][0], shown[key]["turns"][0]) for key in plain}
-    assert all(a["observation"] == b["observation"] for a, b in first.values())
-    assert all(b["prompt_tokens"] > a["prompt_tokens"] for a, b in first.values())
+    files = [read_trajectories(tmp_path / name / "trajectories.jsonl") for name in ("plain", "bank")]
+    plain, shown = ({(t.task_id, t.session): t for t in file.trajectories} for file in files)
+    assert {t.arm for t in plain.values()} == {"plain"} and {t.skill_id for t in shown.values()} == {"s0001"}
+    assert all(plain[key].env_seed == shown[key].env_seed for key in plain)
+    first = {key: (plain[key].turns[0], shown[key].turns[0]) for key in plain}
+    assert all(a.observation == b.observation for a, b in first.values())
+    assert all(b.prompt_tokens > a.prompt_tokens for a, b in first.values())
 
 
 def test_a_bank_with_longer_texts_than_the_default_caps_is_played(toy_model, panel, tmp_path):
@@ -264,8 +263,8 @@ def test_sampling_lengths_and_endpoint_are_refused_before_anything_is_written(pa
     for top_p in (0.8, 0.9):
         text = cli(*there, "--top-p", top_p, code=1)
         assert "127.0.0.1:9/v1/chat/completions" in text and "was begun" not in text
-        settings, records = read_trajectories(tmp_path / "out" / "trajectories.jsonl")
-        assert settings["sampling"]["top_p"] == top_p and not records
+        found = read_trajectories(tmp_path / "out" / "trajectories.jsonl")
+        assert found.settings["sampling"]["top_p"] == top_p and not found.trajectories
 
 
 def test_a_device_or_comparison_that_is_not_there_is_refused_before_anything_is_read(tmp_path):

@@ -16,10 +16,10 @@ from siri_verl.evaluation.episodes import EpisodePlayer
 from siri_verl.evaluation.retest import RetestError, check_fresh, choose_skills, retest, tasks_of_bank
 from siri_verl.evaluation.retest_report import report_json, retest_table
 from siri_verl.evaluation.retest_run import panel_tasks
-from siri_verl.settings.schema import PromptSettings
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Provenance
 from siri_verl.trajectory.prompt_builder import PromptBuilder
+from siri_verl.trajectory.prompts import PromptSettings
 
 TASKS = make_environment("toy", split="validation").unwrapped.task_ids()
 TYPE_OF = {task: task.split("-")[1] for task in TASKS}
@@ -76,8 +76,8 @@ def test_the_pairs_differ_in_the_skill_alone():
         by_place.setdefault(plan.name[1:3], []).append(plan)
     for plain, skill in by_place.values():
         assert (plain.task_id, plain.env_seed) == (skill.task_id, skill.env_seed)
-        assert plain.skill is None
-        assert skill.skill == bank["s0001"].block
+        assert plain.skill_text is None
+        assert skill.skill_text == bank["s0001"].block
         assert plain.name != skill.name
     assert len({plan.env_seed for plan in seen}) == 12
     assert set(TYPE_OF) & {pair.task_id for pair in report.pairs} == {t for t in TASKS if "coin" in t}

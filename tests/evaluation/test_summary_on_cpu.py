@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An evaluation's numbers by hand, and what the intervals cover."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,7 +44,7 @@ def test_the_last_trial_counts_and_every_trial_costs():
         episode("a", trial=3),
         episode("b"),
     ]
-    assert [r["trial"] for r in last_trials(some[::-1])] == [1, 3]
+    assert [t.trial for t in last_trials(some[::-1])] == [1, 3]
     said = summarize(some, max_response_length=16)
     assert said["trials"] == [0.5, 0.5, 1.0]
     assert said["success"]["mean"] == 1.0
@@ -53,7 +55,7 @@ def test_the_last_trial_counts_and_every_trial_costs():
 
 
 def test_an_endpoint_that_counts_no_tokens():
-    said = summarize([episode(turns=[{**TURN, "reply_tokens": None, "prompt_tokens": None}])], max_response_length=16)
+    said = summarize([episode(turns=(replace(TURN, reply_tokens=None, prompt_tokens=None),))], max_response_length=16)
     assert said["reply_tokens"] is None
     assert said["prompt_tokens"] is None
     assert said["shares"]["reply_cut"] is None

@@ -12,7 +12,8 @@ from siri_verl.envs.checker import check_text_env
 from siri_verl.envs.panels import Panel, check_disjoint, write_dataset
 from siri_verl.settings.read import siri_settings
 from siri_verl.training.preflight.run import preflight
-from siri_verl.trajectory.prompts import COMPACT, TurnView, parse_reply, render_prompt
+from siri_verl.trajectory.prompts import COMPACT, parse_reply, render_prompt
+from siri_verl.trajectory.turn import TurnView
 
 FOLDER = EXAMPLES / "own_environment"
 

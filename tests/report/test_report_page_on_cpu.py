@@ -20,6 +20,7 @@ from siri_verl.report.options import ReportOptions
 from siri_verl.report.runs import read_run, read_runs
 from siri_verl.runs.metrics import MetricsLog
 from siri_verl.trajectory.file import append_trajectories
+from siri_verl.trajectory.turn import Trajectory, Turn
 
 LOADS = ("src", "href", "srcset", "data", "action", "poster", "background", "xlink:href")
 VOID = ("meta", "link", "br", "img", "input", "line", "polyline")
@@ -219,11 +220,8 @@ def test_retests_and_evaluations_in_the_run_are_shown(tmp_path):
     numbers = {"success": mean, "score": mean, "samples": 2, "tasks": 1, "turns": 3.0}
     folder = run / "eval" / "test"
     log = TrajectoryLog(folder / "trajectories.jsonl", settings)
-    turn = {"observation": "o", "reply": "r", "action": "a", "problem": "no_action", "admissible": True}
-    episode = {"record": "episode", "task_id": "t", "repetition": 0, "trial": 0, "env_seed": 1, "task": "find"}
-    rest = {"category": "bath", "task_type": "bath", "skill_id": "", "skill_missing": False, "success": True}
-    turns = [{**turn, "prompt_tokens": None, "reply_tokens": 3, "history_dropped": 0}]
-    log.append({**episode, **rest, "score": 1.0, "status": "terminated", "turns": turns, "final_observation": ""})
+    turn = Turn("o", "r", "", valid=False, problem="no_action_tags", reply_tokens=3)
+    log.append(Trajectory("evaluation", None, "t", "find", (turn,), True, 1.0, "bath", status="terminated"))
     log.close()
     summary = {"schema": "siri_verl.evaluation", "version": 1, "settings": settings, **numbers}
     (folder / "summary.json").write_text(json.dumps(summary))
@@ -283,7 +281,7 @@ def test_wrong_arguments_are_named(runs, tmp_path, words, says):
         ("config.yaml", "a: [", "config.yaml: cannot be read as settings"),
         ("config.yaml", "- a", "config.yaml: holds list"),
         ("run.json", "{", "run.json: no record of a run"),
-        ("trajectories.jsonl", "{}\n", "trajectories.jsonl, line 1: expected an object"),
+        ("trajectories.jsonl", "{}\n", 'trajectories.jsonl, line 1: "record" is None'),
         ("prompts/step_00001.txt", "step 1, task x, skill y\n", "step_00001.txt: not as the trainer writes it"),
         ("retest_x.json", '{"skills": [], "version": 7}', "retest_x.json: version=7"),
         ("retest_x.json", "{", "retest_x.json: no JSON"),

@@ -138,6 +138,13 @@ def test_loops_of_one_process_overlap(play):
     assert timed(12) < 4 * timed(1)
 
 
+def test_a_second_pool_with_other_settings_is_refused_by_name(play):
+    play(actions("go hall"))
+    with pytest.raises(ValueError, match="other settings: step_timeout_s: asked 7.5, runs with 120.0"):
+        play(actions("go hall"), siri__environment__step_timeout=7.5)
+    play(actions("go hall"))
+
+
 def test_a_task_the_environment_does_not_know_is_an_error_that_names_it(play):
     with pytest.raises(Exception, match="toy-no-such-task"):
         play(actions("go hall"), [{"task_id": "toy-no-such-task"}])

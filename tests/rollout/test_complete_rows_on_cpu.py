@@ -7,9 +7,9 @@ from support.tiny_model import make_tokenizer
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 
 from siri_verl.failures import ConfigError
-from siri_verl.rollout.complete_rows import RowContractError, complete_rows, one_row_per_turn
+from siri_verl.rollout.complete_rows import complete_rows, one_row_per_turn
+from siri_verl.rollout.row_contract import RowContractError, TurnCountError
 from siri_verl.rollout.session import SiriSession
-from siri_verl.training.turn_table import TurnCountError
 
 TOKENIZER = make_tokenizer()
 COLUMNS = {"uid": "u", "session_id": 2, "task_id": "t", "arm": "plain", "skill_id": ""}
@@ -142,7 +142,7 @@ def session(**columns):
 def test_a_session_of_verls_own_worker_is_plain():
     plain = SiriSession.from_run(OmegaConf.create({}), {"index": 4, "global_steps": 3})
     assert plain.task_id == "4"
-    assert plain.skill is None
+    assert plain.skill_text is None
     assert plain.arm == "plain"
     assert not plain.validate
     messages = [{"role": "user", "content": "q"}]

@@ -11,7 +11,8 @@ from support.driver import prepare, run_config
 from siri_verl.report.curve import read_curve
 from siri_verl.runs.metrics import MetricsLog, read_metrics
 from siri_verl.runs.writer import RunWriter
-from siri_verl.trajectory.file import Trajectory, append_trajectories, read_trajectories
+from siri_verl.trajectory.file import append_trajectories, read_trajectories
+from siri_verl.trajectory.turn import Trajectory
 
 
 def test_closing_waits_for_what_is_still_to_be_written(tmp_path):
@@ -67,7 +68,7 @@ def test_what_an_abandoned_branch_left_is_moved_and_nothing_is_lost(tmp_path, ca
     assert f"after step {step}" in told and f"{2 * gone} records to {tmp_path}/metrics.abandoned.jsonl" in told
     assert f"{gone} records to {tmp_path}/trajectories.abandoned.jsonl" in told
     assert [r["step"] for r in read_metrics(tmp_path / "metrics.jsonl") if r["kind"] == "train"] == left
-    assert [t.step for t in read_trajectories(tmp_path / "trajectories.jsonl")] == [*left, None]
+    assert [t.step for t in read_trajectories(tmp_path / "trajectories.jsonl").trajectories] == [*left, None]
     assert not left or [point.step for point in read_curve(tmp_path)] == left
     for name, before in lines.items():
         both = [tmp_path / name, tmp_path / name.replace(".jsonl", ".abandoned.jsonl")]
@@ -86,7 +87,7 @@ def test_what_is_moved_later_joins_what_was_moved_before(tmp_path):
         file.write(b'{"record": "traj')  # torn
     files.set_aside_after(1)
     files.close()
-    assert [t.step for t in read_trajectories(tmp_path / "trajectories.abandoned.jsonl")] == [3, 2]
+    assert [t.step for t in read_trajectories(tmp_path / "trajectories.abandoned.jsonl").trajectories] == [3, 2]
 
 
 def test_a_run_without_later_records_is_left_as_it_is(tmp_path, caplog):

@@ -13,7 +13,7 @@ from support.skill_status import decide
 from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.leaks import find_leak, specifics
 from siri_verl.skills.mining import Miner, MiningSettings
-from siri_verl.skills.pool import Episode, SuccessPool
+from siri_verl.skills.pool import SourceTrajectory, SuccessPool
 from siri_verl.skills.random_summary import random_summary
 from siri_verl.skills.skill import Provenance
 
@@ -38,10 +38,10 @@ def shop(number=1, kind="kitchen", step=1, **changes):
         turns=SHOP_TURNS,
         success=True,
     )
-    return Episode(**{**values, **changes})
+    return SourceTrajectory(**{**values, **changes})
 
 
-HOUSE = Episode(
+HOUSE = SourceTrajectory(
     task_id="pick_heat-Mug-None-Shelf-10/trial_T2",
     task="put a hot mug in shelf",
     task_type="pick_heat",

@@ -21,7 +21,8 @@ def procedure_matrix(catalogue: Path | str, panel: str = "train") -> dict[str, d
     rng = random.Random(0)
     return {
         department: {
-            name: sum(play(DEMO, env, task_id, name, rng).success for task_id in ids) / len(ids) for name in PROCEDURES
+            name: sum(play(DEMO, env, task_id, name, rng).episode.success for task_id in ids) / len(ids)
+            for name in PROCEDURES
         }
         for department, ids in panels[panel].items()
     }

@@ -11,7 +11,8 @@ from siri_verl.runs.config import save_config
 from siri_verl.runs.folder import RunFolder
 from siri_verl.runs.metrics import MetricsLog, read_metrics
 from siri_verl.runs.record import RECORD_VERSION
-from siri_verl.trajectory.file import Trajectory, Turn, append_trajectories
+from siri_verl.trajectory.file import append_trajectories
+from siri_verl.trajectory.turn import Trajectory, Turn
 from support.story_run import TYPES, simulate
 
 NASTY = "</script><script>alert(1)</script> <b>&amp;</b> ${x} {{ 7 * 7 }} \u2028 \\u003c"
@@ -85,7 +86,7 @@ def make_trajectories(seed, steps, nasty=""):
                 turn = Turn(
                     f"page of the {category} {nasty}", f"<think> x </think> <action> buy{nasty} </action>", "buy"
                 )
-                skill = {"skill_id": "s0001", "skill": f"When it is the {category}: buy"} if arm == "skill" else {}
+                skill = {"skill_id": "s0001", "skill_text": f"When it is the {category}: buy"} if arm == "skill" else {}
                 yield Trajectory(
                     source=source,
                     step=step,

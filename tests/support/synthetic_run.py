@@ -16,7 +16,7 @@ from siri_verl.core.pairing import PLAIN
 from siri_verl.core.phases import PhaseSettings
 from siri_verl.core.utility import UtilitySettings
 from siri_verl.envs.toy import ToyEnv, toy_tasks
-from siri_verl.settings.schema import PromptSettings, SiriSettings
+from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.mining import MiningSettings
 from siri_verl.skills.task_type import TaskTypeSettings, task_typer
 from siri_verl.training.advantages import table_advantages
@@ -25,6 +25,7 @@ from siri_verl.training.planner import GroupPlanner
 from siri_verl.training.step import SiriStep
 from siri_verl.training.step_table import StepTable
 from siri_verl.trajectory.prompt_builder import PromptBuilder
+from siri_verl.trajectory.prompts import PromptSettings
 from support.tiny_model import make_tokenizer
 
 SESSIONS = 4

@@ -11,11 +11,11 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from siri_verl.envs.toy import PLACES, ROOMS, THINGS, ToyEnv
-from siri_verl.settings.schema import PromptSettings
 from siri_verl.skills.mining_prompt import COMPACT_MINING, render_mining_prompt
 from siri_verl.skills.text import skill_block
 from siri_verl.trajectory.prompt_builder import PromptBuilder
-from siri_verl.trajectory.prompts import TurnView
+from siri_verl.trajectory.prompts import PromptSettings
+from siri_verl.trajectory.turn import TurnView
 from support.tiny_model import CHAT_TEMPLATE, SPECIAL_TOKENS
 
 TRAIN = ("toy-coin-shelf-kitchen", "toy-coin-box-attic", "toy-lamp-box-garden", "toy-lamp-table-cellar")

@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_module
 from siri_verl.core.seeding import derive_seed
 from siri_verl.endpoint import ContextLengthError, Endpoint, EndpointError, EndpointSettings
 from siri_verl.settings.read import siri_settings
-from siri_verl.skills.pool import Episode
+from siri_verl.skills.pool import SourceTrajectory
 from siri_verl.training.method import Siri
 from siri_verl.training.miners import EndpointMiner, PolicyMiner, make_miner
 from siri_verl.training.planner import DatasetPlanner
@@ -186,7 +186,9 @@ def test_a_run_whose_miner_is_an_endpoint_mines_through_it(server, monkeypatch):
     run = Siri(settings, 4, DatasetPlanner({}, str))
     turns = (("a note", "read the note"), ("a coin", "take it"))
     for number in (1, 2):
-        run.pool.add([Episode(f"task-{number}", "find the coin", "coin", f"3/task-{number}/0", 3, turns, True)])
+        run.pool.add(
+            [SourceTrajectory(f"task-{number}", "find the coin", "coin", f"3/task-{number}/0", 3, turns, True)]
+        )
     report = run.mine(partial(writer, step=5), 5)
     (skill,) = run.bank.skills.values()
     assert report.entered == [skill.skill_id] and report.problems == {"duplicate": 1}

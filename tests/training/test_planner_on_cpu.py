@@ -8,11 +8,11 @@ from support.tiny_model import make_tokenizer
 from siri_verl.core.seeding import derive_seed
 from siri_verl.envs.base import UnknownTaskError
 from siri_verl.envs.toy import ToyEnv
-from siri_verl.settings.schema import PromptSettings
 from siri_verl.skills.skill import Provenance, Skill
 from siri_verl.skills.task_type import TaskTypeSettings, task_typer
 from siri_verl.training.planner import GroupPlanner
 from siri_verl.trajectory.prompt_builder import PromptBuilder
+from siri_verl.trajectory.prompts import PromptSettings
 
 TASKS = ["toy-coin-shelf-kitchen", "toy-lamp-box-attic", "toy-book-table-garden"]
 TYPES = TaskTypeSettings(kind="regex", table={"coin": "coin", "lamp": "lamp"})
@@ -51,7 +51,7 @@ def test_the_chosen_skill_and_the_type_come_from_the_task_text():
 
     groups = planner().plan(TASKS, 3, choose)
     assert asked == list(zip(["coin", "lamp", "other"], TASKS, strict=True))
-    assert [(g.task_id, g.task_type, g.skill, g.dropped) for g in groups] == [
+    assert [(g.task_id, g.task_type, g.skill, g.skill_missing) for g in groups] == [
         (task, kind, shown[kind], "") for kind, task in asked
     ]
 
@@ -66,7 +66,7 @@ def test_what_a_task_comes_down_to_is_kept_where_the_environment_says_it():
     assert made.plan(TASKS[:1], 1, lambda *_: None)[0].answers == ()
     made.env = Telling()
     groups = made.plan(TASKS, 1, iter_of(None, skill("go"), skill("go " * 3000)))
-    assert [bool(g.skill) for g in groups] == [False, True, False] and groups[2].dropped
+    assert [bool(g.skill) for g in groups] == [False, True, False] and groups[2].skill_missing
     assert [g.answers for g in groups] == [("kitchen", "7"), ("attic", "7"), ("garden", "7")]
 
 
@@ -84,11 +84,11 @@ def test_a_block_that_does_not_fit_the_first_prompt_makes_its_group_plain_and_is
     limit = len(wide.prompts.tokens(wide.prompts.build(view_of(wide, TASKS[0], short)).view))
     tight = planner(limit)
     groups = tight.plan([TASKS[0]] * 2, 1, iter_of(short, long))
-    assert groups[0].skill is short and not groups[0].dropped
-    assert groups[1].skill is None and groups[1].dropped == "s0002"
+    assert groups[0].skill is short and not groups[0].skill_missing
+    assert groups[1].skill is None and groups[1].skill_missing == "s0002"
     assert wide.plan([TASKS[0]], 1, lambda *_: long)[0].skill is long
     # one token less and the short one does not fit either
-    assert planner(limit - 1).plan([TASKS[0]], 1, lambda *_: short)[0].dropped == "s0001"
+    assert planner(limit - 1).plan([TASKS[0]], 1, lambda *_: short)[0].skill_missing == "s0001"
 
 
 def iter_of(*skills):
@@ -97,11 +97,11 @@ def iter_of(*skills):
 
 
 def view_of(made, task_id, shown):
-    from siri_verl.trajectory.prompts import TurnView
+    from siri_verl.trajectory.turn import TurnView
 
     observation, info = made.env.reset(seed=0, options={"task_id": task_id})
     actions = tuple(info["admissible_actions"])
-    return TurnView(task=info["task"], observation=observation, admissible_actions=actions, skill=shown.block)
+    return TurnView(task=info["task"], observation=observation, admissible_actions=actions, skill_text=shown.block)
 
 
 def test_an_unknown_task_is_an_error_that_names_it():

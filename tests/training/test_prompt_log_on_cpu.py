@@ -9,13 +9,13 @@ from tensordict import NonTensorStack, TensorDict
 
 from siri_verl.core.pairing import PLAIN, SKILL, TreatmentEffect
 from siri_verl.core.utility import RETIRED, UtilitySettings
-from siri_verl.settings.schema import PromptSettings
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Provenance
 from siri_verl.training.prompt_log import SkillInValidationError, check_validation_prompts, write_arm_prompts
 from siri_verl.training.step_table import StepTable
 from siri_verl.trajectory.prompt_builder import PromptBuilder
-from siri_verl.trajectory.prompts import TurnView
+from siri_verl.trajectory.prompts import PromptSettings
+from siri_verl.trajectory.turn import TurnView
 
 TOKENIZER = make_tokenizer()
 VIEW = TurnView("put the coin in the shelf", "you are in the hall. a note: look in the attic.", ("go attic", "go hall"))
@@ -48,7 +48,7 @@ def put(tq, partition, texts, fields=None, replies=None):
 
 def rendered(template="full", skill=None):
     builder = PromptBuilder(TOKENIZER, PromptSettings(template=template), 4000)
-    view = VIEW if skill is None else TurnView(VIEW.task, VIEW.observation, VIEW.admissible_actions, skill=skill)
+    view = VIEW if skill is None else TurnView(VIEW.task, VIEW.observation, VIEW.admissible_actions, skill_text=skill)
     return TOKENIZER.decode(builder.build(view).token_ids)
 
 

@@ -92,7 +92,7 @@ def test_training_keeps_one_trajectory_of_each_arm_and_paired_groups_first(trans
     kept = sample().training(StepTable.fetch(keys, tags), 7)
     assert len(kept) == 3
     pair = [t for t in kept if t.task_id == "task-pets-3"]
-    assert {(t.arm, t.skill_id, t.skill, t.success) for t in pair} == {
+    assert {(t.arm, t.skill_id, t.skill_text, t.success) for t in pair} == {
         ("plain", "", "", False),
         ("skill", "s0001", BLOCK, True),
     }

@@ -13,11 +13,12 @@ from tensordict import TensorDict
 from verl.protocol import DataProto
 from verl.trainer.ppo.v1 import trainer_base
 
+from siri_verl.rollout.row_contract import TurnCountError
 from siri_verl.settings.read import gigpo_settings
 from siri_verl.training.advantages import token_advantages
 from siri_verl.training.estimator import rows_are_turns
 from siri_verl.training.step_table import MissingAnchorsError, MissingOutcomeError, StepTable
-from siri_verl.training.turn_table import TurnCountError, build_turns, fetch_turns
+from siri_verl.training.turn_table import build_turns, fetch_turns
 
 ALGORITHM = OmegaConf.create({"gigpo": {"gamma": 0.9, "norm": "mean_std"}, "adv_estimator": "gigpo"})
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siri_verl.trajectory.prompts import COMPACT, FULL, PromptTemplate, TurnView, parse_reply, render_prompt
+from siri_verl.trajectory.prompts import COMPACT, FULL, PromptTemplate, parse_reply, render_prompt
+from siri_verl.trajectory.turn import TurnView
 
 VIEW = TurnView(
     task="find a red lamp",
@@ -13,7 +14,7 @@ VIEW = TurnView(
     admissible_actions=("search[<your query>]", "click[back]"),
     turn=3,
     history=(("page one", "click[a]"), ("page two", "click[b]")),
-    skill="When asked for a lamp, open its features first.",
+    skill_text="When asked for a lamp, open its features first.",
 )
 TEXT = st.text(max_size=60)
 
@@ -21,10 +22,10 @@ TEXT = st.text(max_size=60)
 @pytest.mark.parametrize("template", [FULL, COMPACT])
 def test_plain_twin_is_the_prompt_without_its_skill_section(template):
     with_skill, plain = render_prompt(VIEW, template), render_prompt(VIEW.plain, template)
-    section = f"{template.skill}: {VIEW.skill}{template.separator}"
+    section = f"{template.skill}: {VIEW.skill_text}{template.separator}"
     assert with_skill.count(section) == 1
     assert with_skill.replace(section, "") == plain
-    assert VIEW.skill not in plain
+    assert VIEW.skill_text not in plain
 
 
 def test_sections_hold_task_turn_history_observation_and_actions():
@@ -40,7 +41,7 @@ def test_sections_hold_task_turn_history_observation_and_actions():
 @given(TEXT, TEXT, TEXT)
 def test_text_is_never_formatted(task, observation, skill):
     # Braces, percent signs and template syntax come out as they went in.
-    view = TurnView(task=task + "{x}%s", observation=observation + "{{y}}", skill=skill + "${z}")
+    view = TurnView(task=task + "{x}%s", observation=observation + "{{y}}", skill_text=skill + "${z}")
     text = render_prompt(view, FULL)
     assert task + "{x}%s" in text
     assert observation + "{{y}}" in text

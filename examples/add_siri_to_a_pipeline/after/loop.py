@@ -35,6 +35,6 @@ class PostRoomLoop(ToolAgentLoop):
         # SIRI: what skills are mined from, and the prompt without the skill
         output.extra_fields["task"] = task
         output.extra_fields["transcript"] = list(zip(seen, replies, strict=True))
-        if siri.skill is not None:
+        if siri.skill_text is not None:
             output.extra_fields["plain_prompt_ids"] = await self.ct_build_initial_tokens(plain, tools=self.tool_schemas)
         return output

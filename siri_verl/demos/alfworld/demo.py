@@ -15,7 +15,8 @@ from siri_verl.demos.alfworld.views import read_situation, read_task
 from siri_verl.demos.warm_start.demo import Demo
 from siri_verl.envs.alfworld.tasks import TASK_TYPE_PATTERNS
 from siri_verl.skills.task_type import OTHER, regex_typer
-from siri_verl.trajectory.prompts import TEMPLATES, TurnView
+from siri_verl.trajectory.prompts import TEMPLATES
+from siri_verl.trajectory.turn import TurnView
 
 PRIOR: dict[str, float] = {
     "light": 0.24,

@@ -6,7 +6,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from siri_verl.trajectory.prompts import PromptTemplate, TurnView
+from siri_verl.trajectory.prompts import PromptTemplate
+from siri_verl.trajectory.turn import TurnView
 
 
 class Demo(ABC):

@@ -7,7 +7,6 @@ import argparse
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import torch
 
@@ -16,23 +15,9 @@ from siri_verl.demos.warm_start.player import Player
 from siri_verl.envs.base import TextEnv
 from siri_verl.skills.mining_prompt import parse_mined_skill, render_mining_prompt
 from siri_verl.skills.text import skill_block
-from siri_verl.trajectory.prompts import TurnView, parse_reply, render_prompt
-
-
-@dataclass
-class Played:
-    """One episode of a model."""
-
-    task_id: str
-    category: str
-    task: str
-    skill: str | None
-    observations: list[str] = field(default_factory=list)
-    actions: list[str] = field(default_factory=list)
-    prompts: list[str] = field(default_factory=list)
-    replies: list[str] = field(default_factory=list)
-    malformed: int = 0
-    success: bool = False
+from siri_verl.trajectory.episode import Episode, EpisodePlan
+from siri_verl.trajectory.prompts import render_prompt
+from siri_verl.trajectory.turn import Reply
 
 
 def play_tasks(
@@ -40,8 +25,8 @@ def play_tasks(
     demo: Demo,
     make_env: Callable[[], TextEnv],
     task_ids: Sequence[str],
-    skill_of: Callable[[str], str | None] = lambda category: None,
-) -> list[Played]:
+    skill_text_of: Callable[[str], str | None] = lambda category: None,
+) -> list[Episode]:
     """Play every task once, all at the same time.
 
     Args:
@@ -49,63 +34,49 @@ def play_tasks(
         demo: whose tasks.
         make_env: makes an environment; one is made per task.
         task_ids: tasks; one named twice is played twice.
-        skill_of: category -> skill block or None.
+        skill_text_of: category -> skill block or None.
     """
-    running, finished = [], []
+    finished, running = [], []
     for task_id in task_ids:
         env = make_env()
         observation, info = env.reset(options={"task_id": task_id})
-        category = str(demo.category_of(info["task"]))
-        played = Played(task_id, category, info["task"], skill_of(category))
-        finished.append(played)
-        running.append((env, played, observation, info))
+        skill_text = skill_text_of(str(demo.category_of(info["task"])))
+        finished.append(Episode(EpisodePlan(task_id, skill_text=skill_text), observation, info))
+        running.append((env, finished[-1]))
     while running:
-        prompts = []
-        for _, played, observation, info in running:
-            history = tuple(zip(played.observations, played.actions, strict=True))[-demo.history_length :]
-            actions = tuple(info["admissible_actions"])
-            view = TurnView(played.task, observation, actions, len(played.actions) + 1, history, played.skill)
-            prompts.append(render_prompt(view, demo.template))
-        still = []
-        for (env, played, observation, _), prompt, reply in zip(running, prompts, player.answer(prompts), strict=True):
-            parsed = parse_reply(reply)
-            played.malformed += not parsed.valid
-            played.observations.append(observation)
-            played.actions.append(parsed.action)
-            played.prompts.append(prompt)
-            played.replies.append(reply)
-            observation, _, terminated, truncated, info = env.step(parsed.action)
-            played.success = bool(info["success"])
-            if terminated or truncated:
+        views = [episode.view().recent(demo.history_length) for _, episode in running]
+        replies = player.answer([render_prompt(view, demo.template) for view in views])
+        for (env, episode), reply in zip(running, replies, strict=True):
+            episode.observe(*env.step(episode.reply(Reply(reply))))
+            if episode.over:
                 env.close()
-            else:
-                still.append((env, played, observation, info))
-        running = still
+        running = [(env, episode) for env, episode in running if not episode.over]
     return finished
 
 
-def success_by_category(demo: Demo, episodes: Sequence[Played]) -> dict[str, float]:
+def success_by_category(demo: Demo, episodes: Sequence[Episode]) -> dict[str, float]:
     """Share of successes per category."""
     outcomes = defaultdict(list)
     for episode in episodes:
-        outcomes[episode.category].append(episode.success)
+        outcomes[str(demo.category_of(episode.task))].append(episode.success)
     return {c: sum(outcomes[c]) / len(outcomes[c]) for c in demo.categories if outcomes[c]}
 
 
-def shown_procedure(demo: Demo, episode: Played) -> str | None:
-    """What an episode shows."""
-    return demo.observed(episode.task, episode.observations, episode.actions)
+def shown_procedure(demo: Demo, episode: Episode) -> str | None:
+    """The procedure an episode shows, None if it shows none."""
+    turns = episode.turns
+    return demo.observed(episode.task, [turn.observation for turn in turns], [turn.action for turn in turns])
 
 
-def describe(player: Player, demo: Demo, episodes: Sequence[Played]) -> dict[str, float]:
+def describe(player: Player, demo: Demo, episodes: Sequence[Episode]) -> dict[str, float]:
     """How well the model describes what it did: shares among `episodes` that show a procedure."""
     shown = [(e, name) for e in episodes if (name := shown_procedure(demo, e)) is not None]
-    prompts = [render_mining_prompt(e.task, list(zip(e.observations, e.actions, strict=True))) for e, _ in shown]
+    prompts = [render_mining_prompt(e.task, e.history) for e, _ in shown]
     mined = [parse_mined_skill(text) for text in player.answer(prompts, 48)]
     named = [demo.named_procedure(skill.strategy) for skill in mined]
-    right = [said == name for said, (_, name) in zip(named, shown, strict=True)]
+    right = [found == name for found, (_, name) in zip(named, shown, strict=True)]
     place = [
-        skill.condition in [demo.condition(e.category, way) for way in demo.conditions]
+        skill.condition in [demo.condition(str(demo.category_of(e.task)), way) for way in demo.conditions]
         for skill, (e, _) in zip(mined, shown, strict=True)
     ]
     count = max(1, len(shown))
@@ -150,8 +121,9 @@ def report(args: argparse.Namespace, demo: Demo, make_env: Callable[[], TextEnv]
     player = Player(args.model, temperature=args.temperature)
     episodes = play_tasks(player, demo, make_env, list(task_ids) * args.samples)
     _line("plain", success_by_category(demo, episodes))
-    turns = sum(len(e.actions) for e in episodes)
-    print(f"turns {turns / len(episodes):.2f}, malformed {sum(e.malformed for e in episodes) / turns:.4f}")
+    turns = [turn for e in episodes for turn in e.turns]
+    malformed = sum(not turn.valid for turn in turns)
+    print(f"turns {len(turns) / len(episodes):.2f}, malformed {malformed / len(turns):.4f}")
     print("procedures seen:", dict(Counter(str(shown_procedure(demo, e)) for e in episodes).most_common()))
     _line("describing all", describe(player, demo, episodes))
     _line("describing successes", describe(player, demo, [e for e in episodes if e.success]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model that answers prompts in batches, without a trainer: how a warm start is looked at."""
+"""A model that answers prompts in batches, without a trainer."""
 
 from __future__ import annotations
 

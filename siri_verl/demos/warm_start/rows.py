@@ -3,7 +3,7 @@
 
 act       plain prompts; the procedure of an episode is drawn from the demo's `prior`, whatever the category
 follow    the same with a skill block that names the procedure, drawn evenly, right or wrong
-describe  a finished trajectory -> (condition, strategy); the procedure is drawn evenly, the outcome is not looked at
+describe  a finished trajectory -> (condition, strategy); the procedure is drawn evenly, whatever the outcome
 
 No episode is dropped for its outcome and no row shows one. In acting and following a share `stray` of the turns is
 spent on a random admissible action: it is played, while the row teaches what the procedure would have done, so that the
@@ -21,7 +21,9 @@ from siri_verl.demos.warm_start.demo import Demo
 from siri_verl.envs.base import TextEnv
 from siri_verl.skills.mining_prompt import COMPACT_MINING, render_mining_prompt
 from siri_verl.skills.text import skill_block
-from siri_verl.trajectory.prompts import TurnView, render_prompt
+from siri_verl.trajectory.episode import Episode, EpisodePlan
+from siri_verl.trajectory.prompts import render_prompt
+from siri_verl.trajectory.turn import Reply, TurnView
 
 ABILITIES = ("act", "follow", "describe")
 ANY_CONDITION = 0.3
@@ -49,16 +51,18 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Episode:
-    """A played episode: per turn the view, the reply of the procedure, what was done, and whether that went astray."""
+class Demonstration:
+    """A procedure played through one episode.
 
-    task_id: str
+    Attributes:
+        episode: the replies are the procedure's, the actions those that were played.
+        category: of the task.
+        views: of each turn, as the prompt shows it.
+    """
+
+    episode: Episode
     category: str
-    success: bool
     views: list[TurnView]
-    replies: list[str]
-    actions: list[str]
-    astray: list[bool]
 
 
 def reply_text(think: str, action: str) -> str:
@@ -66,39 +70,37 @@ def reply_text(think: str, action: str) -> str:
     return f"<think> {think} </think> <action> {action} </action>"
 
 
-def play(demo: Demo, env: TextEnv, task_id: str, procedure: str, rng: random.Random, stray: float = 0.0) -> Episode:
+def play(
+    demo: Demo, env: TextEnv, task_id: str, procedure: str, rng: random.Random, stray: float = 0.0
+) -> Demonstration:
     """Follow a procedure through one episode.
 
     Raises:
         ValueError: the task text names no category of the demo.
     """
-    observation, info = env.reset(seed=rng.randrange(2**31), options={"task_id": task_id})
-    task, category = info["task"], demo.category_of(info["task"])
+    plan = EpisodePlan(task_id, env_seed=rng.randrange(2**31))
+    episode = Episode(plan, *env.reset(seed=plan.env_seed, options={"task_id": task_id}))
+    category = demo.category_of(episode.task)
     if category is None:
-        raise ValueError(f"task {task_id!r}: {task!r} names no category of the demo ({', '.join(demo.categories)})")
-    episode = Episode(task_id, category, False, [], [], [], [])
-    history: list[tuple[str, str]] = []
-    while True:
-        shown = tuple(history[-demo.history_length :])  # a procedure sees what the prompt shows
-        view = TurnView(task, observation, tuple(info["admissible_actions"]), len(history) + 1, shown)
+        known = ", ".join(demo.categories)
+        raise ValueError(f"task {task_id!r}: {episode.task!r} names no category of the demo ({known})")
+    views = []
+    while not episode.over:
+        view = episode.view().recent(demo.history_length)  # a procedure sees what the prompt shows
+        views.append(view)
         think, action = demo.advise(procedure, view)
         choices = demo.strays(view)
         astray = rng.random() < stray and bool(choices)
         taken = rng.choice(choices) if astray else action
-        episode.views.append(view)
-        episode.replies.append(reply_text(think, action))
-        episode.actions.append(taken)
-        episode.astray.append(astray)
-        history.append((observation, taken))
-        observation, _, terminated, truncated, info = env.step(taken)
-        if terminated or truncated:
-            return replace(episode, success=bool(info["success"]))
+        episode.observe(*env.step(episode.reply(Reply(reply_text(think, action)), action=taken)))
+    return Demonstration(episode, category, views)
 
 
-def _acting(demo: Demo, kind: str, episode: Episode, procedure: str, skill: str | None) -> Iterator[Row]:
-    for view, reply in zip(episode.views, episode.replies, strict=True):
-        prompt = render_prompt(replace(view, skill=skill), demo.template)
-        yield Row(kind, prompt, reply, procedure, episode.category, episode.task_id, episode.success)
+def _acting(demo: Demo, kind: str, played: Demonstration, procedure: str, skill_text: str | None) -> Iterator[Row]:
+    episode = played.episode
+    for view, turn in zip(played.views, episode.turns, strict=True):
+        prompt = render_prompt(replace(view, skill_text=skill_text), demo.template)
+        yield Row(kind, prompt, turn.reply, procedure, played.category, episode.plan.task_id, episode.success)
 
 
 def act_rows(demo: Demo, env: TextEnv, task_id: str, rng: random.Random, stray: float) -> Iterator[Row]:
@@ -110,24 +112,25 @@ def act_rows(demo: Demo, env: TextEnv, task_id: str, rng: random.Random, stray: 
 def follow_rows(demo: Demo, env: TextEnv, task_id: str, rng: random.Random, stray: float) -> Iterator[Row]:
     """One episode that follows the skill block of its prompts."""
     procedure = rng.choice(list(demo.strategies))
-    episode = play(demo, env, task_id, procedure, rng, stray)
-    category = rng.choice(list(demo.categories)) if rng.random() < ANY_CONDITION else episode.category
+    played = play(demo, env, task_id, procedure, rng, stray)
+    category = rng.choice(list(demo.categories)) if rng.random() < ANY_CONDITION else played.category
     condition = demo.condition(category, rng.choice(demo.conditions))
-    skill = skill_block(condition, rng.choice(demo.strategies[procedure]))
-    yield from _acting(demo, "follow", episode, procedure, skill)
+    skill_text = skill_block(condition, rng.choice(demo.strategies[procedure]))
+    yield from _acting(demo, "follow", played, procedure, skill_text)
 
 
 def describe_row(demo: Demo, env: TextEnv, task_id: str, rng: random.Random) -> Row:
     """One trajectory put into words."""
     procedure = rng.choice(list(demo.strategies))
-    episode = play(demo, env, task_id, procedure, rng)
-    turns = [(view.observation, action) for view, action in zip(episode.views, episode.actions, strict=True)]
+    played = play(demo, env, task_id, procedure, rng)
+    episode = played.episode
+    turns = episode.history
     while demo.idle is not None and [action for _, action in turns[-2:]] == [demo.idle] * 2:
         turns.pop()  # once is enough to see that nothing more was done
-    prompt = render_mining_prompt(episode.views[0].task, turns, COMPACT_MINING)
-    condition = demo.condition(episode.category, rng.choice(demo.conditions))
+    prompt = render_mining_prompt(episode.task, turns, COMPACT_MINING)
+    condition = demo.condition(played.category, rng.choice(demo.conditions))
     reply = f"condition: {condition} strategy: {rng.choice(demo.strategies[procedure])}"
-    return Row("describe", prompt, reply, procedure, episode.category, task_id, episode.success)
+    return Row("describe", prompt, reply, procedure, played.category, task_id, episode.success)
 
 
 def make_rows(

@@ -14,7 +14,8 @@ from siri_verl.demos.webshop.procedures import PROCEDURES, facts, observed_proce
 from siri_verl.demos.webshop.settings import HISTORY_LENGTH
 from siri_verl.demos.webshop.views import read_page, read_task
 from siri_verl.demos.webshop.words import DEPARTMENTS, department_of
-from siri_verl.trajectory.prompts import COMPACT, TurnView
+from siri_verl.trajectory.prompts import COMPACT
+from siri_verl.trajectory.turn import TurnView
 
 PRIOR: dict[str, float] = {
     "choose_options": 0.42,

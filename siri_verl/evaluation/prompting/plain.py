@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from siri_verl.evaluation.agents import Variant
-from siri_verl.evaluation.episodes import PlayedEpisode
-from siri_verl.trajectory.prompts import PromptTemplate, TurnView, render_prompt
+from siri_verl.trajectory.episode import Episode
+from siri_verl.trajectory.prompts import PromptTemplate, render_prompt
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,12 @@ class PlainPrompting:
     template: PromptTemplate
     history_length: int
 
-    def variants(self, view: TurnView, episode: PlayedEpisode) -> Iterator[Variant]:
+    def variants(self, episode: Episode) -> Iterator[Variant]:
         """See `siri_verl.evaluation.agents.Prompting`."""
-        view = replace(view, history=view.history[-self.history_length :] if self.history_length else ())
-        for shown in (view, view.plain) if view.skill is not None else (view,):
-            for dropped in range(len(view.history) + 1):
-                message = render_prompt(replace(shown, history=view.history[dropped:]), self.template)
-                yield Variant(({"role": "user", "content": message},), shown.skill is not None, dropped)
+        view = episode.view().recent(self.history_length)
+        turns = len(view.history)
+        for skill_missing in (False, True) if view.skill_text is not None else (False,):
+            shown = view.plain if skill_missing else view
+            for dropped in range(turns + 1):
+                message = render_prompt(shown.recent(turns - dropped), self.template)
+                yield Variant(({"role": "user", "content": message},), skill_missing, dropped)

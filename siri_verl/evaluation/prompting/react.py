@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from siri_verl.endpoint import Message
 from siri_verl.evaluation.agents import Variant
-from siri_verl.evaluation.episodes import PlayedEpisode
-from siri_verl.trajectory.prompts import TurnView
+from siri_verl.trajectory.episode import Episode
 
 INSTRUCTION = (
     "Solve a task in a text environment by interleaving thought and action. In every turn, first write one thought "
@@ -38,17 +37,18 @@ class ReactPrompting:
     history_length: int | None = None
     example: str = ""
 
-    def variants(self, view: TurnView, episode: PlayedEpisode) -> Iterator[Variant]:
+    def variants(self, episode: Episode) -> Iterator[Variant]:
         """See `siri_verl.evaluation.agents.Prompting`. The oldest turns go first, then the skill."""
-        turns = len(view.history)
+        turns, skill_text = len(episode.turns), episode.plan.skill_text
         start = 0 if self.history_length is None else max(turns - self.history_length, 0)
-        for skill in (view.skill, None) if view.skill is not None else (None,):
+        for shown in (skill_text, None) if skill_text is not None else (None,):
             for first in range(start, turns + 1):
-                yield Variant(self._messages(view, episode, skill, first), skill is not None, first - start)
+                yield Variant(self._messages(episode, shown, first), shown != skill_text, first - start)
 
-    def _messages(self, view: TurnView, episode: PlayedEpisode, skill: str | None, first: int) -> tuple[Message, ...]:
+    def _messages(self, episode: Episode, skill_text: str | None, first: int) -> tuple[Message, ...]:
         """The conversation from turn `first` (counted from 0) on."""
-        opening = self._opening(view.task, skill, episode.plan.memory)
+        view = episode.view()
+        opening = self._opening(view.task, skill_text, episode.plan.memory)
         if first:
             opening += f"\n\n{LEFT_OUT}"
         observations = [observation for observation, _ in view.history[first:]]
@@ -59,16 +59,15 @@ class ReactPrompting:
                 text += "\n\nAdmissible actions:\n" + "\n".join(view.admissible_actions)
             messages.append({"role": "user", "content": text if number else f"{opening}\n\n{text}"})
             if number < len(observations):
-                reply = episode.details[first + number].answer.text
-                messages.append({"role": "assistant", "content": reply.strip()})
+                messages.append({"role": "assistant", "content": episode.turns[first + number].reply.strip()})
         return tuple(messages)
 
-    def _opening(self, task: str, skill: str | None, memory: tuple[str, ...]) -> str:
+    def _opening(self, task: str, skill_text: str | None, memory: tuple[str, ...]) -> str:
         parts = [INSTRUCTION]
         if self.example:
             parts.append(f"{EXAMPLE}:\n{self.example}")
-        if skill is not None:
-            parts.append(f"{SKILL}: {skill}")
+        if skill_text is not None:
+            parts.append(f"{SKILL}: {skill_text}")
         parts.append(f"{TASK}: {task}")
         if memory:
             lessons = "\n".join(f"{number}. {lesson}" for number, lesson in enumerate(memory, start=1))

@@ -32,13 +32,14 @@ def episodes(games):
 
 
 def test_one_procedure_wins_each_task_type_and_the_others_do_not(episodes):
-    for (task, name), episode in episodes.items():
-        assert episode.success == (name in RIGHT[episode.category]), (task, name, episode.actions)
+    for (task, name), played in episodes.items():
+        episode = played.episode
+        assert episode.success == (name in RIGHT[played.category]), (task, name, episode.history)
 
 
 def test_the_task_type_is_read_from_the_sentence(episodes):
-    for (task, _), episode in episodes.items():
-        assert task.split("/")[1].startswith(f"{episode.category}-")
+    for (task, _), played in episodes.items():
+        assert task.split("/")[1].startswith(f"{played.category}-")
     for task_type in TASK_TYPES:
         for sentence in goal(task_type).sentences:
             assert DEMO.category_of(sentence.format(obj="mug", recep="shelf", toggle="desklamp")) == task_type
@@ -46,19 +47,20 @@ def test_the_task_type_is_read_from_the_sentence(episodes):
 
 
 def test_a_procedure_takes_an_admissible_action_in_every_turn(episodes):
-    for episode in episodes.values():
-        assert len(episode.actions) <= MAX_TURNS
-        for view, action in zip(episode.views, episode.actions, strict=True):
-            assert action in view.admissible_actions
+    for played in episodes.values():
+        assert len(played.episode.turns) <= MAX_TURNS
+        for view, turn in zip(played.views, played.episode.turns, strict=True):
+            assert turn.action in view.admissible_actions
 
 
 def test_observed_procedure_recognises_a_played_one(episodes):
-    for (_, name), episode in episodes.items():
-        seen = observed_procedure(read_task(episode.views[0].task), episode.actions)
-        if name == "pair" and episode.category in (SIMPLE, LOOK):
+    for (_, name), played in episodes.items():
+        actions = [turn.action for turn in played.episode.turns]
+        seen = observed_procedure(read_task(played.episode.task), actions)
+        if name == "pair" and played.category in (SIMPLE, LOOK):
             assert seen in ("pair", "carry")  # over after the first object, or no second one was found
         else:
-            assert seen == name, episode.actions
+            assert seen == name, actions
 
 
 def test_strays_do_not_derail_a_procedure(games):
@@ -66,9 +68,9 @@ def test_strays_do_not_derail_a_procedure(games):
     env, rng = demo_env(games), random.Random(1)
     won = []
     for task in env.task_ids():
-        episode = play(DEMO, env, task, min(RIGHT[task.split("/")[1].split("-")[0]]), rng, stray=0.1)
+        episode = play(DEMO, env, task, min(RIGHT[task.split("/")[1].split("-")[0]]), rng, stray=0.1).episode
         won.append(episode.success)
-        assert all(r.startswith("<think> hold ") for r in episode.replies)
+        assert all(turn.reply.startswith("<think> hold ") for turn in episode.turns)
     env.close()
     assert sum(won) / len(won) > 0.6
 

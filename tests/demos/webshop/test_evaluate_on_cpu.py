@@ -47,7 +47,7 @@ def test_plain_play_and_description_are_counted(catalogue, env):
     episodes = play_tasks(ScriptedPlayer(), DEMO, lambda: demo_env(catalogue), tasks)
     plain = success_by_category(DEMO, episodes)
     assert plain["kitchen"] == 1.0 and plain["office"] == plain["pets"] == 0.0
-    assert all(e.malformed == 0 and shown_procedure(DEMO, e) == "buy_at_once" for e in episodes)
+    assert all(all(t.valid for t in e.turns) and shown_procedure(DEMO, e) == "buy_at_once" for e in episodes)
     said = describe(ScriptedPlayer(), DEMO, episodes)
     assert said["well_formed"] == said["right_procedure"] == said["right_condition"] == 1.0
 

@@ -103,8 +103,8 @@ def test_observed_procedure_recognises_a_played_one(env):
     right = Counter()
     for task_id in rng.sample(env.catalog.split("demo").validation, 60):
         for name in PROCEDURES:
-            episode = play(DEMO, env, task_id, name, rng)
-            seen = observed_procedure(episode.actions, [read_page(v.observation) for v in episode.views])
+            turns = play(DEMO, env, task_id, name, rng).episode.turns
+            seen = observed_procedure([t.action for t in turns], [read_page(t.observation) for t in turns])
             right[name] += seen == name
     assert all(count >= 54 for count in right.values()), right  # the cheapest is now and then the first
 

@@ -15,7 +15,8 @@ from siri_verl.envs.checker import check_text_env
 from siri_verl.envs.panels import check_disjoint, make_panel
 from siri_verl.envs.registry import make_environment
 from siri_verl.skills.task_type import TaskTypeSettings, task_typer
-from siri_verl.trajectory.prompts import TEMPLATES, TurnView, render_prompt
+from siri_verl.trajectory.prompts import TEMPLATES, render_prompt
+from siri_verl.trajectory.turn import TurnView
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +94,8 @@ def test_prompts_speak_of_rooms_and_not_of_a_shop(make):
         first = TurnView(
             task=info["task"], observation=observation, admissible_actions=tuple(info["admissible_actions"])
         )
-        later = replace(first, turn=2, observation="Nothing happens.", history=((observation, "dance"),), skill="do so")
+        later = replace(first, turn=2, observation="Nothing happens.", history=((observation, "dance"),))
+        later = replace(later, skill_text="do so")
         for view in (first, later):
             prompt = render_prompt(view, template)
             assert info["task"] in prompt and all(action in prompt for action in info["admissible_actions"])
