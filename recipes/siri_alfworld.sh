@@ -34,7 +34,7 @@ cpu)
         echo "making games in $GAMES"
         siri-verl data alfworld-demo --rooms small --out "$GAMES"
     fi
-    small_model alfworld_demo "$DATA_DIR/alfworld_demo_model"
+    small_model alfworld "$DATA_DIR/alfworld_demo_model"
     DEVICE=cpu
     ;;
 gpu)

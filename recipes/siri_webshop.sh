@@ -47,7 +47,7 @@ cpu)
         echo "making the demo shop in $SHOP"
         siri-verl data webshop-demo --out "$SHOP"
     fi
-    small_model webshop_demo "$DATA_DIR/webshop_demo_model"
+    small_model webshop "$DATA_DIR/webshop_demo_model"
     if [[ -z "$WEBSHOP_STORE" ]]; then
         GROUPS_+=(webshop_demo)
         RETEST_SPLIT=${RETEST_SPLIT:-demo/test}

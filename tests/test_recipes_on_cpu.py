@@ -254,7 +254,7 @@ def library(script, tmp_path, siri_verl="", **variables):
 
 
 def test_a_model_is_made_only_where_none_is_named(tmp_path):
-    make = 'PYTHON_BIN=echo; small_model webshop_demo "$PWD/made"; echo "uses $MODEL_PATH"'
+    make = 'PYTHON_BIN=echo; small_model webshop "$PWD/made"; echo "uses $MODEL_PATH"'
     named = library(make, tmp_path, MODEL_PATH="Qwen/Qwen2.5-0.5B-Instruct")
     assert named.stdout == "uses Qwen/Qwen2.5-0.5B-Instruct\n", named.stderr
     unnamed = library(make, tmp_path).stdout

@@ -46,7 +46,7 @@ known_model() {
     fi
 }
 
-# small_model MODULE DIR: a small model in DIR/model, warm-started by `siri_verl.demos.MODULE`, unless MODEL_PATH is given.
+# small_model DEMO DIR: a small model in DIR/model, warm-started by `siri_verl.demos.DEMO`, unless MODEL_PATH is given.
 small_model() {
     [[ -z "${MODEL_PATH:-}" ]] || return 0
     MODEL_PATH=$2/model
