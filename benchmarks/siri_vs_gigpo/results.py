@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from siri_verl.core.decision import ACTIVE
 from siri_verl.core.phases import INTERNALIZATION, MINING, PHASES
+from siri_verl.core.rules import ACTIVE
 from siri_verl.files import write_text_atomically
 from siri_verl.report.curve import read_curve
 from siri_verl.report.tables import delta_interval, mean_delta

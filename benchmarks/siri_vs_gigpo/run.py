@@ -173,7 +173,7 @@ class Comparison:
 
     def evaluate(self, run: Path, *, with_skills: bool) -> dict[str, Any]:
         """`siri-verl eval` of a run's last checkpoint, on the plain prompt or with the best active skills in it."""
-        from siri_verl.core.decision import ACTIVE
+        from siri_verl.core.rules import ACTIVE
         from siri_verl.evaluation.options import EvalOptions
         from siri_verl.evaluation.prepare import prepare
         from siri_verl.evaluation.run import run_evaluation

@@ -14,8 +14,9 @@ import numpy as np
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
+from siri_verl.core.decisions import DecisionBook
 from siri_verl.core.pairing import ArmPlan
-from siri_verl.core.utility import ACTIVE, DecisionBook, UtilitySettings
+from siri_verl.core.rules import ACTIVE, UtilitySettings
 
 PRESETS = {
     "default": "base",

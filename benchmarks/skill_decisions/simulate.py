@@ -29,7 +29,8 @@ import numpy as np
 from preset_cells import PRESETS, simulate, table
 from scipy.stats import beta
 
-from siri_verl.core.utility import ACTIVE, DecisionBook, UtilitySettings
+from siri_verl.core.decisions import DecisionBook
+from siri_verl.core.rules import ACTIVE, UtilitySettings
 
 HERE = Path(__file__).parent
 RULES = {

@@ -26,28 +26,120 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from siri_verl.core.gate import InternalizationSettings, advantage_weights, deal_rows, open_rows, self_imitation_rows
-from siri_verl.core.rows import FloatRows, as_list, check_lengths, flags, numbers
+from siri_verl.core.rows import BoolRows, FloatRows, as_list, check_lengths, flags, numbers
+from siri_verl.failures import check_field
 
 if TYPE_CHECKING:
     import torch
-
-__all__ = [
-    "InternalizationSettings",
-    "WeightColumn",
-    "advantage_weights",
-    "deal_rows",
-    "internalization_loss",
-    "open_rows",
-    "plain_policy_metrics",
-    "self_imitation_rows",
-    "weight_column",
-]
 
 REFERENCE_FLOOR = -5.0
 """Where no floor is set, the share of gated tokens below this plain log-probability is logged."""
 KNOWN_LOG_PROB = -0.05
 """A mean plain log-probability of gated tokens above this leaves nothing to learn."""
+
+
+@dataclass
+class InternalizationSettings:
+    """The distillation term and its ablations."""
+
+    lambda_max: float = 0.1
+    """Weight of the term after warm-up. 0 turns internalization off."""
+    warmup_updates: int = 20
+    """K_warm: updates of phase 2 over which lambda rises linearly. 0 starts at lambda_max."""
+    scale: float | None = None
+    """s: advantage that gets weight 1. None: the success reward under norm=mean, 1 under mean_std."""
+    clip: float | None = None
+    """c: largest weight. None: 1 under norm=mean, 2 under mean_std."""
+    span: str = "action"
+    """Which tokens of a reply are learned: `action` (the action tags and what they hold) or `response` (all)."""
+    context: str = "think"
+    """`think`: the skill run's own think text stands, unlearned, before the action when it is rescored, as it did when
+    it was sampled. `no_think`: the action comes right after the prompt, where a policy that always thinks first never
+    acts."""
+    normalise: str = "gated"
+    """Denominator: `gated` tokens, or `all_tokens` of the span in the update, so that few gated tokens weigh
+    little."""
+    gate: bool = True
+    """False (ablation): every skill run is learned from, whatever its Delta."""
+    advantage_weights: bool = True
+    """False (ablation): every gated token has weight 1."""
+    require_active: bool = False
+    """True: the skill must be active as well, not only a candidate that helped in this group."""
+    log_prob_floor: float | None = None
+    """Drop tokens whose plain log-probability is below this. None keeps all."""
+    source: str = "skill"
+    """`skill`, or `self_imitation` (control): positive-advantage plain tokens, as many as the gate would have let
+    through."""
+
+    def __post_init__(self) -> None:
+        block, floor = "siri.internalization", self.log_prob_floor
+        finite = 0 <= self.lambda_max < math.inf
+        check_field(self, f"{block}.lambda_max", finite, "use a finite number >= 0")
+        check_field(self, f"{block}.warmup_updates", self.warmup_updates >= 0, "use 0 or more")
+        check_field(self, f"{block}.scale", self.scale is None or self.scale > 0, "use null or a number > 0")
+        check_field(self, f"{block}.clip", self.clip is None or self.clip > 0, "use null or a number > 0")
+        check_field(self, f"{block}.span", self.span in ("action", "response"), "use action or response")
+        check_field(self, f"{block}.context", self.context in ("no_think", "think"), "use no_think or think")
+        check_field(self, f"{block}.normalise", self.normalise in ("gated", "all_tokens"), "use gated or all_tokens")
+        check_field(self, f"{block}.source", self.source in ("skill", "self_imitation"), "use skill or self_imitation")
+        below = floor is None or floor < 0
+        check_field(self, f"{block}.log_prob_floor", below, "use null or a log-probability below 0")
+
+    def scale_and_clip(self, norm: str, success_reward: float) -> tuple[float, float]:
+        """(s, c) for an advantage normalisation, `mean` or `mean_std`.
+
+        With reward 10 and norm=mean nearly every positive advantage exceeds 2: an unscaled clip would make w a
+        constant.
+        """
+        scale, clip = {"mean": (success_reward, 1.0), "mean_std": (1.0, 2.0)}[norm]
+        return (self.scale if self.scale is not None else scale, self.clip if self.clip is not None else clip)
+
+    def lambda_at(self, update: int) -> float:
+        """lambda(k); the first update of phase 2 is k = 1.
+
+        Raises:
+            ValueError: k is below 1.
+        """
+        if update < 1:
+            raise ValueError(f"internalization: update {update}; updates of phase 2 are counted from 1")
+        return self.lambda_max * (min(1.0, update / self.warmup_updates) if self.warmup_updates else 1.0)
+
+
+def open_rows(
+    used_skill: Sequence[bool], delta: Sequence[float], active: Sequence[bool], settings: InternalizationSettings
+) -> BoolRows:
+    """The gate's row factors: the trajectory used a skill, and Delta_g > 0.
+
+    Args:
+        used_skill: (rows,) the row's trajectory saw a skill.
+        delta: (rows,) Delta_g of the row's group, NaN where undefined: the gate is shut there.
+        active: (rows,) the skill is active; read with `require_active`.
+
+    Returns:
+        (rows,) bool.
+    """
+    given = {"used_skill": used_skill, "delta": delta, "active": active}
+    columns = {name: as_list(f"internalization: {name}", column) for name, column in given.items()}
+    check_lengths("internalization", columns)
+    used = flags("internalization: used_skill", columns["used_skill"])
+    gate = np.asarray(columns["delta"], dtype=np.float64) > 0  # NaN compares False
+    helped = gate if settings.gate else np.ones_like(gate)
+    allowed = flags("internalization: active", columns["active"]) if settings.require_active else np.ones_like(gate)
+    return used & helped & allowed
+
+
+def advantage_weights(
+    advantage: Sequence[float], scale: float, clip: float, settings: InternalizationSettings | None = None
+) -> FloatRows:
+    """w = clip(A / s, 0, c): (rows,); all 1 in the ablation without advantage weights.
+
+    Raises:
+        ValueError: an advantage is not finite; the message names the row.
+    """
+    values = numbers("internalization: advantage", advantage)
+    if settings is not None and not settings.advantage_weights:
+        return np.ones_like(values)
+    return np.clip(values / scale, 0.0, clip)
 
 
 @dataclass(frozen=True)

@@ -60,21 +60,6 @@ class ArmPlan:
                 f"arms: plain={self.plain}, skill={self.skill}; a group needs at least one plain trajectory"
             )
 
-    @property
-    def size(self) -> int:
-        """Trajectories in a group."""
-        return self.plain + self.skill
-
-    def arm(self, session: int, has_skill: bool) -> str:
-        """The arm of a session, `plain` or `skill`.
-
-        Raises:
-            ValueError: the group has no such session.
-        """
-        if not 0 <= session < self.size:
-            raise ValueError(f"arms: session {session} of a group of {self.size}")
-        return SKILL if has_skill and session >= self.plain else PLAIN
-
 
 @dataclass(frozen=True)
 class TreatmentEffect:

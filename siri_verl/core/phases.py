@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from siri_verl.failures import check_field
+
 WARM_UP, MINING, INTERNALIZATION = "warm_up", "mining", "internalization"
 PHASES = (WARM_UP, MINING, INTERNALIZATION)
 STATE_VERSION = 1
@@ -45,19 +47,15 @@ class PhaseSettings:
     """Stay in this phase from the first step to the last (ablations)."""
 
     def __post_init__(self) -> None:
-        def need(ok: bool, name: str, fix: str) -> None:
-            if not ok:
-                raise ValueError(f"siri.phases.{name}={getattr(self, name)!r}: {fix}")
-
-        names = ", ".join(PHASES)
-        need(self.warm_up_tasks >= 1, "warm_up_tasks", "use at least 1, or skip=[warm_up]")
-        need(self.warm_up_max_steps >= 1, "warm_up_max_steps", "use at least 1, or skip=[warm_up]")
-        need(0 < self.active_share <= 1, "active_share", "use a share in (0, 1]")
-        need(self.mining_max_steps >= 1, "mining_max_steps", "use at least 1, or skip=[mining]")
-        need(set(self.skip) <= set(PHASES), "skip", f"use phases out of {names}")
-        need(len(set(self.skip)) < len(PHASES), "skip", "leaves no phase; use fixed=warm_up for plain GiGPO")
-        need(self.fixed is None or self.fixed in PHASES, "fixed", f"use null or one of {names}")
-        need(self.fixed is None or not self.skip, "fixed", f"a fixed phase and skip={self.skip} exclude each other")
+        block, names, skip = "siri.phases", ", ".join(PHASES), set(self.skip)
+        for name, phase in (("warm_up_tasks", WARM_UP), ("warm_up_max_steps", WARM_UP), ("mining_max_steps", MINING)):
+            check_field(self, f"{block}.{name}", getattr(self, name) >= 1, f"use at least 1, or skip=[{phase}]")
+        check_field(self, f"{block}.active_share", 0 < self.active_share <= 1, "use a share in (0, 1]")
+        check_field(self, f"{block}.skip", skip <= set(PHASES), f"use phases out of {names}")
+        check_field(self, f"{block}.skip", skip < set(PHASES), "leaves no phase; use fixed=warm_up for plain GiGPO")
+        known, alone = self.fixed is None or self.fixed in PHASES, self.fixed is None or not self.skip
+        check_field(self, f"{block}.fixed", known, f"use null or one of {names}")
+        check_field(self, f"{block}.fixed", alone, f"a fixed phase and skip={self.skip} exclude each other")
 
 
 @dataclass(frozen=True)

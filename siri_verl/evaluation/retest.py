@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from siri_verl.core.decision import ACTIVE
+from siri_verl.core.rules import ACTIVE
 from siri_verl.core.seeding import derive_seed
 from siri_verl.core.statistics import PairedEffect, paired_effect
 from siri_verl.skills.bank import SkillBank

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from siri_verl.core.decision import ACTIVE
+from siri_verl.core.rules import ACTIVE
 from siri_verl.endpoint import Endpoint, EndpointSettings
 from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import ChatAgent, ChatModel, EndpointChat, LocalChat, TokenAgent

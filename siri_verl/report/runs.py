@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from siri_verl.core.decision import ACTIVE, CANDIDATE, RETIRED
+from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED
 from siri_verl.report.curve import CurvePoint, read_curve, run_names
 from siri_verl.report.story import RunStory, read_story
 from siri_verl.runs.config import flat_config

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from siri_verl.core.decision import ACTIVE, Decision
+from siri_verl.core.decisions import Decision
+from siri_verl.core.rules import ACTIVE
 from siri_verl.report.runs import Run
 from siri_verl.report.story import UtilityPath, utility_paths
 from siri_verl.runs.folder import RunFolder

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from siri_verl.core.decision import ACTIVE, Decision
+from siri_verl.core.decisions import Decision, DecisionBook
 from siri_verl.core.phases import PHASES
-from siri_verl.core.utility import DecisionBook
+from siri_verl.core.rules import ACTIVE
 from siri_verl.runs.folder import RunFolder
 from siri_verl.runs.metrics import read_metrics
 from siri_verl.skills.bank import SkillBank

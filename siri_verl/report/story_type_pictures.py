@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from siri_verl.core.decision import ACTIVE, Decision
+from siri_verl.core.decisions import Decision
+from siri_verl.core.rules import ACTIVE
 from siri_verl.report.picture_parts import DARK, GREY, PLAIN, RED, SKILL, STATUS, WINDOW, rolling, type_axes
 from siri_verl.report.story import RunStory, UtilityPath, utility_paths
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from siri_verl.core.decision import ACTIVE, CANDIDATE, RETIRED
 from siri_verl.core.phases import INTERNALIZATION, MINING, WARM_UP
+from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED
 from siri_verl.report.story import RunStory
 from siri_verl.skills.skill import Evidence, Skill
 

@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from siri_verl.core.gate import InternalizationSettings
+from siri_verl.core.internalization import InternalizationSettings
 from siri_verl.core.phases import INTERNALIZATION, PHASES, WARM_UP, PhaseSettings
-from siri_verl.core.utility import UtilitySettings
+from siri_verl.core.rules import UtilitySettings
 from siri_verl.failures import check_field, check_one_of
 from siri_verl.skills.bank import BankSettings
 from siri_verl.skills.mining import MiningSettings

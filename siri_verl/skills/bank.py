@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from siri_verl.core.decision import ACTIVE, CANDIDATE, RETIRED, Decision, UtilitySettings
+from siri_verl.core.decisions import Decision, DecisionBook
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.phases import Census
-from siri_verl.core.utility import DecisionBook
+from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED, UtilitySettings
 from siri_verl.skills.sanitize import UnsafeTextError, neutralise
 from siri_verl.skills.skill import Event, Evidence, Provenance, Repeat, Skill, normalised, overlap, word_set
 from siri_verl.skills.text import skill_block

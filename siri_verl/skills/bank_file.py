@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
 
-from siri_verl.core.decision import Decision, UtilitySettings
+from siri_verl.core.decisions import Decision
+from siri_verl.core.rules import UtilitySettings
 from siri_verl.files import write_text_atomically
 from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.sanitize import UnsafeTextError, neutralise

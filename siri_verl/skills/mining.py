@@ -16,9 +16,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from siri_verl.core.decision import ACTIVE, CANDIDATE
+from siri_verl.core.rules import ACTIVE, CANDIDATE
 from siri_verl.core.seeding import derive_seed
 from siri_verl.endpoint import EndpointSettings
+from siri_verl.failures import ConfigError, check_field, check_one_of
 from siri_verl.skills.bank import Offer, SkillBank
 from siri_verl.skills.leaks import find_leak
 from siri_verl.skills.mining_prompt import MINING_TEMPLATES, parse_mined_skill, render_mining_prompt
@@ -44,19 +45,19 @@ class MinerEndpointSettings:
     def __post_init__(self) -> None:
         if self.base_url is not None:
             self.endpoint()
-        elif self.model:
-            raise ValueError(f"siri.mining.endpoint.model={self.model!r}: set siri.mining.endpoint.base_url too")
+        else:
+            check_field(self, "siri.mining.endpoint.model", not self.model, "set siri.mining.endpoint.base_url too")
 
     def endpoint(self) -> EndpointSettings:
         """How the endpoint is asked.
 
         Raises:
-            ValueError: the address or the model's name is missing or wrong.
+            ConfigError: the address or the model's name is missing or wrong.
         """
         try:
             return EndpointSettings(self.base_url or "", self.model, self.api_key_env or "")
-        except ValueError as error:
-            raise ValueError(f"siri.mining.{error}") from error
+        except ConfigError as error:
+            raise ConfigError(f"siri.mining.{error}") from error
 
 
 @dataclass
@@ -86,10 +87,8 @@ class MiningSettings:
 
     def __post_init__(self) -> None:
         for name in ("every", "requests", "answers", "per_type", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"siri.mining.{name}={getattr(self, name)!r}: use at least 1")
-        if self.template not in MINING_TEMPLATES:
-            raise ValueError(f"siri.mining.template={self.template!r}: use one of {', '.join(MINING_TEMPLATES)}")
+            check_field(self, f"siri.mining.{name}", getattr(self, name) >= 1, "use at least 1")
+        check_one_of("siri.mining.template", self.template, tuple(MINING_TEMPLATES))
 
 
 @dataclass(frozen=True)

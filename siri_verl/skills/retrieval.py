@@ -12,8 +12,9 @@ import heapq
 import random
 from dataclasses import dataclass
 
-from siri_verl.core.decision import ACTIVE, CANDIDATE, RETIRED
+from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED
 from siri_verl.core.seeding import derive_seed
+from siri_verl.failures import check_field
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Skill, overlap
 
@@ -29,13 +30,9 @@ class RetrievalSettings:
     """Candidates of a task type under test at a time, 1 or 2."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.explore <= 1:
-            raise ValueError(f"siri.retrieval.explore={self.explore!r}: use a share in [0, 1]")
-        if self.testing_per_type not in (1, 2):
-            raise ValueError(
-                f"siri.retrieval.testing_per_type={self.testing_per_type!r}: use 1 or 2; more candidates at a "
-                "time would leave each too few groups to be decided about"
-            )
+        check_field(self, "siri.retrieval.explore", 0 <= self.explore <= 1, "use a share in [0, 1]")
+        fix = "use 1 or 2; more candidates at a time would leave each too few groups to be decided about"
+        check_field(self, "siri.retrieval.testing_per_type", self.testing_per_type in (1, 2), fix)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from siri_verl.core.decision import ACTIVE, Decision, SkillState
+from siri_verl.core.decisions import Decision
+from siri_verl.core.rules import ACTIVE, SkillState
 from siri_verl.skills.text import skill_block
 
 _WORD = re.compile(r"[^\W_]+")

@@ -6,9 +6,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Iterable, Mapping
 
+from siri_verl.core.decisions import Decision
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.phases import PhaseMove
-from siri_verl.core.utility import Decision
 from siri_verl.skills.mining import MiningReport
 from siri_verl.skills.retrieval import TypePlan
 from siri_verl.training.step_table import StepTable

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siri_verl.core.gate import open_rows, self_imitation_rows
+from siri_verl.core.internalization import open_rows
 from siri_verl.core.pairing import PLAIN, SKILL, TreatmentEffect, effect_rows
 from siri_verl.core.seeding import derive_seed
+from siri_verl.core.self_imitation import self_imitation_rows
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.training.step_table import StepTable
 

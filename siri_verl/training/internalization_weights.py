@@ -6,12 +6,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from siri_verl.core.internalization import (
-    InternalizationSettings,
-    WeightColumn,
-    plain_policy_metrics,
-    weight_column,
-)
+from siri_verl.core.internalization import InternalizationSettings, WeightColumn, plain_policy_metrics, weight_column
 from siri_verl.training import queue
 from siri_verl.training.internalization_rows import ExtraRows
 from siri_verl.training.loss import WEIGHT_COLUMN

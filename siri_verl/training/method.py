@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from siri_verl.core.gate import advantage_weights
+from siri_verl.core.decisions import Decision
+from siri_verl.core.internalization import advantage_weights
 from siri_verl.core.pairing import PLAIN, ArmPlan, TreatmentEffect, treatment_effects
 from siri_verl.core.phases import Census, PhaseMachine, PhaseMove
-from siri_verl.core.utility import ACTIVE, Decision
+from siri_verl.core.rules import ACTIVE
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import BANK_FILE, load_bank, save_bank

@@ -29,8 +29,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from siri_verl.core.decisions import Decision
 from siri_verl.core.pairing import TreatmentEffect
-from siri_verl.core.utility import Decision
 from siri_verl.settings.read import gigpo_settings
 from siri_verl.skills.mining import Generate, MiningReport
 from siri_verl.training import console, metrics

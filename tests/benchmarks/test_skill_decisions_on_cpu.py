@@ -17,7 +17,7 @@ sys.path.insert(0, str(HOME))
 
 import preset_cells  # noqa: E402
 
-from siri_verl.core.utility import UtilitySettings  # noqa: E402
+from siri_verl.core.rules import UtilitySettings  # noqa: E402
 
 # Found at an effect of .4, worst start; published values less four standard errors of 2,000 skills.
 POWER = {"default": 0.95, "webshop_demo": 0.84, "alfworld_demo": 0.71}

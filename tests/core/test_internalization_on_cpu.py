@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from siri_verl.core.internalization import (
     InternalizationSettings,
     advantage_weights,
-    deal_rows,
     internalization_loss,
     open_rows,
-    self_imitation_rows,
     weight_column,
 )
+from siri_verl.core.self_imitation import self_imitation_rows
 
 DELTAS = st.sampled_from([float("nan"), -0.5, 0.0, 1e-9, 0.25, 1.0])
 
@@ -190,16 +189,6 @@ def test_self_imitation_takes_positive_plain_rows_up_to_the_target(t, target, se
     np.testing.assert_array_equal(got, self_imitation_rows(plain, t["advantage"], tokens, target, seed))
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(0, 30), max_size=60), st.integers(1, 6))
-def test_rows_are_dealt_evenly(tokens, parts):
-    part = deal_rows(tokens, parts)
-    held = np.bincount(part, minlength=parts)
-    assert len(part) == len(tokens) and held.max(initial=0) - held.min(initial=99) <= 1
-    load = np.bincount(part, weights=tokens, minlength=parts)
-    assert load.max() - load.min() <= max(tokens, default=0)
-
-
 @pytest.mark.parametrize("ranks, micro", [(1, 1), (1, 3), (2, 1), (2, 2), (3, 4)])
 def test_gradient_equals_the_formula_for_any_split(ranks, micro):
     """Ranks' gradients are averaged (as verl does), micro-batches' summed; compared with L_int written out in one
@@ -222,7 +211,7 @@ def test_gradient_equals_the_formula_for_any_split(ranks, micro):
     loss.backward()
 
     column = torch.tensor(weight_column(opened, weight, span, InternalizationSettings()).column)
-    dealt = deal_rows(span.sum(1), ranks)
+    dealt = np.arange(rows) % ranks
     total, value = torch.zeros_like(start), 0.0
     for rank in range(ranks):
         mine = np.flatnonzero(dealt == rank)

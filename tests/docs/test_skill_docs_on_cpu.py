@@ -8,7 +8,7 @@ from pathlib import Path
 from typer.main import get_command
 
 from siri_verl.cli import app
-from siri_verl.core.decision import UtilitySettings
+from siri_verl.core.rules import UtilitySettings
 from siri_verl.settings.reference import CONF
 from siri_verl.skills import bank_file
 from siri_verl.skills.mining_prompt import FULL_MINING, render_mining_prompt

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from siri_verl.cli import app
 from siri_verl.core.pairing import TreatmentEffect
-from siri_verl.core.utility import UtilitySettings
+from siri_verl.core.rules import UtilitySettings
 from siri_verl.envs.panels import Panel, make_panel, write_dataset
 from siri_verl.evaluation.options import EvalOptions
 from siri_verl.evaluation.prepare import prepare

@@ -8,7 +8,7 @@ from rich.console import Console
 from support.toy_policy import READ_THE_NOTE, ToyPolicy
 
 from siri_verl.core.pairing import TreatmentEffect
-from siri_verl.core.utility import UtilitySettings
+from siri_verl.core.rules import UtilitySettings
 from siri_verl.envs.panels import Panel, PanelError, make_panel, write_dataset
 from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import TokenAgent

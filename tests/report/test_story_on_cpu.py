@@ -13,7 +13,6 @@ from support.story_run import TYPES, simulate
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
-from siri_verl.core.decision import ACTIVE, RETIRED
 from siri_verl.core.internalization import InternalizationSettings, weight_column
 from siri_verl.core.phases import PHASES, Census, PhaseMachine, PhaseSettings
 from siri_verl.report import story_words

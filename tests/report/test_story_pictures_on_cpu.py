@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.story_run import TYPES, simulate
 
-from siri_verl.core.decision import ACTIVE
 from siri_verl.core.pairing import TreatmentEffect
+from siri_verl.core.rules import ACTIVE
 from siri_verl.report import story_pictures
 from siri_verl.report.picture_parts import rolling
 from siri_verl.report.story import read_story

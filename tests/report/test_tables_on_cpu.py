@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from siri_verl.core.pairing import TreatmentEffect
-from siri_verl.core.utility import UtilitySettings
+from siri_verl.core.rules import UtilitySettings
 from siri_verl.report.tables import bank_diff, skill_diff, skill_history, skill_list, skill_show
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Provenance

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siri_verl.core.pairing import TreatmentEffect
-from siri_verl.core.utility import UtilitySettings
+from siri_verl.core.rules import UtilitySettings
 from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.bank_file import BankFileError, dump_bank, load_bank, save_bank
 from siri_verl.skills.skill import Provenance

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.skill_status import decide
 
 from siri_verl.core.pairing import TreatmentEffect
-from siri_verl.core.utility import UtilitySettings
+from siri_verl.core.rules import UtilitySettings
 from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.retrieval import RetrievalSettings, Retriever
 from siri_verl.skills.skill import Provenance, Skill

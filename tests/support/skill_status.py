@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from siri_verl.core.decision import Decision
+from siri_verl.core.decisions import Decision
 from siri_verl.skills.bank import SkillBank
 
 

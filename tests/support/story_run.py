@@ -9,7 +9,7 @@ import numpy as np
 from siri_verl.core.internalization import InternalizationSettings, weight_column
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.phases import PhaseMachine, PhaseSettings
-from siri_verl.core.utility import UtilitySettings
+from siri_verl.core.rules import UtilitySettings
 from siri_verl.runs.metrics import MetricsLog
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import save_bank

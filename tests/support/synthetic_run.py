@@ -10,11 +10,11 @@ from functools import partial
 
 import numpy as np
 
-from siri_verl.core.gate import InternalizationSettings
 from siri_verl.core.gigpo import GigpoSettings
+from siri_verl.core.internalization import InternalizationSettings
 from siri_verl.core.pairing import PLAIN
 from siri_verl.core.phases import PhaseSettings
-from siri_verl.core.utility import UtilitySettings
+from siri_verl.core.rules import UtilitySettings
 from siri_verl.envs.toy import ToyEnv, toy_tasks
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.mining import MiningSettings

@@ -9,11 +9,11 @@ import pytest
 from support.skill_status import decide
 from support.synthetic_run import BAD, GOOD, IDLE, TASKS, Story, make_run, play, run_settings, step_table
 
-from siri_verl.core.gate import InternalizationSettings
 from siri_verl.core.gigpo import GigpoSettings
+from siri_verl.core.internalization import InternalizationSettings
 from siri_verl.core.pairing import PLAIN, SKILL
 from siri_verl.core.phases import INTERNALIZATION, MINING, WARM_UP, PhaseSettings
-from siri_verl.core.utility import ACTIVE, RETIRED
+from siri_verl.core.rules import ACTIVE, RETIRED
 from siri_verl.envs.toy import ToyEnv
 from siri_verl.settings.schema import ArmsSettings, ControlSettings, RewardSettings
 from siri_verl.skills.bank_file import dump_bank

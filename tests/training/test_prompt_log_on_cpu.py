@@ -8,7 +8,7 @@ from support.tiny_model import make_tokenizer
 from tensordict import NonTensorStack, TensorDict
 
 from siri_verl.core.pairing import PLAIN, SKILL, TreatmentEffect
-from siri_verl.core.utility import RETIRED, UtilitySettings
+from siri_verl.core.rules import RETIRED, UtilitySettings
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Provenance
 from siri_verl.training.prompt_log import SkillInValidationError, check_validation_prompts, write_arm_prompts

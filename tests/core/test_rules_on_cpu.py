@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siri_verl.core.confidence import log_e_value
-from siri_verl.core.utility import Decision, DecisionBook, UtilitySettings
+from siri_verl.core.decisions import Decision, DecisionBook
+from siri_verl.core.rules import UtilitySettings, promotion_threshold
 
 QUARTERS = st.lists(st.integers(-4, 4).map(lambda k: k / 4), min_size=1, max_size=80)
 RULES = st.sampled_from(["ema", "sequential"])
@@ -127,10 +128,11 @@ def test_sequential_promotion_compares_with_the_stated_threshold(deltas):
 
 def test_threshold_rises_with_every_skill_tested_and_falls_with_every_promotion():
     book = book_of("a", "b", decision="sequential")
-    assert book.promotion_threshold(2) - book.promotion_threshold(1) == pytest.approx(math.log(3))
-    before = book.promotion_threshold(2)
+    first, second = (promotion_threshold(book.settings, k, book.promotions) for k in (1, 2))
+    assert second - first == pytest.approx(math.log(3))
     run([1.0] * 20, "a", book)
-    assert book.promotions == 1 and book.promotion_threshold(2) == pytest.approx(before - math.log(2))
+    assert book.promotions == 1
+    assert promotion_threshold(book.settings, 2, book.promotions) == pytest.approx(second - math.log(2))
 
 
 def test_test_index_counts_tested_skills_in_order_of_first_evidence():
