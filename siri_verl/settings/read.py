@@ -33,10 +33,6 @@ def _typed(schema: type, given: DictConfig | dict | None, where: str) -> Any:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), plain))
     except OmegaConfBaseException as error:
         raise ConfigError(_explain(error, given, where)) from error
-    except ConfigError:
-        raise
-    except ValueError as error:  # a check of the core's own settings
-        raise ConfigError(str(error)) from error
 
 
 def _check_blocks(schema: Any, given: Any, where: str) -> None:

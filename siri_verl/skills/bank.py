@@ -17,6 +17,7 @@ from siri_verl.core.decisions import Decision, DecisionBook
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.phases import Census
 from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED, UtilitySettings
+from siri_verl.failures import check_field
 from siri_verl.skills.sanitize import UnsafeTextError, neutralise
 from siri_verl.skills.skill import Event, Evidence, Provenance, Repeat, Skill, normalised, overlap, word_set
 from siri_verl.skills.text import skill_block
@@ -41,10 +42,8 @@ class BankSettings:
 
     def __post_init__(self) -> None:
         for name in ("max_skills", "max_candidates_per_type", "max_condition_chars", "max_strategy_chars"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"siri.bank.{name}={getattr(self, name)!r}: use at least 1")
-        if not 0 < self.duplicate_overlap <= 1:
-            raise ValueError(f"siri.bank.duplicate_overlap={self.duplicate_overlap!r}: use a share in (0, 1]")
+            check_field(self, f"siri.bank.{name}", getattr(self, name) >= 1, "use at least 1")
+        check_field(self, "siri.bank.duplicate_overlap", 0 < self.duplicate_overlap <= 1, "use a share in (0, 1]")
 
 
 @dataclass(frozen=True)
