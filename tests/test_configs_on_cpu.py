@@ -5,13 +5,13 @@ stand."""
 import copy
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import open_dict
 from support.tiny_model import make_tiny_model
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import omega_conf_to_dataclass, validate_config
 
 from siri_verl.core.gigpo import GigpoSettings
+from siri_verl.planning.compose import compose_run
 from siri_verl.settings.read import gigpo_settings, siri_settings
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.training.preflight.settings import check_settings
@@ -35,8 +35,7 @@ RUNS = {
 
 
 def composed(*overrides):
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return compose("ppo_trainer", overrides=list(overrides))
+    return compose_run(overrides)
 
 
 @pytest.fixture(params=RUNS, ids=list(RUNS))

@@ -8,13 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from typer.testing import CliRunner
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
 
 from siri_verl.cli import app
+from siri_verl.planning.compose import compose_run
 from siri_verl.runs.config import flat_settings
 from siri_verl.settings.read import gigpo_settings, siri_settings
 from siri_verl.settings.reference import method_groups
@@ -69,8 +69,7 @@ def overrides(script, *arguments, **knobs):
 
 
 def composed(words):
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return compose("ppo_trainer", overrides=words)
+    return compose_run(words)
 
 
 def settings_of(config, name):

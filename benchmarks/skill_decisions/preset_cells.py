@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 
 import numpy as np
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from siri_verl.core.decisions import DecisionBook
 from siri_verl.core.pairing import ArmPlan
 from siri_verl.core.rules import ACTIVE, UtilitySettings
+from siri_verl.planning.compose import compose_run
 
 PRESETS = {
     "default": "base",
@@ -49,8 +49,7 @@ class Setup:
 @cache
 def preset(name: str) -> Setup:
     """The setup of a preset, as a run of it would have it."""
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", overrides=[f"+siri=[{PRESETS[name]}]"])
+    config = compose_run([f"+siri=[{PRESETS[name]}]"])
     plan = ArmPlan.split(config.actor_rollout_ref.rollout.n, config.siri.arms.skill_share)
     utility = UtilitySettings(**OmegaConf.to_container(config.siri.utility, resolve=True))
     return Setup(name, utility, plan.plain, plan.skill)

@@ -4,11 +4,11 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
 from support.comparison_runs import CONTROL, WEBSHOP, comparison, entries, phase_0
 
 from benchmarks.siri_vs_gigpo import plan, run, settings
 from siri_verl.core.phases import PHASES, PhaseMachine, PhaseSettings
+from siri_verl.planning.compose import compose_run
 from siri_verl.runs.checkpoint import load_state
 from siri_verl.runs.folder import RunFolder
 from siri_verl.settings.read import siri_settings
@@ -103,27 +103,26 @@ def test_a_run_that_has_a_checkpoint_is_not_forked_again(tmp_path):
 
 def test_what_runs_are_started_with_composes_and_differs_in_the_methods_own_settings(tmp_path):
     places = plan.Places(tmp_path)
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        for name in [settings.PHASE_0, *settings.METHODS]:
-            method = settings.METHODS.get(name, settings.Method())
-            if method.start == settings.TRAINED:
-                with pytest.raises(ValueError, match="trains nothing; it evaluates what siri became"):
-                    plan.training_words(WEBSHOP, places, {}, tmp_path, 1, name)
-                continue
-            words = plan.training_words(WEBSHOP, places, {"store": "/s"}, tmp_path, 101, name, CONTROL, ["siri.seed=7"])
-            config = compose("ppo_trainer", overrides=words)
-            block = siri_settings(config)
-            check_settings(config, block)
-            assert (block.seed, block.budget.env_steps) == (7, WEBSHOP.budget)
-            assert block.budget.last_phase == (PHASES[0] if name == settings.PHASE_0 else None)
-            assert (block.phases.fixed == PHASES[0]) == method.plain == (name in ("gigpo", "grpo"))
-            assert config.algorithm.adv_estimator == ("grpo" if name == "grpo" else "gigpo")
-            assert config.trainer.val_before_train == (name in (settings.PHASE_0, "grpo"))
-            assert block.mining.random_skills == (name == "siri_random_skills")
-            assert block.internalization.gate == (name != "siri_no_gate")
-            assert (block.internalization.source == "self_imitation") == (name == "gigpo_self_imitation")
-            assert block.control.skills_in_prompt is False
-            assert config.trainer.save_freq > 0 and config.trainer.test_freq > 0
+    for name in [settings.PHASE_0, *settings.METHODS]:
+        method = settings.METHODS.get(name, settings.Method())
+        if method.start == settings.TRAINED:
+            with pytest.raises(ValueError, match="trains nothing; it evaluates what siri became"):
+                plan.training_words(WEBSHOP, places, {}, tmp_path, 1, name)
+            continue
+        words = plan.training_words(WEBSHOP, places, {"store": "/s"}, tmp_path, 101, name, CONTROL, ["siri.seed=7"])
+        config = compose_run(words)
+        block = siri_settings(config)
+        check_settings(config, block)
+        assert (block.seed, block.budget.env_steps) == (7, WEBSHOP.budget)
+        assert block.budget.last_phase == (PHASES[0] if name == settings.PHASE_0 else None)
+        assert (block.phases.fixed == PHASES[0]) == method.plain == (name in ("gigpo", "grpo"))
+        assert config.algorithm.adv_estimator == ("grpo" if name == "grpo" else "gigpo")
+        assert config.trainer.val_before_train == (name in (settings.PHASE_0, "grpo"))
+        assert block.mining.random_skills == (name == "siri_random_skills")
+        assert block.internalization.gate == (name != "siri_no_gate")
+        assert (block.internalization.source == "self_imitation") == (name == "gigpo_self_imitation")
+        assert block.control.skills_in_prompt is False
+        assert config.trainer.save_freq > 0 and config.trainer.test_freq > 0
     with pytest.raises(ValueError, match="needs the numbers of the siri run of seed 1"):
         plan.training_words(WEBSHOP, places, {}, tmp_path, 1, "gigpo_self_imitation")
 

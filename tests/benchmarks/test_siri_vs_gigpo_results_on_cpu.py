@@ -7,11 +7,11 @@ import subprocess
 import threading
 
 import pytest
-from hydra import compose, initialize_config_module
 from support.comparison_runs import FACTS, WEBSHOP, comparison, entries, phase_0
 
 from benchmarks.siri_vs_gigpo import plan, results, run, settings
 from siri_verl.core.pairing import TreatmentEffect
+from siri_verl.planning.compose import compose_run
 from siri_verl.runs.config import save_config
 from siri_verl.runs.folder import RunFolder
 from siri_verl.runs.metrics import MetricsLog
@@ -197,8 +197,7 @@ def test_a_trained_run_is_measured_and_entered_and_nothing_is_trained_twice(shop
     shutil.copytree(shop / "model", checkpoint / "actor" / "huggingface")
     save_bank(SkillBank(), checkpoint.bank)
     words = here.words(plan.Job(101, "siri"), kwargs, model)
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        save_config(compose("ppo_trainer", overrides=words), folder)
+    save_config(compose_run(words), folder)
     log = MetricsLog(RunFolder(folder).metrics)
     validation = {"siri/val/success": 0.2, "siri/val/success_low": 0.1, "siri/val/success_high": 0.3}
     log.write("validation", 0, {**validation, "siri/val/episodes": 4})

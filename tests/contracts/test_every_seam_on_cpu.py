@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from contracts.test_training_seams_on_cpu import test_seam as the_contract
+from support.seam_contract import check_seam
 
 from siri_verl import doctor
 from siri_verl.seams.every import every_seam
@@ -32,9 +32,9 @@ def changed(parameters):
     return eval(f"lambda {', '.join([*parameters, 'something_new'])}: None")
 
 
-def said_by_the_contract(seam):
+def message_of(seam):
     with pytest.raises(AssertionError) as caught:
-        the_contract(seam)
+        check_seam(seam)
     return str(caught.value).splitlines()[0]
 
 
@@ -45,7 +45,7 @@ def test_a_seam_that_is_gone_is_named_with_our_file_and_what_to_change(seam, mon
     for holder in inspect.getmro(owner) if inspect.isclass(owner) else (owner,):
         if name in vars(holder):
             monkeypatch.delattr(holder, name)
-    text = said_by_the_contract(seam)
+    text = message_of(seam)
     assert text.startswith(f"{seam.target} is gone (") and text.endswith(f"in {seam.used_by}: {seam.advice}")
 
 
@@ -53,7 +53,7 @@ def test_a_seam_that_is_gone_is_named_with_our_file_and_what_to_change(seam, mon
 def test_a_seam_that_takes_something_else_is_named_with_what_it_takes(seam, monkeypatch):
     owner, name = owner_and_name(seam)
     monkeypatch.setattr(owner, name, changed(seam.parameters))
-    text = said_by_the_contract(seam)
+    text = message_of(seam)
     assert text.startswith(f"{seam.target} takes (") and "something_new" in text
     assert f"expected ({', '.join(seam.parameters)})" in text and f"in {seam.used_by}: {seam.advice}" in text
 
@@ -63,7 +63,7 @@ def test_a_seam_that_does_something_else_is_named_with_the_line_it_lacks(seam, m
     whole = inspect.getsource
     for line in seam.source:
         monkeypatch.setattr(inspect, "getsource", lambda found, line=line: whole(found).replace(line, "pass"))
-        text = said_by_the_contract(seam)
+        text = message_of(seam)
         assert text == f"{seam.target} no longer contains `{line}`; in {seam.used_by}: {seam.advice}"
         monkeypatch.setattr(inspect, "getsource", whole)
 

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
+
+from siri_verl.planning.compose import compose_run
 
 TEXT = (Path(__file__).parents[2] / "docs" / "paper_index.md").read_text(encoding="utf-8")
 FUNCTIONS = sorted(set(re.findall(r"`(siri_verl[\w.]*:[\w.]+)`", TEXT)))
@@ -16,8 +17,7 @@ SETTINGS = sorted(set(re.findall(r"`((?:siri|algorithm|actor_rollout_ref|data|tr
 
 @pytest.fixture(scope="module")
 def config():
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return compose("ppo_trainer", overrides=["+siri=[webshop,gpu]", "siri.environment.kwargs.store=none"])
+    return compose_run(["+siri=[webshop,gpu]", "siri.environment.kwargs.store=none"])
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

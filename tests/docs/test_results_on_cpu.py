@@ -8,11 +8,11 @@ from math import prod
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from typer.main import get_command
 
 from siri_verl.cli import app
+from siri_verl.planning.compose import compose_run
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").split("## Published numbers\n")[1]
@@ -36,8 +36,7 @@ def configs():
         )
         assert done.returncode == 0, done.stderr
         words = done.stdout.splitlines()
-        with initialize_config_module("verl.trainer.config", version_base=None):
-            found[name] = compose("ppo_trainer", overrides=words[words.index("verl.trainer.main_ppo") + 1 :])
+        found[name] = compose_run(words[words.index("verl.trainer.main_ppo") + 1 :])
     return found
 
 

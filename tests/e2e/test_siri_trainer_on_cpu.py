@@ -3,12 +3,11 @@
 GiGPO."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.configs import train_toy
 from support.tiny_model import make_tiny_model
 
 from siri_verl.envs.panels import make_panel, write_dataset
@@ -31,18 +30,12 @@ def inputs(tmp_path_factory):
 
 
 def train(inputs: Path, run: Path, *overrides: str) -> subprocess.CompletedProcess:
-    command = [
-        *(sys.executable, "-m", "verl.trainer.main_ppo", "+siri=[base,cpu,cpu_small]"),
-        f"data.train_files={inputs}/train.parquet",
-        f"data.val_files={inputs}/validation.parquet",
-        f"actor_rollout_ref.model.path={inputs}/model",
-        *("data.max_prompt_length=512", "data.max_response_length=12", "data.train_batch_size=4"),
-        *("actor_rollout_ref.rollout.n=4", "actor_rollout_ref.actor.ppo_mini_batch_size=4"),
+    settings = (
+        *("data.max_prompt_length=512", "data.max_response_length=12", "actor_rollout_ref.rollout.n=4"),
         *(f"trainer.total_training_steps={STEPS}", f"trainer.test_freq={STEPS}", "trainer.save_freq=1"),
-        *("siri.rollout.max_turns=3", "siri.update.mini_batches=1", f"trainer.default_local_dir={run}", *overrides),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=inputs, env=environment, capture_output=True, text=True, timeout=600)
+        "siri.update.mini_batches=1",
+    )
+    return train_toy(inputs, run, *settings, *overrides, timeout=600)
 
 
 def steady(record: dict) -> dict:

@@ -6,65 +6,38 @@ Steps: 1 warm-up; 2 mining (skills are mined and tested); 3 and 4 internalizatio
 """
 
 import json
-import os
 import subprocess
-import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.toy_player import BAD, CONDITION, GOOD, HISTORY, TRAIN, make_player
+from support.configs import train_toy
+from support.toy_player import BAD, CONDITION, GOOD, TRAIN
+from support.toy_run import SESSIONS, player_settings, write_inputs
 
 from siri_verl.core.pairing import TreatmentEffect
-from siri_verl.envs.panels import make_panel, write_dataset
 from siri_verl.runs.metrics import read_metrics
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import load_bank, save_bank
 from siri_verl.skills.skill import Provenance
 
 STEPS = 4
-SESSIONS = 8
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     """The model, panels of the four tasks it plays and of four others, and a bank with one skill that misleads."""
-    folder = tmp_path_factory.mktemp("inputs")
-    loss = make_player(folder / "model", TRAIN)
-    assert loss < 0.05, f"the player has not learned to play (loss {loss})"
-    write_dataset(replace(make_panel("toy", {}, "train"), task_ids=TRAIN), folder / "train.parquet")
-    validation = make_panel("toy", {}, "validation")
-    others = tuple(task for task in validation.task_ids if task not in TRAIN)[:4]
-    write_dataset(replace(validation, task_ids=others), folder / "validation.parquet")
-    bank = SkillBank()
-    bank.add(CONDITION, BAD, "coin", Provenance("", "", 0, "hand"))
-    save_bank(bank, folder / "bank.jsonl")
-    return folder
+    return write_inputs(tmp_path_factory.mktemp("inputs"), active_skill=False)
 
 
 def train(inputs: Path, run: Path, *overrides: str) -> subprocess.CompletedProcess:
-    command = [
-        *(sys.executable, "-m", "verl.trainer.main_ppo", "+siri=[base,cpu,cpu_small]"),
-        f"data.train_files={inputs}/train.parquet",
-        f"data.val_files={inputs}/validation.parquet",
-        f"actor_rollout_ref.model.path={inputs}/model",
-        *("data.max_prompt_length=128", "data.max_response_length=32", "data.train_batch_size=4"),
-        *(f"actor_rollout_ref.rollout.n={SESSIONS}", "actor_rollout_ref.actor.ppo_mini_batch_size=4"),
-        "actor_rollout_ref.actor.optim.lr=1e-4",
+    settings = (
+        *player_settings(inputs),
         *(f"trainer.total_training_steps={STEPS}", f"trainer.test_freq={STEPS}", "trainer.save_freq=2"),
-        *("siri.rollout.max_turns=3", f"siri.prompt.history_length={HISTORY}", "siri.update.mini_batches=2"),
-        *(f"siri.initial_bank={inputs}/bank.jsonl", "siri.task_type.kind=regex"),
-        *("+siri.task_type.table.coin=coin", "+siri.task_type.table.lamp=lamp"),
-        *("siri.phases.warm_up_max_steps=1", "siri.phases.mining_max_steps=1", "siri.phases.allow_empty=true"),
-        *("siri.mining.template=compact", "siri.mining.every=100", "siri.mining.max_tokens=24"),
-        *("siri.utility.n_eval=2", "siri.utility.ema_alpha=0.5", "siri.utility.promote_above=0.05"),
-        *("siri.utility.retire_after=1", "siri.internalization.warmup_updates=2"),
-        f"trainer.default_local_dir={run}",
-        *overrides,
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=inputs, env=environment, capture_output=True, text=True, timeout=900)
+        *("siri.utility.ema_alpha=0.5", "siri.utility.promote_above=0.05", "siri.utility.retire_after=1"),
+        "siri.internalization.warmup_updates=2",
+    )
+    return train_toy(inputs, run, *settings, *overrides)
 
 
 def finish(result: subprocess.CompletedProcess) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from support.configs import toy_config
 from support.toy_player import BAD, CONDITION, GOOD, TRAIN
 from typer.testing import CliRunner
 
@@ -191,8 +191,7 @@ def run(tmp_path_factory, toy_model):
     overrides = [f"data.train_files={folder}/train.parquet", f"data.val_files={folder}/validation.parquet"]
     overrides += [f"actor_rollout_ref.model.path={toy_model}", "data.max_prompt_length=120"]
     overrides += ["data.max_response_length=16", "siri.rollout.max_turns=4", "siri.seed=3"]
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", overrides=["+siri=[base,cpu,cpu_small]", *overrides])
+    config = toy_config(*overrides)
     save_config(config, folder)
     target = folder / "global_step_7" / "actor" / "huggingface"
     target.mkdir(parents=True)
@@ -226,8 +225,7 @@ def test_a_run_says_how_its_model_is_to_be_played(run):
 def test_a_run_is_sampled_as_its_validation_whatever_do_sample_says(do_sample):
     val = "actor_rollout_ref.rollout.val_kwargs"
     overrides = [f"{val}.temperature=0.7", f"{val}.top_p=0.9", f"{val}.top_k=5", f"{val}.do_sample={do_sample}"]
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", overrides=["+siri=[base,cpu,cpu_small]", *overrides])
+    config = toy_config(*overrides)
     run = SavedRun(RunFolder(Path()), config, siri_settings(config))
     assert protocol(EvalOptions(model="m"), run).sampling == Sampling(0.7, 0.9, 5)
 

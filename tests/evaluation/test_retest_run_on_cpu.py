@@ -4,7 +4,7 @@
 import json
 
 import pytest
-from hydra import compose, initialize_config_module
+from support.configs import toy_config
 from support.tiny_model import make_tiny_model
 from typer.testing import CliRunner
 
@@ -27,8 +27,7 @@ def run(tmp_path_factory):
         write_dataset(make_panel("toy", {}, split), inputs / f"{split}.parquet")
     overrides = [f"data.train_files={inputs}/train.parquet", f"actor_rollout_ref.model.path={inputs}/model"]
     overrides += ["data.max_prompt_length=512", "data.max_response_length=12", "siri.rollout.max_turns=2"]
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", overrides=["+siri=[base,cpu,cpu_small]", *overrides])
+    config = toy_config(*overrides)
     save_config(config, folder)
     bank = SkillBank(utility=UtilitySettings(n_eval=3, promote_above=0.1, ema_alpha=0.3))
     bank.add("a coin is to be put away", "read the note", "coin", Provenance("toy-coin-box-attic", "t", 4))

@@ -9,7 +9,6 @@ import sys
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
 from support.tiny_model import make_tiny_model
 from transformers import AutoModelForCausalLM
 from verl.utils.config import omega_conf_to_dataclass
@@ -18,6 +17,7 @@ from verl.workers.rollout.replica import TokenOutput
 from siri_verl.light.replica import server_settings
 from siri_verl.light.server import LightServer
 from siri_verl.light.settings import LightSettings
+from siri_verl.planning.compose import compose_run
 
 PROMPT = list(range(10, 30))
 
@@ -32,17 +32,15 @@ def make_server(folder):
     made = []
 
     def make(*overrides: str) -> LightServer:
-        with initialize_config_module("verl.trainer.config", version_base=None):
-            config = compose(
-                "ppo_trainer",
-                overrides=[
-                    "+siri=cpu",
-                    f"actor_rollout_ref.model.path={folder}",
-                    "data.max_prompt_length=32",
-                    "data.max_response_length=16",
-                    *overrides,
-                ],
-            ).actor_rollout_ref
+        config = compose_run(
+            [
+                "+siri=cpu",
+                f"actor_rollout_ref.model.path={folder}",
+                "data.max_prompt_length=32",
+                "data.max_response_length=16",
+                *overrides,
+            ]
+        ).actor_rollout_ref
         made.append(LightServer(server_settings(omega_conf_to_dataclass(config.rollout), config.model, replica_rank=0)))
         return made[-1]
 

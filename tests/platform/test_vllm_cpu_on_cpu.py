@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from hydra import compose, initialize_config_module
 
+from siri_verl.planning.compose import compose_run
 from siri_verl.platform.vllm_cpu import settings as vllm_cpu
 from siri_verl.versions import installed_version
 
@@ -72,8 +72,7 @@ SMALL = SimpleNamespace(hidden_size=64, num_attention_heads=2)
 
 
 def preset(*changes):
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", overrides=["+siri=[base,cpu,cpu_small,vllm_cpu]", *changes])
+    config = compose_run(["+siri=[base,cpu,cpu_small,vllm_cpu]", *changes])
     return config.actor_rollout_ref.rollout
 
 

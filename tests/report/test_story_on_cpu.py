@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from siri_verl.cli import app
 from siri_verl.core.internalization import InternalizationSettings, weight_column
 from siri_verl.core.phases import PHASES, Census, PhaseMachine, PhaseSettings
+from siri_verl.core.rules import ACTIVE, RETIRED
 from siri_verl.report import story_words
 from siri_verl.report.story import Series, phase_spans, read_story, utility_paths
 from siri_verl.report.story_words import tell

@@ -2,8 +2,8 @@
 """A run's settings on disk."""
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
+from support.configs import toy_config
 
 from siri_verl.runs.config import load_config, save_config
 from siri_verl.settings.read import siri_settings
@@ -11,8 +11,7 @@ from siri_verl.settings.read import siri_settings
 
 @pytest.fixture(scope="module")
 def config():
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return compose("ppo_trainer", overrides=["+siri=[base,cpu,cpu_small]", "siri.seed=7"])
+    return toy_config("siri.seed=7")
 
 
 def test_what_was_written_is_read_with_nothing_left_to_resolve(config, tmp_path):

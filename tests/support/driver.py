@@ -12,13 +12,13 @@ import uuid
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from tensordict import TensorDict
 from transformers import AutoModelForCausalLM
 from verl.utils.transferqueue_utils import _meta_to_realdata
 
 from siri_verl.envs.panels import make_panel, write_dataset
+from siri_verl.planning.compose import compose_run
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import save_bank
 from siri_verl.skills.skill import Provenance
@@ -57,8 +57,7 @@ def run_config(folder: Path, *overrides: str):
         *("siri.internalization.lambda_max=0.7", "siri.internalization.warmup_updates=0"),
         *overrides,
     ]
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", overrides=given)
+    config = compose_run(given)
     OmegaConf.resolve(config)
     return config
 

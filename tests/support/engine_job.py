@@ -11,7 +11,6 @@ import sys
 from functools import partial
 
 import torch
-from hydra import compose, initialize_config_module
 from omegaconf import open_dict
 from tensordict import TensorDict
 from torch.distributed.tensor import DTensor
@@ -21,21 +20,21 @@ from verl.utils.distributed import initialize_global_process_group
 from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
 from verl.workers.utils.losses import ppo_loss, value_loss
 
+from siri_verl.planning.compose import compose_run
+
 
 def settings(model: str):
     """verl's trainer configuration with the CPU preset."""
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return compose(
-            "ppo_trainer",
-            overrides=[
-                "+siri=cpu",
-                f"actor_rollout_ref.model.path={model}",
-                f"critic.model.path={model}",
-                "actor_rollout_ref.actor.optim.total_training_steps=10",
-                "critic.optim.total_training_steps=10",
-                "algorithm.adv_estimator=gae",
-            ],
-        )
+    return compose_run(
+        [
+            "+siri=cpu",
+            f"actor_rollout_ref.model.path={model}",
+            f"critic.model.path={model}",
+            "actor_rollout_ref.actor.optim.total_training_steps=10",
+            "critic.optim.total_training_steps=10",
+            "algorithm.adv_estimator=gae",
+        ]
+    )
 
 
 def worker(role, model_type: str) -> TrainingWorker:

@@ -48,12 +48,12 @@ def dry_run(folder: str, *arguments: str) -> list[str]:
 
 def composed(words: list[str]):
     """verl's config with these overrides, accepted by verl's own checks."""
-    from hydra import compose, initialize_config_module
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
     from verl.utils.config import validate_config
 
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", overrides=words)
+    from siri_verl.planning.compose import compose_run
+
+    config = compose_run(words)
     validate_config(config, need_reference_policy(config), need_critic(config))
     return config
 

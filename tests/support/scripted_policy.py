@@ -3,8 +3,9 @@
 
 import asyncio
 
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
+
+from support.configs import toy_config
 
 
 class ScriptedPolicy:
@@ -47,8 +48,7 @@ def actions(*listed: str):
 
 def settings(**overrides):
     """A run's config: verl's own, the siri groups, and `key.path=value` overrides given as `key__path=value`."""
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", overrides=["+siri=[base,cpu,cpu_small]"])
+    config = toy_config()
     OmegaConf.set_struct(config, False)
     plain = {
         "siri.prompt.template": "full",

@@ -2,9 +2,6 @@
 """A run of three steps of the small model that plays the toy game: warm-up, mining, internalization. The settings that
 the tests of several machines and engines share, and what has to hold of such a run whatever it ran on."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,16 +13,19 @@ from siri_verl.runs.metrics import read_metrics
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import load_bank, save_bank
 from siri_verl.skills.skill import Provenance
+from support.configs import TOY, train_toy
 from support.toy_player import BAD, CONDITION, GOOD, HISTORY, TRAIN, make_player
 
 STEPS, SESSIONS = 3, 8
 
 
-def write_inputs(folder: Path, **model) -> Path:
-    """The model, panels, and a bank: a good active skill for one type of task, one that misleads for the other.
+def write_inputs(folder: Path, active_skill: bool = True, **model) -> Path:
+    """The model, panels of the four tasks it plays and of four others, and a bank: a skill that misleads for one type
+    of task, a good active one for the other.
 
     Args:
         folder: where to.
+        active_skill: whether the bank holds the active skill.
         model: settings of the model (toy_player.make_player).
     """
     loss = make_player(folder / "model", TRAIN, **model)
@@ -36,15 +36,29 @@ def write_inputs(folder: Path, **model) -> Path:
     write_dataset(replace(validation, task_ids=others), folder / "validation.parquet")
     bank = SkillBank()
     bank.add(CONDITION, BAD, "coin", Provenance("", "", 0, "hand"))
-    good = bank.add(CONDITION, GOOD, "lamp", Provenance("", "", 0, "hand")).skill.skill_id
-    for k in range(12):
-        bank.record(TreatmentEffect("g", good, 0.75, 1.0, 0.25, 4, 4, ""), f"t{k}", 0)
-    assert bank[good].status == "active"
+    if active_skill:
+        good = bank.add(CONDITION, GOOD, "lamp", Provenance("", "", 0, "hand")).skill.skill_id
+        for k in range(12):
+            bank.record(TreatmentEffect("g", good, 0.75, 1.0, 0.25, 4, 4, ""), f"t{k}", 0)
+        assert bank[good].status == "active"
     save_bank(bank, folder / "bank.jsonl")
     return folder
 
 
-def train(inputs: Path, run: Path, *overrides: str, groups: str = "base,cpu,cpu_small", **environment: str) -> str:
+def player_settings(inputs: Path) -> tuple[str, ...]:
+    """Settings of a run of the player: one step of warm-up, one of mining, then internalization."""
+    return (
+        *("data.max_prompt_length=128", "data.max_response_length=32", f"actor_rollout_ref.rollout.n={SESSIONS}"),
+        *("actor_rollout_ref.actor.optim.lr=1e-4", f"siri.prompt.history_length={HISTORY}"),
+        *("siri.update.mini_batches=2", f"siri.initial_bank={inputs}/bank.jsonl", "siri.task_type.kind=regex"),
+        *("+siri.task_type.table.coin=coin", "+siri.task_type.table.lamp=lamp"),
+        *("siri.phases.warm_up_max_steps=1", "siri.phases.mining_max_steps=1", "siri.phases.allow_empty=true"),
+        *("siri.mining.template=compact", "siri.mining.every=100", "siri.mining.max_tokens=24"),
+        "siri.utility.n_eval=2",
+    )
+
+
+def train(inputs: Path, run: Path, *overrides: str, groups: str = TOY, **environment: str) -> str:
     """Run verl's entry point.
 
     Args:
@@ -57,26 +71,12 @@ def train(inputs: Path, run: Path, *overrides: str, groups: str = "base,cpu,cpu_
     Returns:
         The log.
     """
-    command = [
-        *(sys.executable, "-m", "verl.trainer.main_ppo", f"+siri=[{groups}]"),
-        f"data.train_files={inputs}/train.parquet",
-        f"data.val_files={inputs}/validation.parquet",
-        f"actor_rollout_ref.model.path={inputs}/model",
-        *("data.max_prompt_length=128", "data.max_response_length=32", "data.train_batch_size=4"),
-        *(f"actor_rollout_ref.rollout.n={SESSIONS}", "actor_rollout_ref.actor.ppo_mini_batch_size=4"),
-        "actor_rollout_ref.actor.optim.lr=1e-4",
+    settings = (
+        *player_settings(inputs),
         *(f"trainer.total_training_steps={STEPS}", f"trainer.test_freq={STEPS}", f"trainer.save_freq={STEPS}"),
-        *("siri.rollout.max_turns=3", f"siri.prompt.history_length={HISTORY}", "siri.update.mini_batches=2"),
-        *(f"siri.initial_bank={inputs}/bank.jsonl", "siri.task_type.kind=regex"),
-        *("+siri.task_type.table.coin=coin", "+siri.task_type.table.lamp=lamp"),
-        *("siri.phases.warm_up_max_steps=1", "siri.phases.mining_max_steps=1", "siri.phases.allow_empty=true"),
-        *("siri.mining.template=compact", "siri.mining.every=100", "siri.mining.max_tokens=24"),
-        *("siri.utility.n_eval=2", "siri.internalization.warmup_updates=1"),
-        f"trainer.default_local_dir={run}",
-        *overrides,
-    ]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    done = subprocess.run(command, cwd=inputs, env=variables, capture_output=True, text=True, timeout=1500)
+        "siri.internalization.warmup_updates=1",
+    )
+    done = train_toy(inputs, run, *settings, *overrides, groups=groups, timeout=1500, **environment)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
     return done.stdout + done.stderr
 

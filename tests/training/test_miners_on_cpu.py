@@ -9,7 +9,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from hydra import compose, initialize_config_module
+from support.configs import toy_config
 
 from siri_verl.core.seeding import derive_seed
 from siri_verl.endpoint import ContextLengthError, Endpoint, EndpointError, EndpointSettings
@@ -166,8 +166,7 @@ def test_bad_sampling_is_named(server):
 
 
 def run_config(*overrides):
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return compose("ppo_trainer", overrides=["+siri=[base,cpu,cpu_small]", *overrides])
+    return toy_config(*overrides)
 
 
 def test_a_run_whose_miner_is_an_endpoint_mines_through_it(server, monkeypatch):

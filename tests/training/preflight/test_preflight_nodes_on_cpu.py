@@ -3,9 +3,9 @@
 import logging
 
 import pytest
-from hydra import compose, initialize_config_module
 
 from siri_verl.failures import ConfigError
+from siri_verl.planning.compose import compose_run
 from siri_verl.settings.read import siri_settings
 from siri_verl.training.preflight.nodes import check_nodes, nodes_alive
 
@@ -18,8 +18,7 @@ ABSOLUTE = (
 
 
 def check(*changes, nodes=2, groups="webshop,cpu,cpu_small,cpu_cluster"):
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", overrides=[f"+siri=[{groups}]", *ABSOLUTE, *changes])
+    config = compose_run([f"+siri=[{groups}]", *ABSOLUTE, *changes])
     check_nodes(config, siri_settings(config), nodes)
 
 

@@ -9,13 +9,13 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from support.tiny_model import make_tiny_model
 
 from siri_verl import failures
 from siri_verl.envs.panels import Panel, dataset_rows, make_panel, write_dataset
 from siri_verl.failures import ConfigError
+from siri_verl.planning.compose import compose_run
 from siri_verl.settings.read import siri_settings
 from siri_verl.training.preflight.run import preflight
 
@@ -39,8 +39,7 @@ def check(inputs):
         f"actor_rollout_ref.model.path={inputs}/model",
         "data.max_prompt_length=512",
     ]
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        base = compose("ppo_trainer", overrides=given)
+    base = compose_run(given)
     OmegaConf.set_struct(base, False)
 
     def run(*overrides):

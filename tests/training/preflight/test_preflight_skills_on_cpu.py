@@ -4,10 +4,10 @@
 import sys
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from siri_verl.failures import ConfigError
+from siri_verl.planning.compose import compose_run
 from siri_verl.settings.read import siri_settings
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import dump_bank, save_bank
@@ -70,8 +70,7 @@ def test_a_missing_or_damaged_bank_is_refused_before_anything_starts(tmp_path, c
 def test_what_would_spoil_evidence_or_internalization_is_refused_and_suits_a_baseline(given, says):
     def check_run_of(*more):
         words = ["+siri=base", "actor_rollout_ref.rollout.n=8", *given, *more]
-        with initialize_config_module("verl.trainer.config", version_base=None):
-            config = compose("ppo_trainer", overrides=words)
+        config = compose_run(words)
         settings = siri_settings(config)
         check_skills(config, settings)
         check_budget(config, settings)
@@ -89,8 +88,7 @@ def test_a_budget_counts_the_steps_of_every_group():
         "siri.budget.env_steps=9",
         "algorithm.filter_groups.enable=true",
     ]
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", overrides=words)
+    config = compose_run(words)
     with pytest.raises(ConfigError, match="siri.budget.env_steps=9: algorithm.filter_groups.enable=True drops"):
         check_budget(config, siri_settings(config))
 

@@ -4,8 +4,8 @@
 import copy
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
+from support.configs import toy_config
 
 from siri_verl.failures import ConfigError
 from siri_verl.runs.config import save_config
@@ -15,8 +15,7 @@ from siri_verl.training.preflight.resumed import check_resumed
 
 @pytest.fixture(scope="module")
 def config():
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return compose("ppo_trainer", overrides=["+siri=[base,cpu,cpu_small]", "siri.seed=7"])
+    return toy_config("siri.seed=7")
 
 
 @pytest.mark.parametrize(
