@@ -3,9 +3,9 @@
 
     L = L_GiGPO + beta * L_KL + lambda(k) * L_int,    L_int = - sum column * log pi(y | plain prompt)
 
-The column m * w / sum m is computed by the driver (siri_verl/core/internalization.py) and travels with the rows.
-Internalization rows have empty response and loss masks, so that verl's terms and their denominators do not see them;
-policy rows have a column of zeros, so that this term does not see those.
+The column m * w / sum m is computed by the driver (siri_verl/training/internalization_weights.py) and is part of the
+rows. Internalization rows have empty response and loss masks, so that verl's terms and their denominators leave them
+out; policy rows have a column of zeros, so that this term leaves those out.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from siri_verl.core.internalization import internalization_loss
 WEIGHT_COLUMN = "internalization_weight"
 """(rows, response_length) jagged float32: m * w / sum m of the row's optimizer step."""
 LAMBDA = "internalization_lambda"
+"""lambda(k) of the update, in the batch's `extra_info`."""
 
 
 def siri_loss(config: Any, model_output: Any, data: Any, dp_group: Any = None) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -32,7 +33,7 @@ def siri_loss(config: Any, model_output: Any, data: Any, dp_group: Any = None) -
         config: verl's ActorConfig.
         model_output: the engine's output with `log_probs`.
         data: the micro-batch with verl's columns and, where rows are to be internalized, `internalization_weight`.
-        dp_group: passed on.
+        dp_group: passed to verl's loss.
 
     Returns:
         (loss, metrics).
@@ -43,7 +44,7 @@ def siri_loss(config: Any, model_output: Any, data: Any, dp_group: Any = None) -
     log_prob = no_padding_2_padding(model_output["log_probs"], data)
     column = data.select(WEIGHT_COLUMN).to_padded_tensor()[WEIGHT_COLUMN]
     width = min(column.shape[1], log_prob.shape[1])
-    # The scale of verl's own terms: gradients are averaged over ranks.
+    # Scaled as verl's own terms are: gradients are averaged over ranks.
     term = internalization_loss(log_prob[:, :width], column[:, :width].to(log_prob.device), int(data["dp_size"]))
     weight = float(tu.get_non_tensor_data(data=data, key=LAMBDA, default=0.0))
     metrics["internalization_loss"] = Metric(value=term.detach(), aggregation=AggregationType.SUM)

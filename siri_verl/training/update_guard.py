@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run stops on a non-finite update. verl itself skips such an optimizer step with one warning line."""
+"""Stop a run on a non-finite update. verl itself skips such an optimizer step with one line of warning."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ class NonFiniteUpdateError(FloatingPointError):
 
 
 def non_finite(metrics: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Watched metrics with values that are not finite: name -> positions (one value per optimizer step or
-    micro-batch)."""
+    """Watched metrics with values that are not finite.
+
+    Returns:
+        Name -> positions of these values; a metric holds one value per optimizer step or micro-batch.
+    """
     from verl.utils.metric import Metric
 
     found: dict[str, list[int]] = {}
     for name in WATCHED:
         if name not in metrics:
             continue
-        # An engine without a data-parallel group hands over verl's Metric objects, which hold a list.
+        # An engine without a data-parallel group returns verl's Metric objects, which hold a list.
         values = metrics[name].values if isinstance(metrics[name], Metric) else metrics[name]
         values = list(values) if isinstance(values, Iterable) else [values]
         bad = [i for i, value in enumerate(values) if not math.isfinite(float(value))]
@@ -38,10 +41,10 @@ def check_update(metrics: Mapping[str, Any], batch: Any) -> None:
 
     Args:
         metrics: what `update_actor` returned: name -> list with one value per optimizer step or micro-batch.
-        batch: the KVBatchMeta that was trained on.
+        batch: the rows that were trained on.
 
     Raises:
-        NonFiniteUpdateError: with the metric, the optimizer steps and the rows.
+        NonFiniteUpdateError: names the metric, the optimizer steps and the rows.
     """
     found = non_finite(metrics)
     if not found:
