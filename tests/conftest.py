@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of several folders share."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,9 @@ def transfer_queue():
     import transfer_queue as tq
     from omegaconf import OmegaConf
 
-    # Ray's workers import test modules from there.
-    env_vars = {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    # Ray's workers import `support` and the modules of tests/rollout from there.
+    folders = Path(__file__).parent, Path(__file__).parent / "rollout"
+    env_vars = {"PYTHONPATH": os.pathsep.join(map(str, folders)), "OMP_NUM_THREADS": "1"}
     # Logical CPUs: each storage unit and worker asks for one.
     start_ray(num_cpus=8, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": env_vars})
     backend = {"storage_backend": "SimpleStorage", "SimpleStorage": {"num_data_storage_units": 1}}
