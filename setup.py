@@ -16,7 +16,6 @@ INSTALL_REQUIRES = [
     "pyzmq",  # imported by verl's weight transfer
     "msgspec",  # imported by verl's weight transfer
     "wrapt>=1.16",  # post-import hooks: the plugin registers without loading verl's heavy modules
-    "ijson>=3.2",  # reads WebShop's product file record by record
     "regex",  # Unicode word breaking in the search analyzer
     "gymnasium>=1.0",  # the environment interface
     "rapidfuzz>=3.9",  # WebShop's fuzzy attribute matching
@@ -46,6 +45,7 @@ EXTRAS = {
         "ruff==0.17.5",
         "mypy==2.4.1",
         "import-linter==2.17",
+        "thefuzz==0.22.1",  # the matcher of the original WebShop
     ],
 }
 
