@@ -21,15 +21,10 @@ FLAT = " ".join(TEXT.split())
 
 def test_version_records_and_fields():
     assert f"JSON lines, version {bank_file.BANK_VERSION}:" in BANK
-    listed = {
-        "skill": bank_file._SKILL,
-        "evidence": bank_file._EVIDENCE,
-        "decision": bank_file._DECISION,
-    }
     rows = {m[1]: m[2] for m in re.finditer(r"^\| `(\w+)`[^|]*\|(.*)\|$", BANK, re.MULTILINE)}
     assert rows.keys() == {"bank", *bank_file._READERS}
-    for record, names in listed.items():
-        assert set(re.findall(r"`(\w+)`", rows[record])) == set(names), record
+    for record in ("skill", "evidence", "decision"):
+        assert set(re.findall(r"`(\w+)`", rows[record])) == set(bank_file._TYPES[record]), record
 
 
 def test_the_mining_prompt_is_the_one_in_use():
