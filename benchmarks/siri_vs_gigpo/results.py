@@ -14,8 +14,8 @@ from typing import Any
 from siri_verl.core.phases import INTERNALIZATION, MINING, PHASES
 from siri_verl.core.rules import ACTIVE
 from siri_verl.files import write_text_atomically
-from siri_verl.report.curve import read_curve
-from siri_verl.report.tables import delta_interval, mean_delta
+from siri_verl.report.reader import read_curve
+from siri_verl.report.skills import skill_lives
 from siri_verl.runs.folder import RunFolder
 from siri_verl.runs.metrics import read_metrics
 from siri_verl.skills.bank_file import load_bank
@@ -202,12 +202,13 @@ def active_skills(bank: Path) -> list[dict[str, Any]]:
     Raises:
         BankFileError: the bank is not there, or damaged; every run keeps one.
     """
-    held, found = load_bank(bank), []
-    for skill in held.skills.values():
+    found = []
+    for life in skill_lives(load_bank(bank)):
+        skill = life.skill
         if skill.status != ACTIVE:
             continue
-        low, high = delta_interval(held, skill)
-        numbers = {"mean": mean_delta(skill), "low": low, "high": high, "utility": held.utility(skill.skill_id)}
+        low, high = life.interval
+        numbers = {"mean": life.mean_delta, "low": low, "high": high, "utility": life.utility}
         rounded = {name: round(float(value), 4) for name, value in numbers.items()}
         found.append(
             {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`siri-verl report`: one page about one or more runs."""
+"""`siri-verl report`: one page about one or more runs, with their text and their learning curve beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def report(
     asked: ReportOptions,
     out: Annotated[Optional[Path], typer.Option(help="Folder of page and pictures; none: report/ in the run.")] = None,
 ) -> None:
-    """Write one self-contained HTML page, and PNG pictures, about one or more runs."""
+    """Write one self-contained HTML page about one or more runs; PNG pictures, text and learning curve beside it."""
     from siri_verl.report.build import write_report
     from siri_verl.runs.folder import RunFolder
 
@@ -29,4 +29,5 @@ def report(
         page = write_report(runs, out or RunFolder(runs[0]).report, asked, console.print)
     except (OSError, ValueError) as error:
         raise fail(error) from error
-    console.print(f"page: {page} ({page.stat().st_size / 1e6:.1f} MB), pictures beside it", soft_wrap=True)
+    size = page.stat().st_size / 1e6
+    console.print(f"page: {page} ({size:.1f} MB); pictures, text and learning curve beside it", soft_wrap=True)

@@ -17,7 +17,9 @@ def curve(
     out: Annotated[Optional[Path], typer.Option(help="PNG file; none: learning_curve.png in the one run.")] = None,
 ) -> None:
     """Draw the learning curve of one or more run folders and print it as a table."""
-    from siri_verl.report.curve import curve_table, draw_curve, read_curve, run_names
+    from siri_verl.report.curve_pictures import draw_curve
+    from siri_verl.report.reader import read_curve, run_names
+    from siri_verl.report.tables import curve_table
     from siri_verl.runs.folder import RunFolder
 
     if out is None and len(runs) > 1:
@@ -38,22 +40,20 @@ def story(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
     out: Annotated[Optional[Path], typer.Option(help="Folder for words and pictures; none: story/ in the run.")] = None,
 ) -> None:
-    """Tell a run's story in words and pictures: which skills were mined, tested, promoted, retired, when and why, and
-    what they changed."""
+    """Describe a run in words and pictures: which skills were mined, tested, promoted, retired, when and why, and what
+    they changed."""
     from rich.markdown import Markdown
 
-    from siri_verl.report.story import read_story
-    from siri_verl.report.story_pictures import draw_all
-    from siri_verl.report.story_words import tell, with_pictures
+    from siri_verl.report.build import write_story
+    from siri_verl.report.reader import read_run
+    from siri_verl.report.words import describe
     from siri_verl.runs.folder import RunFolder
 
     try:
-        told = read_story(run)
-        folder = out or RunFolder(run).story
-        pictures = draw_all(told, folder)
-        (folder / "story.md").write_text(with_pictures(tell(told), pictures), encoding="utf-8")
+        found = read_run(run)
+        files = write_story(found, out or RunFolder(run).story)
     except (OSError, ValueError) as error:
         raise fail(error) from error
-    console.print(Markdown(tell(told)))
-    for path in (folder / "story.md", *pictures.values()):
+    console.print(Markdown(describe(found)))
+    for path in files:
         console.print(f"written: {path}", soft_wrap=True)

@@ -82,9 +82,9 @@ def skills_retest(
 ) -> None:
     """Test skills again after a run, on fresh tasks: pairs of episodes without and with the skill, same task and
     seed."""
-    from siri_verl.evaluation.retest_report import report_json, retest_table
     from siri_verl.evaluation.retest_run import retest_run
     from siri_verl.files import write_text_atomically
+    from siri_verl.report.retests import report_json, retest_table
     from siri_verl.runs.folder import RunFolder
 
     try:

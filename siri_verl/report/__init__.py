@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One page about one or more runs: `siri-verl report RUN...`, docs/evaluation.md.
+"""Runs, read from their folders and shown: `siri-verl report | story | curve | skills`, docs/evaluation.md.
 
-runs -> methods -> statistics -> pictures -> page
+reader -> skills, methods -> statistics -> pictures, words, tables -> page
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from siri_verl.report.prompts import spread
-from siri_verl.report.runs import Run
+from siri_verl.report.reader import Run
 from siri_verl.runs.folder import RunFolder
 from siri_verl.trajectory.file import EVALUATION, read_trajectories, shortened
 from siri_verl.trajectory.turn import Trajectory

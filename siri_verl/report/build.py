@@ -1,30 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report: read runs, put them into methods, draw, and write one page and the pictures beside it."""
+"""The report: read runs, group them into methods, draw, and write page, pictures, text and curve."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-from siri_verl.core.phases import WARM_UP
 from siri_verl.files import write_text_atomically
-from siri_verl.report.browser import Browser, collect
-from siri_verl.report.curve_pictures import curve_pictures, kind_pictures
-from siri_verl.report.evaluations import EvaluationRow, read_evaluations
+from siri_verl.report.browser import collect
+from siri_verl.report.content import MethodRow, Report, RunPart
+from siri_verl.report.curve_pictures import curve_pictures, draw_curve, kind_pictures
+from siri_verl.report.evaluations import read_evaluations
 from siri_verl.report.methods import Method, differences, group_runs
 from siri_verl.report.notes import notes
 from siri_verl.report.options import ReportOptions
 from siri_verl.report.page import render
-from siri_verl.report.pictures import Album, Picture, look_of
-from siri_verl.report.prompts import ArmPrompts, read_prompts
-from siri_verl.report.run_pictures import RunPictures, Stage, run_pictures, stages
-from siri_verl.report.runs import Run, read_runs
-from siri_verl.report.skills import Lives, Mined, Retest, mined, read_retests, skill_lives
+from siri_verl.report.pictures import Album, look_of
+from siri_verl.report.prompts import read_prompts
+from siri_verl.report.reader import Run, read_runs
+from siri_verl.report.retests import read_retests
+from siri_verl.report.run_pictures import run_pictures, story_pictures
+from siri_verl.report.skills import by_fate, mined, skill_lives
+from siri_verl.report.stages import stages
 from siri_verl.report.statistics import (
-    Difference,
-    Estimate,
     common_budget,
     final_score,
     final_success,
@@ -32,80 +31,12 @@ from siri_verl.report.statistics import (
     over_runs,
     paired_differences,
 )
+from siri_verl.report.words import describe, with_pictures
 
-PAGE, PICTURES = "report.html", "pictures"
+PAGE, PICTURES, STORY, CURVE = "report.html", "pictures", "story.md", "learning_curve.png"
 MOST_DETAILED = 6
 
 
-@dataclass(frozen=True)
-class MethodRow:
-    """A line of the table at the top.
-
-    Attributes:
-        method: the method.
-        color: of its curves.
-        success: at the last validation.
-        start: mean success at the first.
-        area: under the curve over the steps that all runs cover.
-        score: native score at the last validation.
-        env_steps: mean over its runs.
-        env_steps_ends: the smallest and the largest, where they differ.
-        bank: mean counts over its runs; None where no run mined.
-    """
-
-    method: Method
-    color: str
-    success: Estimate | None
-    start: float | None
-    area: Estimate | None
-    score: Estimate | None
-    env_steps: float | None
-    env_steps_ends: tuple[int, int] | None
-    bank: dict[str, float] | None
-
-
-@dataclass(frozen=True)
-class RunPart:
-    """A run's own part of the page."""
-
-    run: Run
-    method: str
-    pictures: RunPictures
-    lives: Lives
-    mined: Mined | None
-    retests: list[Retest]
-    evaluations: list[EvaluationRow]
-    stages: list[Stage]
-    prompts: list[ArmPrompts]
-    all_prompts: int
-
-    @property
-    def only_warm_up(self) -> bool:
-        """No skill was ever in play: gigpo, grpo, or a run that has not left warm-up."""
-        return all(span.phase == WARM_UP for span in self.run.story.spans)
-
-
-@dataclass
-class Report:
-    """Everything the page shows."""
-
-    title: str
-    methods: list[Method]
-    rows: list[MethodRow]
-    budget: tuple[float, float] | None
-    paired: list[Difference]
-    differing: dict[str, list[str]]
-    curves: list[Picture]
-    kinds: list[Picture]
-    parts: list[RunPart]
-    left_out: list[str]
-    browser: Browser
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def runs(self) -> list[Run]:
-        """All of them, by method and seed."""
-        return [run for method in self.methods for run in method.runs]
 
 
 def write_report(
@@ -114,13 +45,13 @@ def write_report(
     options: ReportOptions | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Write `report.html` and `pictures/` into a folder.
+    """Write `report.html`, `pictures/`, `story.md` (the runs shown in full, in words) and `learning_curve.png`.
 
     Args:
         folders: of the runs.
         out: the folder; made if it is not there.
         options: see ReportOptions.
-        tell: is given a line for each run that is being drawn.
+        tell: is called with a line for each run that is being drawn.
 
     Returns:
         The page.
@@ -130,12 +61,24 @@ def write_report(
         ValueError: an argument is wrong or a file is damaged; the message names it and what to do.
     """
     report = make_report(folders, out, options or ReportOptions(), tell)
+    write_text_atomically(out / STORY, "\n".join(describe(part.run) for part in report.parts))
+    curves = {run.name: run.curve for run in report.runs if run.curve}
+    if curves:
+        draw_curve(curves, out / CURVE)
     write_text_atomically(out / PAGE, render(report))
     return out / PAGE
 
 
+def write_story(run: Run, out: Path) -> list[Path]:
+    """Write `story.md`, a run in words, and its pictures into a folder; returns the files."""
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = story_pictures(run, out)
+    write_text_atomically(out / STORY, with_pictures(describe(run), pictures))
+    return [out / STORY, *pictures.values()]
+
+
 def make_report(folders: Sequence[Path], out: Path, options: ReportOptions, tell: Callable[[str], None]) -> Report:
-    """Everything but the page itself; the PNG files are written. For arguments and errors see `write_report`."""
+    """The content of the page; the PNG files are written. For arguments and errors see `write_report`."""
     methods = group_runs(read_runs(folders), options.labels, options.group_by)
     runs = [run for method in methods for run in method.runs]
     detailed = _detailed(methods, options.details)
@@ -194,15 +137,18 @@ def _row(method: Method, number: int, budget: tuple[float, float] | None) -> Met
 
 def _part(run: Run, method: str, album: Album) -> RunPart:
     prompts, count = read_prompts(run.folder)
+    promoted, tested, waiting = by_fate(skill_lives(run.bank))
     return RunPart(
         run=run,
         method=method,
         pictures=run_pictures(run, album),
-        lives=skill_lives(run),
+        promoted=promoted,
+        tested=tested,
+        waiting=waiting,
         mined=mined(run),
         retests=read_retests(run.folder),
         evaluations=read_evaluations(run.folder),
-        stages=stages(run.story),
+        stages=stages(run),
         prompts=prompts,
         all_prompts=count,
     )

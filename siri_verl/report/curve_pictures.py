@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,13 +16,13 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from siri_verl.core.phases import PHASES
 from siri_verl.report.methods import Method
-from siri_verl.report.picture_parts import SHADE, literal
-from siri_verl.report.pictures import SIZE, SMALL, Album, Picture, look_of, present
-from siri_verl.report.runs import Run
+from siri_verl.report.pictures import SHADE, STYLE, Album, Picture, literal, look_of
+from siri_verl.report.reader import CurvePoint, Run
 from siri_verl.report.statistics import OVER_SEEDS, success_band
 
 AXES = {"env_steps": "environment steps", "step": "training step"}
 STRIP = dict(zip(PHASES, ("#cfd3da", "#f0cf7a", "#8fcb9b"), strict=True))
+SIZE, SMALL = (4.9, 3.3), (3.6, 2.5)
 MOST_STRIPS = 24
 """Runs whose phases are shown below the curves."""
 MOST_KINDS = 12
@@ -36,12 +38,13 @@ def curve_pictures(methods: Sequence[Method], album: Album) -> list[Picture]:
         f"the fair axis between methods. {intervals}",
         "step": f"The same validations against training steps. {intervals}",
     }
-    return present(
-        [
-            album.add(f"success_over_{axis}", f"success over {name}", captions[axis], lambda a=axis: _draw(methods, a))
-            for axis, name in AXES.items()
-        ]
-    )
+    return [
+        picture
+        for axis, name in AXES.items()
+        for picture in album.add(
+            f"success_over_{axis}", f"success over {name}", captions[axis], partial(_draw, methods, axis)
+        )
+    ]
 
 
 def kind_pictures(methods: Sequence[Method], album: Album) -> list[Picture]:
@@ -50,12 +53,13 @@ def kind_pictures(methods: Sequence[Method], album: Album) -> list[Picture]:
     kinds = sorted({kind for run in runs for point in run.curve for kind in point.by_category})[:MOST_KINDS]
     if len(kinds) < 2:
         return []
-    return present(
-        [
-            album.add(f"success_{kind}", f"success in {kind}", "", lambda k=kind: _draw_kind(methods, k), size=SMALL)
-            for kind in kinds
-        ]
-    )
+    return [
+        picture
+        for kind in kinds
+        for picture in album.add(
+            f"success_{kind}", f"success in {kind}", "", partial(_draw_kind, methods, kind), size=SMALL
+        )
+    ]
 
 
 def _interval_words(methods: Sequence[Method]) -> str:
@@ -70,7 +74,7 @@ def _interval_words(methods: Sequence[Method]) -> str:
 
 
 def _draw(methods: Sequence[Method], axis_name: str) -> Figure:
-    runs = [run for method in methods for run in method.runs if run.story.spans]
+    runs = [run for method in methods for run in method.runs if run.spans]
     alone = len(runs) == 1
     strips = [] if alone else runs[:MOST_STRIPS]
     height = 0.09 * len(strips)
@@ -98,7 +102,7 @@ def _draw(methods: Sequence[Method], axis_name: str) -> Figure:
     handles, labels = axis.get_legend_handles_labels()
     if strips or alone:
         colors = SHADE if alone else STRIP
-        seen = {span.phase for run in runs for span in run.story.spans}
+        seen = {span.phase for run in runs for span in run.spans}
         handles += [Patch(color=colors[phase]) for phase in PHASES if phase in seen]
         labels += [phase.replace("_", "-") for phase in PHASES if phase in seen]
     longest = max(map(len, labels))
@@ -131,14 +135,14 @@ def _ends(run: Run, first: int, last: int, axis_name: str) -> tuple[float, float
     """Where a phase begins and ends on an axis."""
     if axis_name == "step":
         return first - 1, last
-    total = run.story.series("siri/env_steps_total")
+    total = run.series("siri/env_steps_total")
     known_steps, known = np.concatenate([[0], total.steps]), np.concatenate([[0.0], total.values])
     begin, end = np.interp([first - 1, last], known_steps, known)
     return float(begin), float(end)
 
 
 def _shade(axis: Axes, run: Run, axis_name: str) -> None:
-    for span in run.story.spans:
+    for span in run.spans:
         axis.axvspan(*_ends(run, span.first, span.last, axis_name), color=SHADE[span.phase], linewidth=0, zorder=0)
 
 
@@ -146,7 +150,7 @@ def _strips(axis: Axes, runs: Sequence[Run], methods: Sequence[Method], axis_nam
     """A thin bar for each run, coloured by phase, in the order of the methods."""
     number_of = {run.name: i for i, method in enumerate(methods) for run in method.runs}
     for row, run in enumerate(runs):
-        for span in run.story.spans:
+        for span in run.spans:
             begin, end = _ends(run, span.first, span.last, axis_name)
             axis.barh(row, end - begin, left=begin, height=0.8, color=STRIP[span.phase], linewidth=0)
         # the method's colour at the left edge
@@ -176,3 +180,36 @@ def _draw_kind(methods: Sequence[Method], kind: str) -> Figure | None:
     axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1000:g}k" if v >= 1000 else f"{v:g}"))
     return figure
+
+
+def draw_curve(curves: Mapping[str, Sequence[CurvePoint]], target: Path) -> None:
+    """Write one picture of runs: success over environment steps with intervals; for a single run also by category.
+
+    Args:
+        curves: run -> its validations.
+        target: the file; its folder is made if it is not there.
+
+    Raises:
+        ValueError: the ending of the file names no format.
+    """
+    alone = next(iter(curves.values())) if len(curves) == 1 else []
+    categories = sorted({category for point in alone for category in point.by_category})
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2 if categories else 1, sharey=True, squeeze=False, layout="constrained")
+        figure.set_size_inches(11 if categories else 6, 4)
+        for number, (name, points) in enumerate(curves.items()):
+            x, (color, marker) = [p.env_steps for p in points], look_of(number)
+            axes[0, 0].plot(x, [p.success for p in points], color=color, marker=marker, label=literal(name))
+            axes[0, 0].fill_between(x, [p.low for p in points], [p.high for p in points], alpha=0.2, color=color)
+        axes[0, 0].set(ylabel="validation success", ylim=(0, 1), title="plain prompt, 95 % interval")
+        for number, category in enumerate(categories):
+            y = [p.by_category.get(category, float("nan")) for p in alone]
+            axes[0, 1].plot([p.env_steps for p in alone], y, color=look_of(number)[0], label=literal(category))
+        for axis in axes.flat:
+            axis.set_xlabel(AXES["env_steps"])
+            axis.legend()
+        if categories:
+            axes[0, 1].set_title("by category")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(target, dpi=130)
+        plt.close(figure)

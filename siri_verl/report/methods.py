@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
-from siri_verl.report.runs import Run
+from siri_verl.report.reader import Run
 from siri_verl.settings.schema import SiriSettings
 
 NO_MATTER = re.compile(

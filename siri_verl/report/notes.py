@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from siri_verl.report.runs import Run
+from siri_verl.report.reader import Run
 
 
 def notes(runs: Sequence[Run]) -> list[str]:

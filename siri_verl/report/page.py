@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page: a Jinja template, filled; style and script stand inside it. Texts of models and environments are
-escaped."""
+"""The page: a filled Jinja template with style and script inside. Texts of models and environments are escaped."""
 
 from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from siri_verl.report.content import Report, RunPart
 from siri_verl.report.statistics import Estimate
-
-if TYPE_CHECKING:
-    from siri_verl.report.build import Report, RunPart
 
 TEMPLATES = files("siri_verl.report") / "templates"
 
@@ -37,6 +35,7 @@ def render(report: Report) -> str:
         "whole": whole,
         "span_words": span_words,
         "command": command,
+        "spark": spark,
         "phase": lambda name: name.replace("_", "-"),
     }
     return environment.get_template("report.html.j2").render(
@@ -49,7 +48,7 @@ def render(report: Report) -> str:
 
 
 def inside_script(value: Any) -> Markup:
-    """JSON that may stand in a script element, whatever texts are in it."""
+    """JSON for a script element; characters that could end the element are escaped."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
@@ -72,7 +71,7 @@ def _prompts(part: RunPart) -> list[dict[str, Any]]:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A share: `.557`, `1.000`; a dash for none."""
+    """A share without its leading zero: `.557`, `1.000`; a dash for None."""
     if value is None:
         return "–"
     text = f"{value:.{digits}f}"
@@ -80,14 +79,14 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def signed(value: float | None, digits: int = 2) -> str:
-    """With its sign."""
+    """A number with its sign; a dash for None."""
     if value is None:
         return "–"
     return f"{value:+.{digits}f}".replace("+0.", "+.").replace("-0.", "−.").replace("-", "−")
 
 
 def mean(estimate: Estimate | None, sign: bool = False) -> str:
-    """The mean of an estimate; a dash for none."""
+    """The mean of an estimate; a dash for None."""
     if estimate is None:
         return "–"
     return signed(estimate.mean, 3) if sign else number(estimate.mean)
@@ -107,11 +106,17 @@ def whole(value: float | None) -> str:
 
 
 def span_words(ends: tuple[float, float] | None) -> str:
-    """One number, or from the smallest to the largest."""
+    """The smallest and the largest of several numbers, or the one they all are."""
     if ends is None:
         return "–"
     low, high = ends
     return whole(low) if low == high else f"{whole(low)} to {whole(high)}"
+
+
+def spark(values: Sequence[float], scale: float) -> str:
+    """The points of an SVG line of 130 x 34 pixels through these values; 0 is in the middle, `scale` at the top."""
+    step = 126 / max(len(values) - 1, 1)
+    return " ".join(f"{2 + i * step:.1f},{17 - 15 * value / scale:.1f}" for i, value in enumerate(values))
 
 
 def command(text: str | None) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the report's pictures share: one look, one way onto the page (inline SVG) and onto disk (PNG)."""
+"""The style that all pictures share, and the album that writes them as PNG files and hands them to the page as SVG."""
 
 from __future__ import annotations
 
@@ -16,14 +16,23 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from siri_verl.core.phases import INTERNALIZATION, MINING, WARM_UP
+from siri_verl.report.reader import Run
 
 PALETTE = ("#1b6f8a", "#a8325e", "#6b4fa0", "#8a6d1b", "#2e7d46", "#b5541c", "#44546a", "#c2185b")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""Methods are told apart by colour and by marker."""
-SIZE = (4.9, 3.3)
-SMALL = (3.6, 2.5)
-_STYLE: dict[str, Any] = {
+"""Methods differ by colour and by marker."""
+PLAIN, SKILL, DARK, GREY, RED = "#3b6fb6", "#e07b39", "#222222", "#9a9a9a", "#c0392b"
+STATUS = {"candidate": "#e3b341", "active": "#3f9b57", "retired": "#b9b9b9"}
+SHADE = {WARM_UP: "#f3f3f3", MINING: "#fdf3dc", INTERNALIZATION: "#e4f2e6"}
+WINDOW = 5
+"""Steps of a rolling mean."""
+STYLE: dict[str, Any] = {
     "font.size": 9,
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
@@ -48,17 +57,17 @@ _PROLOGUE = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>", re.DOTALL)
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of the page.
+    """One picture.
 
     Attributes:
-        name: of its PNG file, without ending.
-        title: what it is, for those who cannot see it.
-        caption: what one sees.
-        source: a data URI.
-        wide: takes a whole row.
+        file: its PNG file.
+        title: its content, for those who cannot see it.
+        caption: how to read it.
+        source: the picture as a data URI.
+        wide: whether it takes a whole row of the page.
     """
 
-    name: str
+    file: Path
     title: str
     caption: str
     source: str
@@ -66,7 +75,7 @@ class Picture:
 
 
 class Album:
-    """Draws pictures, writes their PNG files, and hands them to the page.
+    """Draws pictures and writes their PNG files.
 
     Args:
         folder: of the PNG files.
@@ -85,27 +94,27 @@ class Album:
         *,
         size: tuple[float, float] | None = None,
         wide: bool = False,
-    ) -> Picture | None:
-        """Draw a picture; None where the run has nothing to show.
+    ) -> list[Picture]:
+        """Draw a picture; none where there is nothing to show.
 
         Args:
-            name: of the file; letters that a file name should not have are replaced.
+            name: of the file; characters that a file name should not have are replaced.
             title, caption: see Picture.
             draw: makes the figure.
-            size: in inches, in place of the figure's own.
+            size: in inches; None: the figure's own.
             wide: see Picture.
         """
-        with plt.rc_context(_STYLE):
+        with plt.rc_context(STYLE):
             figure = draw()
             if figure is None:
-                return None
+                return []
             try:
                 if size is not None:
                     figure.set_size_inches(*size)
                 file = self._file(name)
                 self.folder.mkdir(parents=True, exist_ok=True)
                 figure.savefig(file, dpi=140)
-                return Picture(file.stem, title, caption, _data_uri(figure), wide)
+                return [Picture(file, title, caption, _data_uri(figure), wide)]
             finally:
                 plt.close(figure)
 
@@ -119,18 +128,44 @@ class Album:
 
 
 def _data_uri(figure: Figure) -> str:
-    """The figure as SVG, without anything that points elsewhere."""
+    """The figure as SVG without references to anything outside itself."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
     text = _PROLOGUE.sub("", buffer.getvalue())
     return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
 
 
-def present(pictures: Sequence[Picture | None]) -> list[Picture]:
-    """Those that there are."""
-    return [picture for picture in pictures if picture is not None]
-
-
 def look_of(number: int) -> tuple[str, str]:
     """(colour, marker) of the method with this number."""
     return PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
+
+
+def literal(text: str) -> str:
+    """A name as matplotlib shows it unchanged, without mathematics between dollar signs."""
+    return text.replace("$", r"\$")
+
+
+def shade(run: Run, axis: Axes, names: bool = True) -> None:
+    """Phases as background, named above the axis where there is room for the name."""
+    for span in run.spans:
+        axis.axvspan(span.first - 0.5, span.last + 0.5, color=SHADE[span.phase], linewidth=0, zorder=0)
+        # A letter takes about a hundredth of a small picture's width.
+        if names and span.steps >= 0.012 * len(span.phase) * (run.last - run.first + 1):
+            place: dict[str, Any] = {"transform": axis.get_xaxis_transform(), "ha": "center", "va": "bottom"}
+            axis.text((span.first + span.last) / 2, 1.01, span.phase.replace("_", "-"), fontsize=8, color=GREY, **place)
+    axis.set_xlim(run.first - 0.5, run.last + 0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def legend_below(figure: Figure, handles: Sequence[Any], columns: int) -> None:
+    """A legend under the figure."""
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def rolling(values: np.ndarray, window: int = WINDOW) -> np.ndarray:
+    """(n,) mean of each value and up to `window - 1` before it."""
+    total = np.cumsum(np.concatenate([[0.0], values]))
+    end = np.arange(1, len(values) + 1)
+    start = np.maximum(end - window, 0)
+    return (total[end] - total[start]) / (end - start)

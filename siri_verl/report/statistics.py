@@ -15,9 +15,8 @@ import numpy as np
 from scipy.integrate import trapezoid
 from scipy.stats import t as student_t
 
-from siri_verl.report.curve import CurvePoint
 from siri_verl.report.methods import Method
-from siri_verl.report.runs import Run
+from siri_verl.report.reader import CurvePoint, Run
 
 OVER_SEEDS, OVER_EPISODES = "t over seeds", "Wilson over episodes"
 LEVEL = 0.95
@@ -115,7 +114,7 @@ def final_success(method: Method) -> Estimate | None:
 
 def final_score(method: Method) -> Estimate | None:
     """Native score at each run's last validation."""
-    series = [run.story.series("siri/val/score", "validation") for run in method.runs]
+    series = [run.series("siri/val/score", "validation") for run in method.runs]
     last = [float(scores.values[-1]) for scores in series if len(scores)]
     return over_runs(last) if last else None
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a bank holds, as tables: the pieces behind `siri-verl skills list | show | history | diff`."""
+"""Tables for the terminal: `siri-verl skills list | show | history | diff`, and `siri-verl curve`."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Group
@@ -11,9 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from siri_verl.core.confidence import confidence_sequence
+from siri_verl.core.decisions import Decision
+from siri_verl.report.reader import CurvePoint
+from siri_verl.report.skills import skill_lives
 from siri_verl.skills.bank import SkillBank
-from siri_verl.skills.skill import Skill
+from siri_verl.skills.skill import Evidence
 
 _STYLE = {"candidate": "yellow", "active": "green", "retired": "red"}
 
@@ -31,18 +33,12 @@ def skill_list(bank: SkillBank, status: str | None = None, task_type: str | None
         known = f"use one of {', '.join(types)}" if types else "the bank is empty"
         raise ValueError(f"skills list: no skill of --task-type {task_type!r}; {known}")
     table = Table(title=f"{len(bank)} skills: {bank.census(set(types))}")
-    for name, justify in (
-        ("id", "left"),
-        ("status", "left"),
-        ("type", "left"),
-        ("groups", "right"),
-        ("mean Delta", "right"),
-    ):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("interval", no_wrap=True)
-    table.add_column("utility", justify="right", no_wrap=True)
+    for name in ("id", "status", "type", "groups", "mean Delta", "interval", "utility"):
+        right = name in ("groups", "mean Delta", "utility")
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
     table.add_column("skill")
-    for skill in bank.skills.values():
+    for life in skill_lives(bank):
+        skill = life.skill
         if status not in (None, skill.status) or task_type not in (None, skill.task_type):
             continue
         table.add_row(
@@ -50,9 +46,9 @@ def skill_list(bank: SkillBank, status: str | None = None, task_type: str | None
             Text(skill.status, style=_STYLE[skill.status]),
             escape(skill.task_type),
             str(len(skill.evidence)),
-            _number(mean_delta(skill)),
-            _interval(bank, skill),
-            _number(bank.utility(skill.skill_id)) if skill.evidence else "-",
+            _number(life.mean_delta),
+            _interval(life.interval),
+            _number(life.utility),
             escape(skill.block),
         )
     return table
@@ -64,12 +60,9 @@ def skill_show(bank: SkillBank, skill_id: str) -> Table:
     Raises:
         KeyError: no such skill.
     """
-    skill, state = bank[skill_id], bank.book.state(skill_id)
-    source = skill.provenance
-    count = len(skill.evidence)
-    table = Table(title=f"skill {skill_id}", show_header=False)
-    table.add_column("name", style="bold", no_wrap=True)
-    table.add_column("value")
+    skill = bank[skill_id]
+    (life,) = (life for life in skill_lives(bank) if life.skill is skill)
+    source, shrunken = skill.provenance, bank.book.shrunken_effect(skill_id)
     rows = {
         "status": skill.status,
         "task type": skill.task_type,
@@ -79,14 +72,16 @@ def skill_show(bank: SkillBank, skill_id: str) -> Table:
         "mined by": f"{source.miner} at step {source.step}, from task {source.task_id}, trajectory {source.trajectory}",
         "mined again": f"{skill.repeats} times",
         "control tokens taken out": str(skill.neutralised),
-        "evidence": f"{count} groups, mean Delta {_number(mean_delta(skill))}, {_interval(bank, skill)} at any time",
-        "utility": _number(state.utility)
-        + f" (moving average), {_number(bank.book.shrunken_effect(skill_id))} (shrunken)",
+        "evidence": f"{len(skill.evidence)} groups, mean Delta {_number(life.mean_delta)}, {_interval(life.interval)} "
+        "at any time",
+        "utility": f"{_number(skill.state.utility)} (moving average), {_number(shrunken)} (shrunken)",
     }
     if skill.control:
         rows["control text"] = skill.control
-    for decision in skill.decisions:
-        rows[f"step {decision.step}"] = f"{decision.before} -> {decision.after}: {decision.reason}"
+    rows |= {f"step {d.step}": f"{d.before} -> {d.after}: {d.reason}" for d in skill.decisions}
+    table = Table(title=f"skill {skill_id}", show_header=False)
+    table.add_column("name", style="bold", no_wrap=True)
+    table.add_column("value")
     for name, value in rows.items():
         table.add_row(name, escape(value))
     return table
@@ -98,31 +93,25 @@ def skill_history(bank: SkillBank, skill_id: str) -> Table:
     Raises:
         KeyError: no such skill.
     """
-    skill = bank[skill_id]
-    table = Table(title=f"skill {skill_id}: {escape(skill.block)}")
+    table = Table(title=f"skill {skill_id}: {escape(bank[skill_id].block)}")
     for name in ("step", "group", "Delta", "skill arm", "plain arm", "mean", "utility"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("task / decision")
-    alpha, utility, total = bank.book.settings.ema_alpha, 0.0, 0.0
-    decisions = list(skill.decisions)
-    # A decision rests on the groups since the one before it, so their counts say where it stands.
-    place = decisions[0].groups if decisions else 0
-    for n, e in enumerate(skill.evidence, 1):
-        utility += alpha * (e.delta - utility)
-        total += e.delta
-        arms = [f"{_number(mean)} of {count}" for mean, count in ((e.skill_mean, e.skill_n), (e.plain_mean, e.plain_n))]
-        table.add_row(
-            str(e.step), str(n), _number(e.delta), *arms, _number(total / n), _number(utility), escape(e.task_id)
-        )
-        if decisions and n == place:
-            d = decisions.pop(0)
-            style = _STYLE[d.after]
-            text = Text(
-                f"{d.before} -> {d.after}: {d.reason}; mean {_number(d.mean)} in [{_number(d.low)}, {_number(d.high)}]",
-                style,
-            )
-            table.add_row(str(d.step), "", "", "", "", "", "", text)
-            place = n + (decisions[0].groups if decisions else 0)
+    n, utility, total = 0, 0.0, 0.0
+    for event in bank.events:
+        if event.skill_id != skill_id:
+            continue
+        if isinstance(event, Evidence):
+            n, total = n + 1, total + event.delta
+            utility += bank.book.settings.ema_alpha * (event.delta - utility)
+            arms = ((event.skill_mean, event.skill_n), (event.plain_mean, event.plain_n))
+            cells = [_number(event.delta), *(f"{_number(mean)} of {count}" for mean, count in arms)]
+            cells += [_number(total / n), _number(utility)]
+            table.add_row(str(event.step), str(n), *cells, escape(event.task_id))
+        elif isinstance(event, Decision):
+            move = f"{event.before} -> {event.after}: {event.reason}"
+            numbers = f"mean {_number(event.mean)} in [{_number(event.low)}, {_number(event.high)}]"
+            table.add_row(str(event.step), *[""] * 6, Text(f"{move}; {numbers}", _STYLE[event.after]))
     return table
 
 
@@ -147,16 +136,14 @@ class BankDiff:
 
 def bank_diff(before: SkillBank, after: SkillBank) -> BankDiff:
     """Compare two banks, for example of two checkpoints."""
-    both = [skill_id for skill_id in before.skills if skill_id in after.skills]
-    pairs = [(before[i], after[i]) for i in both]
+    pairs = [(before[i], after[i]) for i in before.skills if i in after.skills]
+    more = {a.skill_id: len(b.evidence) - len(a.evidence) for a, b in pairs}
     return BankDiff(
         added=tuple(i for i in after.skills if i not in before.skills),
         removed=tuple(i for i in before.skills if i not in after.skills),
         changed=tuple(a.skill_id for a, b in pairs if (a.condition, a.strategy) != (b.condition, b.strategy)),
         moved={a.skill_id: (a.status, b.status) for a, b in pairs if a.status != b.status},
-        evidence={
-            a.skill_id: len(b.evidence) - len(a.evidence) for a, b in pairs if len(a.evidence) != len(b.evidence)
-        },
+        evidence={skill_id: count for skill_id, count in more.items() if count},
     )
 
 
@@ -180,28 +167,26 @@ def skill_diff(before: SkillBank, after: SkillBank) -> Table | Group:
             )
         more = len(skill.evidence) if skill_id in diff.added else diff.evidence.get(skill_id, 0)
         table.add_row(skill_id, change, f"{more:+d}", escape(skill.block))
-    if not table.row_count:
-        return Group(Text("no difference"))
+    return table if table.row_count else Group(Text("no difference"))
+
+
+def curve_table(name: str, points: Sequence[CurvePoint]) -> Table:
+    """The validations of a run, one per line."""
+    categories = sorted({category for point in points for category in point.by_category})
+    table = Table(title=f"{name}: validation on the plain prompt")
+    for column in ("step", "env steps", "episodes", "success", "95 % interval", *categories):
+        table.add_column(column, justify="right")
+    for p in points:
+        shares = [f"{p.by_category[c]:.2f}" if c in p.by_category else "" for c in categories]
+        interval = f"{p.low:.3f}-{p.high:.3f}"
+        table.add_row(str(p.step), str(p.env_steps), str(p.episodes), f"{p.success:.3f}", interval, *shares)
     return table
 
 
-def mean_delta(skill: Skill) -> float:
-    """Mean Delta over the groups a skill was tested in; NaN before the first."""
-    return math.fsum(e.delta for e in skill.evidence) / len(skill.evidence) if skill.evidence else math.nan
-
-
-def delta_interval(bank: SkillBank, skill: Skill) -> tuple[float, float]:
-    """(low, high) of a tested skill's mean Delta, valid at any time of looking."""
-    return confidence_sequence([e.delta for e in skill.evidence], bank.book.settings.interval_level)
-
-
-def _interval(bank: SkillBank, skill: Skill) -> str:
-    if not skill.evidence:
-        return "-"
-    low, high = delta_interval(bank, skill)
+def _interval(ends: tuple[float, float] | None) -> str:
     # Square brackets would be read as markup.
-    return f"{_number(low)} to {_number(high)}"
+    return "-" if ends is None else f"{_number(ends[0])} to {_number(ends[1])}"
 
 
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:+.3f}"
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.3f}"

@@ -14,8 +14,8 @@ from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import TokenAgent
 from siri_verl.evaluation.episodes import EpisodePlayer
 from siri_verl.evaluation.retest import RetestError, check_fresh, choose_skills, retest, tasks_of_bank
-from siri_verl.evaluation.retest_report import report_json, retest_table
 from siri_verl.evaluation.retest_run import panel_tasks
+from siri_verl.report.retests import report_json, retest_table
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Provenance
 from siri_verl.trajectory.prompt_builder import PromptBuilder

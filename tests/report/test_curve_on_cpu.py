@@ -8,7 +8,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
-from siri_verl.report.curve import curve_table, draw_curve, read_curve
+from siri_verl.report.curve_pictures import draw_curve
+from siri_verl.report.reader import read_curve
+from siri_verl.report.tables import curve_table
 from siri_verl.runs.metrics import MetricsLog
 from siri_verl.training.metrics import validation_metrics
 

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from support.report_run import make_run
 
-from siri_verl.report.curve import CurvePoint
 from siri_verl.report.methods import Method, differences, group_runs, method_name
-from siri_verl.report.runs import Run, read_run, read_runs
+from siri_verl.report.reader import CurvePoint, Run, read_run, read_runs
 from siri_verl.report.statistics import (
     OVER_EPISODES,
     OVER_SEEDS,
@@ -24,18 +23,16 @@ from siri_verl.report.statistics import (
     paired_differences,
     success_band,
 )
-from siri_verl.report.story import RunStory
 from siri_verl.skills.bank import SkillBank
 
 BASE = {"algorithm.adv_estimator": "gigpo", "siri.phases.fixed": None, "siri.internalization.gate": True}
 
 
 def run(name, folder, seed=None, curve=(), **config):
-    story = RunStory(name, [{"step": 1, "kind": "train", "metrics": {}}], SkillBank())
     given_settings = {**BASE, **{key.replace("__", "."): value for key, value in config.items()}}
     if seed is not None:
         given_settings["siri.seed"] = seed
-    return Run(name, folder, story, given_settings, [], list(curve))
+    return Run(name, folder, {1: {}}, {}, SkillBank(), given_settings, [], list(curve))
 
 
 def points(*values, every=100, steps=10):

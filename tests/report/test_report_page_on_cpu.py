@@ -17,7 +17,7 @@ from siri_verl.report.browser import collect
 from siri_verl.report.build import write_report
 from siri_verl.report.notes import notes
 from siri_verl.report.options import ReportOptions
-from siri_verl.report.runs import read_run, read_runs
+from siri_verl.report.reader import read_run, read_runs
 from siri_verl.runs.metrics import MetricsLog
 from siri_verl.trajectory.file import append_trajectories
 from siri_verl.trajectory.turn import Trajectory, Turn

@@ -11,11 +11,11 @@ from support.story_run import TYPES, simulate
 
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.rules import ACTIVE
-from siri_verl.report import story_pictures
-from siri_verl.report.picture_parts import rolling
-from siri_verl.report.story import read_story
-from siri_verl.report.story_pictures import draw_all, draw_census, draw_delta, draw_gate, draw_success
-from siri_verl.report.story_type_pictures import MOST_TYPES, draw_arms, draw_utility
+from siri_verl.report import run_pictures
+from siri_verl.report.pictures import rolling
+from siri_verl.report.reader import read_run
+from siri_verl.report.run_pictures import draw_census, draw_delta, draw_gate, draw_success, story_pictures
+from siri_verl.report.type_pictures import MOST_TYPES, draw_arms, draw_utility
 from siri_verl.runs.metrics import MetricsLog
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import save_bank
@@ -26,7 +26,7 @@ from siri_verl.skills.skill import Provenance
 def story(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     simulate(folder, steps=60)
-    return read_story(folder)
+    return read_run(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -107,15 +107,15 @@ def test_arms_show_what_changed_where(story):
 
 def test_a_run_without_skills_has_its_success_alone(tmp_path):
     simulate(tmp_path, steps=8, skills=False)
-    written = draw_all(read_story(tmp_path), tmp_path / "p")
+    written = story_pictures(read_run(tmp_path), tmp_path / "p")
     assert [path.name for path in written.values()] == ["success.png"]
     MetricsLog(tmp_path / "bare" / "metrics.jsonl").write("train", 1, {"actor/loss": 0.5})
-    assert [p.name for p in draw_all(read_story(tmp_path / "bare"), tmp_path / "q").values()] == ["success.png"]
+    assert [p.name for p in story_pictures(read_run(tmp_path / "bare"), tmp_path / "q").values()] == ["success.png"]
 
 
 def test_all_pictures_are_written_and_none_stays_open(story, tmp_path):
-    written = draw_all(story, tmp_path / "pictures")
-    assert {path.stem for path in written.values()} == set(story_pictures.PICTURES)
+    written = story_pictures(story, tmp_path / "pictures")
+    assert {path.stem for path in written.values()} == set(run_pictures.STORY)
     for path in written.values():
         assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 10_000
     assert not plt.get_fignums()
@@ -131,7 +131,7 @@ def test_many_task_types_are_cut_to_the_busiest_and_odd_names_are_drawn(tmp_path
     log = MetricsLog(tmp_path / "metrics.jsonl")
     for step in range(1, 20):
         log.write("train", step, {"siri/phase": 1})
-    story = read_story(tmp_path)
+    story = read_run(tmp_path)
     for draw in (draw_utility, draw_arms):
         figure = draw(story)
         assert f"({MOST_TYPES} of {MOST_TYPES + 3} task types)" in figure.get_suptitle()

@@ -16,9 +16,10 @@ from siri_verl.cli import app
 from siri_verl.core.internalization import InternalizationSettings, weight_column
 from siri_verl.core.phases import PHASES, Census, PhaseMachine, PhaseSettings
 from siri_verl.core.rules import ACTIVE, RETIRED
-from siri_verl.report import story_words
-from siri_verl.report.story import Series, phase_spans, read_story, utility_paths
-from siri_verl.report.story_words import tell
+from siri_verl.report import words
+from siri_verl.report.reader import Series, phase_spans, read_run
+from siri_verl.report.skills import utility_paths
+from siri_verl.report.words import describe
 from siri_verl.runs.metrics import MetricsLog
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import BankFileError, save_bank
@@ -35,7 +36,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def told(run):
-    return tell(read_story(run))
+    return describe(read_run(run))
 
 
 def section(text, title):
@@ -47,7 +48,7 @@ def flat(text):
 
 
 def test_phases_with_their_steps_and_arms(run, told):
-    story = read_story(run)
+    story = read_run(run)
     assert [span.phase for span in story.spans] == list(PHASES)
     assert story.spans[0].first == 1 and story.spans[-1].last == 60
     for span, name in zip(story.spans, ("warm-up", "mining", "internalization"), strict=True):
@@ -60,7 +61,7 @@ def test_phases_with_their_steps_and_arms(run, told):
 
 
 def test_validation_from_the_first_to_the_last(run, told):
-    story = read_story(run)
+    story = read_run(run)
     for step in (0, 60):
         m = story.validation[step]
         interval = f"({m['siri/val/success_low']:.3f} to {m['siri/val/success_high']:.3f})"
@@ -68,7 +69,7 @@ def test_validation_from_the_first_to_the_last(run, told):
 
 
 def test_every_promoted_skill_is_told_with_its_decisions(run, told):
-    bank = read_story(run).bank
+    bank = read_run(run).bank
     promoted = [s for s in bank.skills.values() if any(d.after == ACTIVE for d in s.decisions)]
     assert len(promoted) >= 4, "the simulation must have something to tell"
     assert re.findall(r"^### (s\d+)", told, re.MULTILINE) == [
@@ -86,7 +87,7 @@ def test_every_promoted_skill_is_told_with_its_decisions(run, told):
 
 
 def test_the_bank_is_counted_once(run, told):
-    bank = read_story(run).bank
+    bank = read_run(run).bank
     skills = bank.skills.values()
     part = flat(section(told, "The bank"))
     turned_away = dict(re.findall(r"(duplicate|no_condition_and_strategy) (\d+)", part))
@@ -100,21 +101,21 @@ def test_the_bank_is_counted_once(run, told):
     table = section(told, "Skills that were not promoted")
     rows = [line for line in table.splitlines() if line.startswith("| s0")]
     others = [s for s in skills if not any(d.after == ACTIVE for d in s.decisions)]
-    assert len(rows) == len(others) <= story_words.LONGEST
+    assert len(rows) == len(others) <= words.LONGEST
     for skill in never:
         assert f"| retired at step {skill.decisions[0].step}: {skill.decisions[0].reason} |" in table
 
 
 def test_long_banks_are_cut_and_say_so(run, monkeypatch):
-    monkeypatch.setattr(story_words, "LONGEST", 2)
-    text = tell(read_story(run))
+    monkeypatch.setattr(words, "LONGEST", 2)
+    text = describe(read_run(run))
     assert len(re.findall(r"^### s\d+", text, re.MULTILINE)) == 2
     assert re.search(r"and \d+ more: `siri-verl skills list RUN --status active`", text)
     assert re.search(r"and \d+ more: `siri-verl skills list RUN`", text)
 
 
 def test_internalization_in_numbers_that_the_control_can_use(run, told):
-    story = read_story(run)
+    story = read_run(run)
     span = story.spans[-1]
     steps = range(span.first, span.last + 1)
     tokens = [story.train[s]["siri/internalization/tokens_gated"] for s in steps]
@@ -128,7 +129,7 @@ def test_internalization_in_numbers_that_the_control_can_use(run, told):
 @pytest.mark.parametrize("rule", ["ema", "sequential"])
 def test_utilities_played_again_end_where_the_bank_is(rule, tmp_path):
     bank = simulate(tmp_path, steps=40, rule=rule)
-    paths = utility_paths(read_story(tmp_path).bank)
+    paths = utility_paths(read_run(tmp_path).bank)
     tested = {skill.skill_id for skill in bank.skills.values() if skill.evidence}
     assert paths.keys() == tested and any(path.decisions for path in paths.values())
     for skill_id, path in paths.items():
@@ -150,34 +151,34 @@ def test_spans_cover_every_step_once(indices):
 
 def test_a_run_that_stayed_in_warm_up(tmp_path):
     simulate(tmp_path, steps=10, skills=False)
-    text = tell(read_story(tmp_path))
+    text = describe(read_run(tmp_path))
     assert "No skills: the run stayed in warm-up." in text and "**warm-up**: steps 1 to 10" in text
     assert "Internalization" not in text and "skill arm" not in text
 
 
 def test_runs_of_which_little_is_known(tmp_path):
     MetricsLog(tmp_path / "metrics.jsonl").write("train", 1, {"actor/loss": 0.5})
-    text = tell(read_story(tmp_path))
+    text = describe(read_run(tmp_path))
     assert "1 training steps." in text
     assert "No validation was made." in text
     assert "No skills: none was mined." in text
     log = MetricsLog(tmp_path / "asked" / "metrics.jsonl")
     log.write("train", 1, {"siri/phase": 1, "siri/mining/requests": 6, "siri/mining/turned_away/leak": 6})
-    text = tell(read_story(tmp_path / "asked"))
+    text = describe(read_run(tmp_path / "asked"))
     assert "No skills: all of 6 answers of the miner were turned away (leak 6)." in text
 
 
 def test_folders_without_a_run_and_damaged_banks_are_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match="default_local_dir"):
-        read_story(tmp_path)
+        read_run(tmp_path)
     (tmp_path / "metrics.jsonl").write_text("")
     with pytest.raises(ValueError, match="no metrics yet"):
-        read_story(tmp_path)
+        read_run(tmp_path)
     simulate(tmp_path, steps=3)
     with (tmp_path / "skills.jsonl").open("a") as file:
         file.write('{"record": "dec')
     with pytest.raises(BankFileError, match="ends in the middle of a line"):
-        read_story(tmp_path)
+        read_run(tmp_path)
 
 
 def test_text_of_a_model_stays_text(tmp_path):
@@ -187,7 +188,7 @@ def test_text_of_a_model_stays_text(tmp_path):
         "*all* | tasks", "[click](http://x) <b>here</b> `now` # done " + "very " * 90, "a|b", Provenance("t", "r", 1)
     )
     save_bank(bank, tmp_path / "skills.jsonl")
-    row = next(line for line in tell(read_story(tmp_path)).splitlines() if line.startswith("| s0001"))
+    row = next(line for line in describe(read_run(tmp_path)).splitlines() if line.startswith("| s0001"))
     assert len(re.findall(r"(?<!\\)\|", row)) == 8, "seven cells"
     for part in (r"\*all\*", r"a\|b", r"\[click\](http://x)", r"\<b\>here", r"\`now\`", r"\# done"):
         assert part in row
@@ -195,8 +196,8 @@ def test_text_of_a_model_stays_text(tmp_path):
 
 def test_the_control_run_says_what_was_shown(tmp_path):
     simulate(tmp_path, steps=40, control="click features , then search")
-    text = tell(read_story(tmp_path))
-    active = [skill for skill in read_story(tmp_path).bank.skills.values() if skill.status == ACTIVE]
+    text = describe(read_run(tmp_path))
+    active = [skill for skill in read_run(tmp_path).bank.skills.values() if skill.status == ACTIVE]
     assert active
     for skill in active:
         assert f"> When {skill.condition}: click features , then search" in text
@@ -213,7 +214,7 @@ def test_the_metrics_it_reads_are_those_the_trainer_writes():
     from siri_verl.training import internalization_weights, metrics, step, trainer
 
     outside = {"lambda", "plain_log_prob_weighted_mean"}
-    assert set(story_words._GATE_METRICS) - outside <= column.metrics.keys()
+    assert set(words.GATE_METRICS) - outside <= column.metrics.keys()
     assert '"plain_log_prob_weighted_mean"' in inspect.getsource(internalization_weights)
     source = "".join(inspect.getsource(module) for module in (metrics, step, trainer))
     for name in ("siri/internalization/lambda", "siri/env_steps_total", "siri/skill_dropped_groups", "siri/success_"):
@@ -225,7 +226,7 @@ def test_the_command_writes_words_and_pictures(run, tmp_path):
     assert done.exit_code == 0, done.output
     assert "Promoted skills" in done.output and "written: " in done.output
     text = (tmp_path / "s" / "story.md").read_text()
-    assert text.startswith(tell(read_story(run)))
+    assert text.startswith(describe(read_run(run)))
     for name in re.findall(r"!\[[^]]+\]\((\w+\.png)\)", text):
         assert (tmp_path / "s" / name).read_bytes().startswith(b"\x89PNG")
     assert len(re.findall(r"\.png\)", text)) == 6
@@ -234,6 +235,6 @@ def test_the_command_writes_words_and_pictures(run, tmp_path):
 
 
 def test_task_types_of_the_simulation_have_validation_by_category(run):
-    story = read_story(run)
+    story = read_run(run)
     assert all(len(story.validation_of(name)) == 13 for name in TYPES) and not len(story.validation_of("boat"))
     assert json.loads((run / "skills.jsonl").read_text().splitlines()[0])["version"] == 1

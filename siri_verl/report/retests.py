@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A re-test as a table and as JSON."""
+"""A re-test of skills as a table and as a JSON file, written and read."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -13,18 +14,38 @@ from rich.table import Table
 
 from siri_verl.core.statistics import PairedEffect
 from siri_verl.evaluation.retest import RetestReport
+from siri_verl.runs.folder import RunFolder
 
-REPORT_VERSION = 1
+RETEST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Retest:
+    """The file of a re-test.
+
+    Attributes:
+        file: its name.
+        model: name and folder of the model that was tested.
+        level: coverage of the intervals.
+        skills: one entry per skill, with `skill_id`, `task_type`, `block`, `success`.
+        overall: all pairs together.
+    """
+
+    file: str
+    model: str
+    level: float
+    skills: list[dict[str, Any]]
+    overall: dict[str, Any]
 
 
 def retest_table(report: RetestReport) -> Table:
-    """The results, skill by skill."""
+    """The results, one row per skill."""
     table = Table(title="skills re-tested on fresh tasks, in success units")
     for name in ("skill", "type"):
         table.add_column(name, no_wrap=True)
     for name in ("pairs", "tasks", "plain", "with skill", "effect", f"{report.level:.0%} interval", "Delta in the run"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("says")
+    table.add_column("text")
     for result in report.skills:
         left_out = f" (+{result.left_out} left out)" if result.left_out else ""
         trained = "-" if result.trained_mean is None else f"{result.trained_mean:+.3f} of {result.trained_groups}"
@@ -55,7 +76,7 @@ def _cells(effect: PairedEffect) -> list[str]:
 
 
 def report_json(report: RetestReport, about: Mapping[str, Any]) -> str:
-    """The report as JSON, with what it is about (model, sampling, panel, seed); every pair is in it.
+    """The content of the file: `about` (model, sampling, panel, seed), the results, and every pair.
 
     A comparison without pairs has null in place of its numbers.
     """
@@ -67,5 +88,31 @@ def report_json(report: RetestReport, about: Mapping[str, Any]) -> str:
             return [plain(item) for item in value]
         return None if isinstance(value, float) and value != value else value
 
-    content = {"version": REPORT_VERSION, **about, **plain(asdict(report))}
+    content = {"version": RETEST_VERSION, **about, **plain(asdict(report))}
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+
+
+def read_retests(run: Path) -> list[Retest]:
+    """The re-tests in a run's folder that tested at least one skill.
+
+    Raises:
+        ValueError: a file is damaged or of another version; names the file.
+    """
+    found = []
+    for file in RunFolder(run).retests():
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file}: no JSON ({error}); write it again with siri-verl skills retest") from error
+        if not isinstance(content, dict) or "skills" not in content:
+            continue  # a panel, whose name may begin like that of a re-test
+        if content.get("version") != RETEST_VERSION:
+            raise ValueError(
+                f"{file}: version={content.get('version')!r}, this siri_verl reads {RETEST_VERSION}; write it again "
+                "with siri-verl skills retest"
+            )
+        model = content.get("model") or {}
+        name = f"{model.get('name', 'no model')} ({model.get('folder', '')})" if model else "no model"
+        if content["skills"]:
+            found.append(Retest(file.name, name, content["level"], content["skills"], content["overall"]))
+    return found

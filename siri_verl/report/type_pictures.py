@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of a run by task type: the utility of each skill, and the success of both arms.
+
+Each draws all task types as small multiples with one legend, or, with `only`, a single one without.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from siri_verl.core.decisions import Decision
+from siri_verl.core.rules import ACTIVE
+from siri_verl.report.pictures import (
+    DARK,
+    GREY,
+    PLAIN,
+    RED,
+    SKILL,
+    STATUS,
+    WINDOW,
+    legend_below,
+    literal,
+    rolling,
+    shade,
+)
+from siri_verl.report.reader import Run
+from siri_verl.report.skills import UtilityPath, utility_paths
+
+MOST_TYPES = 12
+"""Task types drawn: those with the most evidence; the title says when some are left out."""
+
+
+def busiest_types(run: Run) -> tuple[list[str], str]:
+    """(the task types that are drawn, by name; for the title, how many of all where some are left out)."""
+    counts = Counter(skill.task_type for skill, _ in run.evidence)
+    types = sorted(name for name, _ in counts.most_common(MOST_TYPES))
+    return types, f" ({len(types)} of {len(counts)} task types)" if len(counts) > len(types) else ""
+
+
+def draw_utility(run: Run, only: str | None = None) -> Figure | None:
+    """The utility of every tested skill after each of its groups, with its decisions."""
+    paths, settings = utility_paths(run.bank), run.bank.book.settings
+    threshold = settings.promote_above if settings.decision == "ema" else None
+    values = [value for path in paths.values() for value in path.utility]
+    low, high = min(values, default=0.0), max([*values, threshold or 0.0])
+    room = 0.08 * max(high - low, 0.1)
+
+    def draw(axis: Axes, task_type: str) -> None:
+        colors = iter(plt.get_cmap("tab10").colors)  # type: ignore[attr-defined]
+        ends: list[tuple[str, float, float, object]] = []
+        axis.set_ylim(low - room, high + room)
+        for skill_id, path in paths.items():
+            skill = run.bank[skill_id]
+            if skill.task_type == task_type:
+                color = next(colors, DARK) if skill.was_active else GREY
+                _draw_path(axis, path, color, skill.was_active)
+                if skill.was_active:
+                    ends.append((skill_id, path.steps[-1], path.utility[-1], color))
+        axis.axhline(0, color=DARK, linewidth=0.6)
+        if threshold is not None:
+            axis.axhline(threshold, color=STATUS["active"], linewidth=0.8, linestyle="--")
+        _name_ends(axis, ends)
+
+    handles = [
+        Line2D([], [], color=STATUS["active"], marker="^", linestyle="", label="promoted"),
+        Line2D([], [], color=RED, marker="x", linestyle="", label="retired"),
+        Line2D([], [], color=GREY, label="never promoted"),
+    ]
+    if threshold is not None:
+        label = f"promotion above {threshold:g}"
+        handles.append(Line2D([], [], color=STATUS["active"], linestyle="--", label=label))
+    return _by_type(run, draw, "utility of the skills", handles, only)
+
+
+def draw_arms(run: Run, only: str | None = None) -> Figure | None:
+    """Success of both arms in the paired groups, and validation success."""
+    types = busiest_types(run)[0]
+
+    def draw(axis: Axes, task_type: str) -> None:
+        groups = [e for skill, e in run.evidence if skill.task_type == task_type]
+        steps = [e.step for e in groups]
+        for means, color in (([e.plain_mean for e in groups], PLAIN), ([e.skill_mean for e in groups], SKILL)):
+            last = dict(zip(steps, rolling(np.array(means), 2 * WINDOW), strict=True))  # one point per step
+            axis.plot(list(last), list(last.values()), color=color, linewidth=1.8)
+        validation = run.validation_of(task_type)
+        axis.plot(validation.steps, validation.values, color=DARK, marker="o", markersize=3, linewidth=0.9)
+        for decision in (d for skill in run.promoted if skill.task_type == task_type for d in skill.decisions):
+            axis.axvline(decision.step, color=_decision_color(decision), linewidth=1, linestyle=":")
+        axis.set_ylim(-0.03, 1.03)
+
+    handles = [
+        Line2D([], [], color=PLAIN, label="plain arm"),
+        Line2D([], [], color=SKILL, label="skill arm, whichever was shown"),
+    ]
+    if any(len(run.validation_of(task_type)) for task_type in types):
+        handles.append(Line2D([], [], color=DARK, marker="o", markersize=3, label="validation"))
+    afters = {d.after for skill in run.promoted if skill.task_type in types for d in skill.decisions}
+    if afters:
+        handles.append(Line2D([], [], color=STATUS["active"], linestyle=":", label="promotion"))
+    if len(afters) > 1:
+        handles.append(Line2D([], [], color=RED, linestyle=":", label="retirement"))
+    return _by_type(run, draw, f"success in the paired groups, mean of the last {2 * WINDOW}", handles, only)
+
+
+def _by_type(
+    run: Run, draw: Callable[[Axes, str], None], title: str, handles: Sequence[Line2D], only: str | None
+) -> Figure | None:
+    """Small multiples on common axes, one for each task type."""
+    types, left_out = busiest_types(run) if only is None else ([only], "")
+    if not types:
+        return None
+    columns = min(3, len(types))
+    rows = math.ceil(len(types) / columns)
+    size = (max(3.4 * columns, 5.5), 2.3 * rows + 0.9)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    flat = list(axes.flat)
+    for axis in flat[len(types) :]:
+        axis.set_visible(False)
+    for task_type, axis in zip(types, flat, strict=False):
+        shade(run, axis, names=False)
+        axis.set_title(literal(task_type), fontsize=9)
+        draw(axis, task_type)
+    for axis in flat[max(len(types) - columns, 0) : len(types)]:
+        axis.set_xlabel("training step", fontsize=9)
+        axis.tick_params(labelbottom=True)
+    if only is None:
+        figure.suptitle(title + left_out, fontsize=11, x=0.01, ha="left")
+        legend_below(figure, handles, 5)
+    return figure
+
+
+def _draw_path(axis: Axes, path: UtilityPath, color: object, promoted: bool) -> None:
+    axis.plot(path.steps, path.utility, color=color, linewidth=1.8 if promoted else 0.9, zorder=2 + promoted)
+    for decision, utility in path.decisions:
+        marker, size = ("^", 55) if decision.after == ACTIVE else ("x", 30)
+        axis.scatter(decision.step, utility, s=size, marker=marker, color=_decision_color(decision), zorder=5)
+
+
+def _name_ends(axis: Axes, ends: Iterable[tuple[str, float, float, object]]) -> None:
+    """Names of promoted skills where their lines end; names at the same height are moved apart."""
+    last = -np.inf
+    low, high = axis.get_ylim()
+    for name, x, y, color in sorted(ends, key=lambda end: end[2]):
+        place = max(y, last + 0.07 * (high - low))
+        shift = (place - y) / (high - low) * 120  # points: about the height of a small picture
+        axis.annotate(name, (x, y), (3, shift), textcoords="offset points", fontsize=7, color=color, va="center")
+        last = place
+
+
+def _decision_color(decision: Decision) -> str:
+    return STATUS["active"] if decision.after == ACTIVE else RED
