@@ -18,6 +18,7 @@ from siri_verl.report.build import write_report
 from siri_verl.report.notes import notes
 from siri_verl.report.options import ReportOptions
 from siri_verl.report.reader import read_run, read_runs
+from siri_verl.report.words import describe
 from siri_verl.runs.metrics import MetricsLog
 from siri_verl.trajectory.file import append_trajectories
 from siri_verl.trajectory.turn import Trajectory, Turn
@@ -252,6 +253,8 @@ def test_the_command_writes_into_the_run_and_tells_where(runs):
     done = command(runs[4])
     assert done.exit_code == 0, done.output
     assert (runs[4] / "report" / "report.html").is_file() and "report.html" in done.output
+    assert (runs[4] / "report" / "story.md").read_text() == describe(read_run(runs[4]))
+    assert (runs[4] / "report" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
