@@ -37,8 +37,6 @@ PAGE, PICTURES, STORY, CURVE = "report.html", "pictures", "story.md", "learning_
 MOST_DETAILED = 6
 
 
-
-
 def write_report(
     folders: Sequence[Path],
     out: Path,
