@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED
 from siri_verl.core.phases import PHASES
+from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED
 from siri_verl.runs.config import flat_config
 from siri_verl.runs.folder import RunFolder
 from siri_verl.runs.metrics import read_metrics

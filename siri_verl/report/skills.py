@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from siri_verl.core.confidence import confidence_sequence
-from siri_verl.core.decisions import Decision
+from siri_verl.core.decisions import Decision, DecisionBook
 from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED
-from siri_verl.core.decisions import DecisionBook
 from siri_verl.report.reader import Run
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Evidence, Skill

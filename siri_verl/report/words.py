@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED
 from siri_verl.core.phases import INTERNALIZATION, MINING, WARM_UP
+from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED
 from siri_verl.report.reader import Run
 from siri_verl.report.skills import SkillLife, by_fate, mean_delta, mined, skill_lives
 from siri_verl.skills.skill import Evidence
