@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One client for any OpenAI-compatible endpoint: the model under evaluation, or the miner of skills.
 
-The `openai` package does the work (retries with growing waits, Retry-After, connection pool); this module says where,
-how many at a time, and what went wrong.
+The `openai` package does the work (retries with growing waits, Retry-After, connection pool); this module sets the
+address and the number of parallel requests, and reports errors.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class ArmPlan:
 
 @dataclass(frozen=True)
 class TreatmentEffect:
-    """What one group says about the skill it was shown.
+    """The evidence of one group about the skill it was shown.
 
     Attributes:
         group: the group's id.

@@ -3,7 +3,7 @@
 
 A task is named by a stable `task_id`; `reset(seed=..., options={"task_id": ...})` starts it. Everything an agent loop
 needs beside the observation travels in `info`, whose keys are listed in `TurnInfo`. Anyone's environment plugs in by
-its gymnasium id as long as `info` carries these keys (`siri_verl.envs.checker.check_text_env` says what is missing).
+its gymnasium id as long as `info` carries these keys (`siri_verl.envs.checker.check_text_env` reports what is missing).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class UnknownTaskError(KeyError):
 
 
 class DownloadError(RuntimeError):
-    """Official data could not be fetched, or the answer is not that data. The message says what to do by hand."""
+    """Official data could not be fetched, or the answer is not that data. The message states what to do by hand."""
 
 
 class UnknownSplitError(ValueError):

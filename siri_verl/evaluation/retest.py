@@ -23,7 +23,7 @@ PLAIN = "plain"
 
 
 class RetestError(ValueError):
-    """A re-test cannot be made as asked. The message says why and what to do."""
+    """A re-test cannot be made as asked. The message states why and what to do."""
 
 
 @dataclass(frozen=True)

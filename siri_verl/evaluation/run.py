@@ -131,7 +131,7 @@ def best_skills(prepared: Prepared, file: Path) -> dict[str, Skill]:
         raise EvaluationError(
             f"bank {file}: no active skill for the panel's task types "
             f"({', '.join(sorted(set(types.values())))}); active ones are for {', '.join(named) or 'none'} (siri-verl "
-            "skills list; --task-type says how types are read)"
+            "skills list; --task-type sets how types are derived)"
         )
     return found
 

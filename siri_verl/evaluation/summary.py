@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An evaluation in numbers: docs/run_folder.md says what each one means."""
+"""An evaluation in numbers: docs/run_folder.md describes each."""
 
 from __future__ import annotations
 

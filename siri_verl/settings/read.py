@@ -62,7 +62,7 @@ def _explain(error: OmegaConfBaseException, given: Any, where: str) -> str:
     value = OmegaConf.to_container(OmegaConf.create(given), resolve=False)
     for part in key.split(".") if key else ():
         value = value.get(part) if isinstance(value, dict) else None
-    return f"{name}={value!r}: {text} (docs/configuration.md says what it means)"
+    return f"{name}={value!r}: {text} (docs/configuration.md describes it)"
 
 
 def _advice(siri: Any, key: str) -> str:

@@ -119,7 +119,7 @@ def bank_path(path: str | Path) -> Path:
     """The bank's file: `path` itself, or the one in the run's or checkpoint's folder that it names.
 
     Raises:
-        BankFileError: there is none; the message says what to give.
+        BankFileError: there is none; the message states what to give.
     """
     given = Path(path).expanduser()
     file = given / BANK_FILE if given.is_dir() else given

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The falsifier: a summary of the same trajectory that says nothing about what made it succeed.
+"""The random-skills control: a summary of the same trajectory without the procedure behind its success.
 
 If skills help because of what they say, then showing a random summary of the source trajectory in a validated skill's
 place must bring no gain.

@@ -145,7 +145,7 @@ def _check_signature(original: Callable) -> None:
     """verl's function takes what ours passes on.
 
     Raises:
-        RuntimeError: it does not; says what to change.
+        RuntimeError: it does not; the message states what to change.
     """
     from siri_verl.seams.training import SEAMS
 

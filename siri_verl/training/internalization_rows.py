@@ -56,7 +56,7 @@ def append(
     """Add a row for every selected turn, so that all ranks and optimizer steps get equally many.
 
     Args:
-        batch: policy rows, balanced and padded as `layout` says.
+        batch: policy rows, balanced and padded according to `layout`.
         table: the step table that the selection refers to.
         selection: from `select`.
         settings: span, context, floor.

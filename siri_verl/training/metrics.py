@@ -162,7 +162,7 @@ def validation_metrics(infos: Mapping[str, Sequence[Any]]) -> dict[str, float]:
     """Success with its 95 % Wilson interval, score, and success by category, from the episodes' `reward_extra_info`.
 
     Where the panels name several splits (seen and unseen rooms), the same for each: `siri/val/split/<split>/success`.
-    Episodes that lost their environment are left out; `siri/val/excluded_share` says how many.
+    Episodes that lost their environment are left out; `siri/val/excluded_share` is their share.
 
     Raises:
         IncompleteBatchError: every episode lost its environment.

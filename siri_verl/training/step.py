@@ -133,7 +133,7 @@ class SiriStep:
         """Phase 2: the gate selects turns of helpful skill trajectories; they join the batch on their plain prompts.
 
         Args:
-            batch: policy rows, balanced and padded as `layout` says.
+            batch: policy rows, balanced and padded according to `layout`.
 
         Returns:
             The batch with the extra rows.

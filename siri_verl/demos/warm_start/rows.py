@@ -6,7 +6,7 @@ follow    the same with a skill block that names the procedure, drawn evenly, ri
 describe  a finished trajectory -> (condition, strategy); the procedure is drawn evenly, whatever the outcome
 
 No episode is dropped for its outcome and no row shows one. In acting and following a share `stray` of the turns is
-spent on a random admissible action: it is played, while the row teaches what the procedure would have done, so that the
+spent on a random admissible action: it is played, while the row is trained on the procedure's action, so that the
 rows also cover the states that mistakes lead to.
 """
 

@@ -22,7 +22,7 @@ STATES_PER_LOAD = 20_000
 """The library remembers every state it has seen; loading the task again makes it forget."""
 
 planning = threading.RLock()
-"""Held from choosing a state to reading what the library says of it."""
+"""Held from the choice of a state until the library's answer about it is read."""
 
 
 class Loaded:

@@ -52,8 +52,8 @@ def iterate_array(
 ) -> Iterator[tuple[int, Any]]:
     """Yield (record number from 0, record) of a file that holds one JSON array, a few megabytes at a time.
 
-    What is valid and which value it has is what Python's `json` says, so `NaN` and `"\\ud83d"` are taken. A broken
-    record is refused where its brackets close, or after `MAX_RECORD` characters; the file is not read further.
+    Valid JSON and its values are defined by Python's `json`, so `NaN` and `"\\ud83d"` are accepted. A broken record
+    is refused where its brackets close, or after `MAX_RECORD` characters; the file is not read further.
 
     Args:
         what: what the file should hold, for the message of an error.
