@@ -18,7 +18,7 @@ NO_MATTER = re.compile(
     r"|trainer\.(experiment_name|project_name|default_local_dir|default_hdfs_dir|logger|resume_\w+|save_freq)$"
     r"|trainer\.(max_\w*ckpt_to_keep|val_before_train|log_val_generations|rollout_data_dir|validation_data_dir)$"
     r"|.*\.(load_checkpoint_path|checkpoint\..*)$"
-    r"|(ray_kwargs|siri\.samples|global_profiler|transfer_queue)\..*"
+    r"|(ray_kwargs|siri\.samples|global_profiler|transfer_\w+)\..*"
 )
 """Settings that do not make another method: seeds, names, places, what is saved and logged."""
 MISSING = "(not set)"
