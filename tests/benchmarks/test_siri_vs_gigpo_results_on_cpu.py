@@ -194,7 +194,7 @@ def test_a_trained_run_is_measured_and_entered_and_nothing_is_trained_twice(shop
     folder = here.places.run(101, "siri")
     phase_0(folder, env_steps=WEBSHOP.budget, step=4)
     checkpoint = plan.newest_checkpoint(folder)
-    shutil.copytree(shop / "model", checkpoint / "actor" / "huggingface")
+    shutil.copytree(shop / "model", checkpoint.path / "actor" / "huggingface")
     save_bank(SkillBank(), checkpoint.bank)
     words = here.words(plan.Job(101, "siri"), kwargs, model)
     save_config(compose_run(words), folder)
