@@ -66,7 +66,7 @@ def _interval_words(methods: Sequence[Method]) -> str:
     bands = [band for method in methods if (band := success_band(method, "step")) is not None]
     several = [band for band in bands if band.method == OVER_SEEDS]
     if not several:
-        return "Band: 95 % Wilson interval of a run's own validation; it says nothing about other seeds."
+        return "Band: 95 % Wilson interval of a run's own validation; it gives no information about other seeds."
     thin = "thin lines are single runs"
     if len(several) == len(bands):
         return f"Line: mean over seeds; band: 95 % t interval over seeds; {thin}."

@@ -26,7 +26,7 @@ MISSING = "(not set)"
 
 @dataclass(frozen=True)
 class Method:
-    """Runs that are told apart by their seed alone.
+    """Runs that differ in their seed only.
 
     Attributes:
         name: unique in the report.
@@ -56,7 +56,7 @@ def group_runs(
 
     Raises:
         ValueError: a pattern matches no run, no run has a setting of `group_by`, or two runs of a method have one
-            seed; the message says what to do.
+            seed; the message states what to do.
     """
     for name, pattern in labels:
         if not any(_matches(run, pattern) for run in runs):
@@ -115,11 +115,11 @@ def differences(methods: Sequence[Method]) -> dict[str, list[str]]:
     known = [method for method in methods if method.settings]
     keys = sorted({key for method in known for key in method.settings})
     rows = {key: [_text(method.settings.get(key, MISSING)) for method in methods] for key in keys}
-    told = [method in known for method in methods]
+    listed = [method in known for method in methods]
     return {
-        key: [value if there else "" for value, there in zip(values, told, strict=True)]
+        key: [value if there else "" for value, there in zip(values, listed, strict=True)]
         for key, values in rows.items()
-        if len({value for value, there in zip(values, told, strict=True) if there}) > 1
+        if len({value for value, there in zip(values, listed, strict=True) if there}) > 1
     }
 
 
@@ -182,7 +182,7 @@ def _check_seeds(method: Method) -> None:
             names = ", ".join(run.name for run in method.runs if run.seed == seed)
             raise ValueError(
                 f"report: {names} have the same settings and siri.seed={seed}, so they are one run counted twice; "
-                "leave one out, or tell them apart with --label NAME=PATTERN"
+                "leave one out, or name them apart with --label NAME=PATTERN"
             )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of `siri-verl report`; siri_verl/evaluation/options.py says how fields become options."""
+"""The options of `siri-verl report`; siri_verl/evaluation/options.py describes how fields become options."""
 
 from __future__ import annotations
 

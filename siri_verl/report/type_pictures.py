@@ -35,7 +35,7 @@ from siri_verl.report.reader import Run
 from siri_verl.report.skills import UtilityPath, utility_paths
 
 MOST_TYPES = 12
-"""Task types drawn: those with the most evidence; the title says when some are left out."""
+"""Task types drawn: those with the most evidence; the title states when some are left out."""
 
 
 def busiest_types(run: Run) -> tuple[list[str], str]:

@@ -3,8 +3,8 @@
 
 Select it with
 `+actor_rollout_ref.rollout.agent.agent_loop_manager_class=siri_verl.rollout.worker.SiriAgentLoopManager` (the siri
-configuration groups do). verl's own worker knows whether a batch is validation and does not tell the loop; this one
-does.
+configuration groups do). verl's own worker knows whether a batch is validation and does not pass it to the loop; this
+one does.
 """
 
 from __future__ import annotations

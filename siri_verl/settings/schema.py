@@ -136,8 +136,8 @@ class ControlSettings:
     """Controls and ablations that are not a setting of the method itself."""
 
     skills_in_prompt: bool = False
-    """Show the best active skill in validation too. Validation then no longer measures the plain policy; its metrics are
-    marked."""
+    """Show the best active skill in validation too. Validation then no longer measures the plain policy; its metrics
+    are marked."""
     self_imitation_tokens: int = 0
     """With siri.internalization.source=self_imitation: plain action tokens of positive advantage per update, to be set
     to what the compared run's gate let through (its siri/internalization/tokens_gated)."""
