@@ -2,8 +2,8 @@
 """Curves over seeds, the area under them, and differences of methods paired by seed.
 
 The unit is the run: with several seeds an interval is Student's t over runs. One run has no spread over seeds; its
-interval is Wilson's over the validation's episodes, which measures the uncertainty of that one policy, not the spread of
-the method. Every interval states its kind.
+interval is Wilson's over the validation's episodes, which measures the uncertainty of that one policy, not the
+spread of the method. Every interval states its kind.
 """
 
 from __future__ import annotations
