@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that hold the old or the new content, never half of it; files of JSON lines that are appended to.
 
+Text is written in UTF-8. Half of a surrogate pair (an emoji that was cut in the middle), which a Python text can hold
+and UTF-8 cannot, becomes U+FFFD. All modules write text through this one.
+
 A record of JSON lines is written in one piece with its line end, so only the last line of a file can be torn. Whoever
 appends cuts it off first; whoever reads skips it.
 """
@@ -9,17 +12,47 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 BLOCK = 1 << 13
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def without_surrogates(value: Any) -> Any:
+    """A JSON value with U+FFFD for each half of a surrogate pair in its texts, the keys of objects included."""
+    if isinstance(value, str):
+        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {without_surrogates(key): without_surrogates(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_surrogates(item) for item in value]
+    return value
+
+
+def parse_json(text: str | bytes) -> Any:
+    """`json.loads`, with a ValueError for every text that it does not read.
+
+    Raises:
+        ValueError: not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def encode(text: str) -> bytes:
+    """A text in UTF-8, with U+FFFD for each half of a surrogate pair."""
+    return without_surrogates(text).encode("utf-8")
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """`write_bytes_atomically` of a text in UTF-8."""
-    write_bytes_atomically(path, text.encode("utf-8"))
+    """`write_bytes_atomically` of `encode(text)`."""
+    write_bytes_atomically(path, encode(text))
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:
@@ -82,7 +115,7 @@ def read_json_lines(
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = parse_json(line)
         except ValueError as problem:
             begun = line.startswith(start) or start.startswith(line)
             if begun and (number == len(lines) or (end is not None and not line.endswith(end))):
@@ -108,7 +141,7 @@ def set_aside(path: Path, unwanted: Callable[[Any], bool]) -> int:
     moved: list[bytes] = []
     for line in path.read_bytes().splitlines(keepends=True):
         try:
-            gone = unwanted(json.loads(line))
+            gone = unwanted(parse_json(line))
         except ValueError:
             gone = False
         (moved if gone else kept).append(line)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
@@ -15,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from siri_verl.files import parse_json
 from siri_verl.settings.texts import field_texts
 
 app = typer.Typer(help="SIRI for unmodified verl.", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -46,8 +46,8 @@ def parse_settings(pairs: Sequence[str] | None) -> dict[str, Any]:
         if not sign or not key:
             raise typer.BadParameter(f"--set {pair!r}: expected key=value")
         try:
-            settings[key] = json.loads(value)
-        except json.JSONDecodeError:
+            settings[key] = parse_json(value)
+        except ValueError:
             settings[key] = value
     return settings
 

@@ -17,6 +17,7 @@ def docs(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 when the page is stale.")] = False,
 ) -> None:
     """Write the configuration reference from the typed settings."""
+    from siri_verl.files import write_text_atomically
     from siri_verl.settings.reference import reference
 
     page, text = out / "configuration.md", reference()
@@ -26,5 +27,5 @@ def docs(
         return
     if not out.is_dir():
         raise fail(f"--out {out}: no such folder")
-    page.write_text(text, encoding="utf-8")
+    write_text_atomically(page, text)
     console.print(f"written: {page}", soft_wrap=True)

@@ -24,6 +24,7 @@ def plan(
     """Estimate memory per GPU, tokens and environment steps of a run. Exits 1 when it does not fit or a setting is
     wrong, 3 when all else is right but the model is one on a hub, whose sizes are not known here."""
     from siri_verl.failures import ConfigError
+    from siri_verl.files import write_text_atomically
     from siri_verl.planning.architecture import UnknownSizes
     from siri_verl.planning.compose import ComposeError, compose_run
     from siri_verl.planning.plan import TOO_BIG, plan_run
@@ -38,8 +39,7 @@ def plan(
         raise fail(error) from error
     print_plan(made, console)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(plan_json(made) + "\n", encoding="utf-8")
+        write_text_atomically(out, plan_json(made) + "\n")
         console.print(f"written: {out}", soft_wrap=True)
     if made.verdict == TOO_BIG:
         raise typer.Exit(1)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from siri_verl.envs.parquet import ParquetError, read_rows
+from siri_verl.files import parse_json, without_surrogates, write_text_atomically
 
 PANEL_VERSION = 1
 COLUMNS = ("task_id", "environment", "split")
@@ -54,6 +55,8 @@ class Panel:
             raise PanelError(
                 f"panel of {self.environment!r}: task_ids holds {wrong[0]!r}; task ids are non-empty strings"
             )
+        for text in (self.environment, self.split, *self.task_ids):
+            _check_writable(text, f"panel of {self.environment!r}: {text!r}")
         twice = _repeated(self.task_ids)
         if twice:
             raise PanelError(f"panel of {self.environment!r}: {_name(twice)} stand(s) twice in task_ids")
@@ -71,10 +74,10 @@ class Panel:
 
     def write(self, path: Path | str) -> None:
         """Write the panel as JSON."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         fields = {"version": PANEL_VERSION, **asdict(self), "task_ids": list(self.task_ids)}
-        path.write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(fields, indent=1, ensure_ascii=False)
+        _check_writable(text, f"panel of {self.environment!r}: a text of env_kwargs={dict(self.env_kwargs)!r}")
+        write_text_atomically(Path(path), text + "\n")
 
     @classmethod
     def read(cls, path: Path | str) -> Panel:
@@ -100,7 +103,7 @@ class Panel:
     def _read_json(cls, path: Path) -> Panel:
         _check_exists(path, str(path))
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise PanelError(f"{path}: not JSON ({error})") from error
         if not isinstance(fields, dict) or fields.get("version") != PANEL_VERSION:
@@ -206,6 +209,12 @@ def read_dataset(path: Path, where: str | None = None) -> Panel:
         )
     except (PanelError, ParquetError) as error:
         raise PanelError(f"{where}: {error}; write panels with `siri-verl data panel`") from error
+
+
+def _check_writable(text: str, what: str) -> None:
+    """Raise PanelError for a text that would be another one in a file: a task of another name, say."""
+    if without_surrogates(text) != text:
+        raise PanelError(f"{what} has half of a surrogate pair, which no file can hold")
 
 
 def _check_rows(rows: Sequence[Mapping[str, Any]]) -> None:

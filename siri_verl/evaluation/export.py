@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from siri_verl.files import write_text_atomically
 from siri_verl.runs.folder import CheckpointFolder, RunFolder
 from siri_verl.runs.models import ModelFolderError, ModelSource, find_model, model_folder
 
@@ -79,7 +80,7 @@ def export_policy(source: Path, out: Path, *, step: int | None = None, dtype: st
             parameters=parameters,
         )
         note = {**asdict(exported), "source": str(source.resolve())}
-        (made / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        write_text_atomically(made / NOTE, json.dumps(note, indent=1) + "\n")
         made.chmod(0o755)
         os.rename(made, out)
     except BaseException:
@@ -150,4 +151,4 @@ def _state_precision(made: Path) -> None:
     if len(stored) == 1:
         config.pop("torch_dtype", None)
         config["dtype"] = stored.pop()
-        (made / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        write_text_atomically(made / "config.json", json.dumps(config, indent=2) + "\n")

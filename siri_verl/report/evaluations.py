@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from siri_verl.evaluation import summary
+from siri_verl.files import parse_json
 from siri_verl.runs.folder import RunFolder
 
 
@@ -42,7 +42,7 @@ def read_evaluations(run: Path) -> list[EvaluationRow]:
 def _read(file: Path) -> EvaluationRow:
     again = "remove it, or write it again with siri-verl eval"
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
         kind = content["schema"], content["version"]
         if kind != (summary.SCHEMA, summary.VERSION):
             raise ValueError(f"schema and version are {kind}, expected {(summary.SCHEMA, summary.VERSION)}")

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from siri_verl.core.statistics import PairedEffect
 from siri_verl.evaluation.retest import RetestReport
+from siri_verl.files import parse_json
 from siri_verl.runs.folder import RunFolder
 
 RETEST_VERSION = 1
@@ -101,7 +102,7 @@ def read_retests(run: Path) -> list[Retest]:
     found = []
     for file in RunFolder(run).retests():
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = parse_json(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{file}: no JSON ({error}); write it again with siri-verl skills retest") from error
         if not isinstance(content, dict) or "skills" not in content:

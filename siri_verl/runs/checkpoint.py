@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from siri_verl.files import write_text_atomically
+from siri_verl.files import parse_json, write_text_atomically
 from siri_verl.runs.folder import CheckpointFolder, RunFolder
 
 STATE_VERSION = 1
@@ -41,8 +41,8 @@ def load_state(checkpoint: CheckpointFolder) -> dict[str, Any]:
             "trainer.resume_mode=disable and actor_rollout_ref.model.path=<its Hugging Face folder> instead"
         )
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        state = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(
             f"{path}: not readable as JSON ({error}); restore it or resume from an earlier step"
         ) from error

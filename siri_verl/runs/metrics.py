@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from siri_verl.files import cut_torn_line, read_json_lines
+from siri_verl.files import cut_torn_line, encode, read_json_lines
 
 
 def _plain(value: Any) -> Any:
@@ -34,8 +34,8 @@ class MetricsLog:
     def write(self, kind: str, step: int, metrics: Mapping[str, Any]) -> None:
         """Append one line. Values that are not numbers are not written."""
         numbers = {k: _plain(v) for k, v in metrics.items() if isinstance(v, int | float | np.number)}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": int(step), "kind": kind, "metrics": numbers}) + "\n")
+        with self.path.open("ab") as file:
+            file.write(encode(json.dumps({"step": int(step), "kind": kind, "metrics": numbers}) + "\n"))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

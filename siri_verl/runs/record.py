@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from siri_verl.files import write_text_atomically
+from siri_verl.files import parse_json, write_text_atomically
 from siri_verl.runs.folder import RunFolder
 from siri_verl.versions import installed_version
 
@@ -52,7 +52,7 @@ def read_starts(run: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         found, starts = content["version"], content["starts"]
     except (ValueError, KeyError, TypeError) as error:
         raise RunRecordError(f"{path}: no record of a run ({error!r}); move it away to start a new one") from error

@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 from siri_verl.core.decisions import Decision
 from siri_verl.core.rules import UtilitySettings
-from siri_verl.files import write_text_atomically
+from siri_verl.files import parse_json, write_text_atomically
 from siri_verl.skills.bank import BankSettings, SkillBank
 from siri_verl.skills.sanitize import UnsafeTextError, neutralise
 from siri_verl.skills.skill import Event, Evidence, Provenance, Repeat, Skill
@@ -136,8 +136,8 @@ def _restore(records: int) -> str:
 
 def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        data = json.loads(line)
-    except json.JSONDecodeError as error:
+        data = parse_json(line)
+    except ValueError as error:
         raise BankFileError(
             f"{path}, line {number}: not JSON ({error.msg} at column {error.colno}): {line[:60]!r}"
         ) from error

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from siri_verl.core.pairing import PLAIN, SKILL
-from siri_verl.files import cut_torn_line, read_json_lines
+from siri_verl.files import cut_torn_line, encode, read_json_lines
 from siri_verl.trajectory.turn import Reflection, Trajectory, Turn
 
 SCHEMA, VERSION = "siri_verl.trajectories", 2
@@ -126,8 +126,7 @@ def shortened(text: str, longest: int) -> str:
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
-    # Half a surrogate pair, which a model may write, cannot be encoded: it becomes "?".
-    return (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "replace")
+    return encode(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _header(record: Mapping[str, Any], where: str) -> tuple[str, dict[str, Any]]:

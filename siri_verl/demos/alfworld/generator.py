@@ -23,6 +23,7 @@ from siri_verl.demos.alfworld.games import Game, game_data, make_game
 from siri_verl.demos.alfworld.pddl import problem
 from siri_verl.demos.alfworld.tasks import TRAIN, VALID_SEEN, VALID_UNSEEN, draw_tasks
 from siri_verl.envs.alfworld.tasks import TASK_TYPES
+from siri_verl.files import encode, write_text_atomically
 
 DATASET, INDEX = "json_2.1.1", "games.json"
 ROOMS = ("full", "small")
@@ -57,9 +58,9 @@ def write_game(game: Game, split: Path) -> Path:
     folder = split / game.folder
     folder.mkdir(parents=True)
     text = problem(game)
-    (folder / TRAJECTORY).write_text(json.dumps(game.traj_data(), indent=1), encoding="utf-8")
-    (folder / PROBLEM).write_text(text, encoding="utf-8")
-    (folder / GAME).write_text(json.dumps(game_data(game, text)), encoding="utf-8")
+    (folder / TRAJECTORY).write_bytes(encode(json.dumps(game.traj_data(), indent=1)))
+    (folder / PROBLEM).write_bytes(encode(text))
+    (folder / GAME).write_bytes(encode(json.dumps(game_data(game, text))))
     return folder / GAME
 
 
@@ -106,7 +107,7 @@ def write_games(
                 index[split][game.task.type].append(path.parent.relative_to(whole / DATASET).as_posix())
         if check:
             require_won(sorted((whole / DATASET).rglob(GAME)))
-        (whole / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+        write_text_atomically(whole / INDEX, json.dumps(index, indent=1))
         if out.exists():
             shutil.rmtree(out)
         whole.rename(out)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from siri_verl.demos.warm_start.rows import Row
+from siri_verl.files import write_text_atomically
 
 
 @dataclass(frozen=True)
@@ -167,4 +168,4 @@ def set_float32(config: Path) -> None:
     would load them."""
     fields = json.loads(config.read_text(encoding="utf-8"))
     fields["dtype"] = "float32"
-    config.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+    write_text_atomically(config, json.dumps(fields, indent=2) + "\n")

@@ -22,6 +22,7 @@ from siri_verl.demos.webshop.layouts import FAMILY_SIZE, LAYOUTS, NEAR_DUPLICATE
 from siri_verl.envs.webshop.catalog import Catalog
 from siri_verl.envs.webshop.prepare import prepare
 from siri_verl.envs.webshop.splits import Split
+from siri_verl.files import write_text_atomically
 
 PRODUCTS, ATTRIBUTES, HUMAN, PANELS = "items_shuffle.json", "items_ins_v2.json", "items_human_ins.json", "panels.json"
 STORE = "store"
@@ -212,7 +213,7 @@ def generate(
         raise FileExistsError(f"out: {out} holds a demo catalogue already; choose another folder or overwrite it")
     official.mkdir(parents=True, exist_ok=True)
     for file, content in ((PRODUCTS, made.records), (ATTRIBUTES, made.attributes), (HUMAN, made.human)):
-        (official / file).write_text(json.dumps(content, indent=0), encoding="utf-8")
+        write_text_atomically(official / file, json.dumps(content, indent=0))
     catalog = prepare(
         official / PRODUCTS,
         official / ATTRIBUTES,
@@ -229,7 +230,7 @@ def generate(
         tasks[family.panel][family.department].append(goal.id)
     ids = {panel: [i for listed in found.values() for i in listed] for panel, found in tasks.items()}
     _write_splits(catalog, ids, seed)
-    (out / PANELS).write_text(json.dumps(tasks, indent=0), encoding="utf-8")
+    write_text_atomically(out / PANELS, json.dumps(tasks, indent=0))
     counts = {"products": len(made.records), "families": len(all_families)}
     return counts | {f"tasks/{panel}": len(found) for panel, found in ids.items()}
 

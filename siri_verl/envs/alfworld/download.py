@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from siri_verl.envs.alfworld.games import DATASET
 from siri_verl.envs.base import DownloadError
+from siri_verl.files import write_text_atomically
 
 RELEASES = "https://github.com/alfworld/alfworld/releases/download"
 ARCHIVES = {
@@ -57,7 +58,7 @@ def download(
         local = "://" not in url
         archive = Path(url).expanduser() if local else _fetch(url, out / f"{part}.zip", say)
         count = unpack(archive, out, by_hand=_by_hand(url, out))
-        done.write_text(url, encoding="utf-8")
+        write_text_atomically(done, url)
         if not local:
             archive.unlink()
         say(f"{part}: {count} files")

@@ -7,7 +7,6 @@ generated. What alfworld leaves out is left out here: movable and sliced objects
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import threading
@@ -21,6 +20,7 @@ from typing import Any
 
 from siri_verl.envs.alfworld.tasks import TASK_TYPES, task_sentence
 from siri_verl.envs.base import UnknownTaskError
+from siri_verl.files import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def check_grammar(grammar: str, name: str) -> None:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SkippedGameError("unreadable", f"{path.name}: {error}", broken=True) from error
     if not isinstance(content, dict):

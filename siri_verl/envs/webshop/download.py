@@ -16,6 +16,7 @@ from typing import Any
 
 from siri_verl.envs.base import DownloadError
 from siri_verl.envs.webshop.product import DataError
+from siri_verl.files import write_text_atomically
 
 DRIVE_FILES = {
     "small": {
@@ -149,7 +150,7 @@ def from_hub(products: Path, goals: Path, out: Path) -> dict[str, Path]:
             }
         )
     for role, content in (("products", records), ("attributes", attributes), ("human", human)):
-        paths[role].write_text(json.dumps(content), encoding="utf-8")
+        write_text_atomically(paths[role], json.dumps(content))
     return paths
 
 

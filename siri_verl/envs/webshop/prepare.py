@@ -2,6 +2,8 @@
 """From the official files to a prepared store, in one pass over the products.
 
 siri-verl data webshop --products items_shuffle_1000.json --attributes items_ins_v2_1000.json --out DIR
+
+Half of a surrogate pair in a text of theirs, which no store can hold, becomes U+FFFD before anything is made of it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from siri_verl.envs.webshop.records import file_hash, iterate_array, read_object
 from siri_verl.envs.webshop.search import IndexBuilder
 from siri_verl.envs.webshop.splits import SPLIT_NAMES, SplitError, make_split
 from siri_verl.envs.webshop.store import BlobWriter, write_manifest, writing
+from siri_verl.files import without_surrogates
 
 PRODUCTS = "a JSON list of products as in items_shuffle*.json"
 ATTRIBUTES = "a JSON object {asin: {attributes: [...], instruction?, instruction_attributes?}} as in items_ins_v2*.json"
@@ -142,8 +145,8 @@ class _Inputs:
     human: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.attributes = read_object(self.attributes_path, ATTRIBUTES)
-        self.human = {} if self.human_path is None else read_object(self.human_path, HUMAN)
+        self.attributes = without_surrogates(read_object(self.attributes_path, ATTRIBUTES))
+        self.human = {} if self.human_path is None else without_surrogates(read_object(self.human_path, HUMAN))
 
     def products(self, report: Callable[[int], None]) -> Iterator[Product]:
         """Usable products in file order, without repeated asins and with nouns."""
@@ -152,7 +155,11 @@ class _Inputs:
         for number, record in iterate_array(self.products_path, PRODUCTS, report):
             where = f"{self.products_path}: record {number}"
             product = parse_product(
-                record, self.attributes, seed=self.seed, where=where, attributes_file=str(self.attributes_path)
+                without_surrogates(record),
+                self.attributes,
+                seed=self.seed,
+                where=where,
+                attributes_file=str(self.attributes_path),
             )
             if product is None or product.asin in seen:
                 continue

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from siri_verl.envs.webshop.product import DataError
+from siri_verl.files import parse_json, write_text_atomically
 
 SPLIT_NAMES = ("official", "verl_agent", "by_product")
 PARTS = ("train", "validation", "test")
@@ -62,7 +63,7 @@ class Split:
     def write(self, folder: Path) -> None:
         """Write `<folder>/<name>.json`."""
         self.check()
-        (folder / f"{self.name}.json").write_text(json.dumps(asdict(self), indent=0) + "\n", encoding="utf-8")
+        write_text_atomically(folder / f"{self.name}.json", json.dumps(asdict(self), indent=0) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Split:
@@ -73,7 +74,7 @@ class Split:
             SplitError: an id stands twice.
         """
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = parse_json(path.read_text(encoding="utf-8"))
             split = cls(fields["name"], *(list(fields.get(part, [])) for part in PARTS))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: not a split file ({error!r}); expected name, train, validation, test.") from None

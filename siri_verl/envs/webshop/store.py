@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from siri_verl.envs.webshop.product import DataError
+from siri_verl.files import parse_json, write_text_atomically
 
 FORMAT = 1
 MAKE_ONE = "make one with `siri-verl data webshop --products F --attributes F --out DIR`"
@@ -122,7 +123,7 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
         path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()
     }
     text = json.dumps({"format": FORMAT, **manifest, "files": files}, indent=2)
-    (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    write_text_atomically(folder / "manifest.json", text + "\n")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{folder}: no prepared catalogue (manifest.json is missing); {MAKE_ONE}.")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parse_json(path.read_text(encoding="utf-8"))
         version, files = manifest["format"], dict(manifest["files"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error!r}); {MAKE_ONE}.") from None

@@ -6,9 +6,10 @@ import dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from thefuzz import fuzz
 
 from siri_verl.envs.webshop import Product, score_purchase
-from siri_verl.envs.webshop.reward import COLORS, count_attributes, count_options, normalize_color
+from siri_verl.envs.webshop.reward import COLORS, count_attributes, count_options, normalize_color, similarity
 
 GOAL = {
     "asin": "B01",
@@ -87,7 +88,7 @@ def test_human_goals_name_values_and_their_colours_are_normalised():
 
 
 def test_synthetic_goals_are_matched_as_name_and_value():
-    assert count_options({"color": "navy blue"}, ["light blue"]) == 1  # "blue" is a part of "color navy blue"
+    assert count_options({"color": "navy blue"}, ["light blue"]) == 1  # "blue" is a part of "('color', 'navy blue')"
     assert count_options(["light navy"], ["deep navy"]) == 0  # "light" against "deep navy" -> "navy"
     # what the original makes impossible stays impossible: "rectangular" is taken for "tan"
     assert count_options({"shape": "rectangular"}, ["rectangular"]) == 0
@@ -144,3 +145,68 @@ def test_the_parts_make_the_total(attributes, wanted, chosen, price):
     parts = score.attribute_share * len(attributes) + score.option_share * len(wanted) + score.price_ok
     assert 0 <= score.total <= 1
     assert score.total == pytest.approx(score.type_score * parts / (len(attributes) + len(wanted) + 1))
+
+
+# The original's matcher is thefuzz; `original_*` are its scorer's functions on it.
+def original_similarity(a, b):
+    return fuzz.token_set_ratio(a, b)
+
+
+def original_color(option):
+    return next((color for color in COLORS if color in option), option)
+
+
+def original_count(wanted, chosen):
+    texts = [original_color(option) for option in (wanted.items() if isinstance(wanted, dict) else wanted)]
+    values = [original_color(value) for value in chosen]
+    return sum(any(original_similarity(value, text) > 85 for value in values) for text in texts)
+
+
+def test_a_no_break_space_is_matched_as_in_the_original():
+    text = "a3-army\u00a0green"
+    assert count_options({"color": text}, [text]) == original_count({"color": text}, [text]) == 0
+
+
+LETTERS = [
+    *("abc 12-_", "àéîöüßñ\u00a0\u00ad ab", "ąęłżœŒſ ab", "абвгд ЖЗ", "αβγς ΔΣ", "日本語 中文 한국"),
+    *("אבג ابت ۱۲", "ıİǅﬁẞ ﷺ", "😀🇩🇪'\"\\\n\t"),
+]
+some_script = st.sampled_from(LETTERS).flatmap(lambda letters: st.text(letters, max_size=20))
+any_text = st.one_of(some_script, st.text(st.characters(), max_size=20))
+
+
+@given(any_text, any_text)
+def test_texts_are_as_similar_as_in_the_original(a, b):
+    for other in (b, a + b, a.upper(), f"{b} {a}"):
+        assert similarity(a, other) == original_similarity(a, other)
+
+
+@given(st.dictionaries(any_text, any_text, max_size=3), st.lists(any_text, max_size=3))
+def test_options_count_as_in_the_original(wanted, others):
+    for chosen in (list(wanted.values()), others, [*wanted, *others]):
+        assert count_options(wanted, chosen) == original_count(wanted, chosen)
+        assert count_options(list(wanted.values()), chosen) == original_count(list(wanted.values()), chosen)
+
+
+def test_every_choice_in_the_real_catalogue_counts_as_in_the_original(real_catalog):
+    """Every option of a product as goal, against every value of the product as choice."""
+    compared = 0
+    for product in real_catalog.values():
+        choices = {value for values in product.options.values() for value in values}
+        for name, values in product.options.items():
+            for wanted in ({name: value} for value in set(values)):
+                for choice in choices:
+                    assert count_options(wanted, [choice]) == original_count(wanted, [choice]), (wanted, choice)
+                compared += len(choices)
+    assert compared > 50_000
+
+
+def test_all_attributes_of_the_real_catalogue_match_as_in_the_original(real_catalog):
+    attributes = sorted({attribute for product in real_catalog.values() for attribute in product.attributes})
+    different = [
+        (own, wanted)
+        for own in attributes
+        for wanted in attributes
+        if similarity(own, wanted) != original_similarity(own, wanted)
+    ]
+    assert len(attributes) > 500 and different == []
