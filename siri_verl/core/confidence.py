@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evidence about a mean that stays valid however often it is looked at.
+"""Anytime-valid evidence about a mean: it may be checked after every observation.
 
 Observations lie in [-1, 1] (treatment effects in success units). The e-value of the null "no observation's mean, given
-the past, exceeds m" is the wealth of a gambler who bets on larger ones (Waudby-Smith and Ramdas, arXiv 2010.09686):
+the past, exceeds m" is the capital of a bettor who bets on larger ones (Waudby-Smith and Ramdas, arXiv 2010.09686):
 
     e_m(x_1..x_n) = average over stakes c of prod_i (1 + c * (x_i - m) / (1 + m))
 
 Under the null it is a supermartingale started at 1, so at any stopping time its mean is at most 1 and the chance that
-it ever reaches 1/alpha is at most alpha (Ville). A fixed grid of stakes stands for the unknown best one; it costs at
+it ever reaches 1/alpha is at most alpha (Ville). A fixed grid of stakes replaces the unknown best one; it costs at
 most log(number of stakes) of log-wealth and makes the e-value depend on the observations, not on their order. The
-confidence sequence holds every m that neither side's e-value has refuted.
+confidence sequence contains every m that neither side's e-value has rejected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 
 STAKES = np.array([0.1, 0.3, 0.5, 0.7, 0.85, 0.97])
-"""Shares of the largest allowed stake. 1 is left out: a single -1 would ruin the gambler for good."""
+"""Shares of the largest allowed stake. 1 is excluded: a single -1 would set the capital to 0."""
 BISECTIONS = 40
 
 
@@ -63,7 +63,7 @@ def confidence_sequence(observations: Sequence[float], level: float = 0.95) -> t
 
 
 def _bound(values: np.ndarray, threshold: float) -> float:
-    """The largest m refuted from below: wealth falls as m grows, so bisection finds it."""
+    """The largest m that is rejected from below: the capital falls as m grows, so bisection finds it."""
     low, high = -1.0, 1.0
     for _ in range(BISECTIONS):
         middle = 0.5 * (low + high)

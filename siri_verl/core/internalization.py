@@ -12,8 +12,7 @@ same turn. A token passes the gate m when all three hold: its trajectory used a 
 The sums run over one optimizer step, all ranks and micro-batches. So the driver computes the column m * w / sum m, and
 every rank returns dp_size * sum(column * -log pi): verl averages gradients over ranks, and micro-batches add up.
 
-Functions work on arrays over rows (one per turn) and tokens (response positions). Nothing here knows tokenizers or
-prompts.
+Functions work on arrays over rows (one per turn) and tokens (response positions), without tokenizers and prompts.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 REFERENCE_FLOOR = -5.0
 """Where no floor is set, the share of gated tokens below this plain log-probability is logged."""
 KNOWN_LOG_PROB = -0.05
-"""A mean plain log-probability of gated tokens above this leaves nothing to learn."""
+"""A mean plain log-probability of the gated tokens above this means that the plain policy knows them already."""
 
 
 @dataclass
@@ -144,7 +143,7 @@ def advantage_weights(
 
 @dataclass(frozen=True)
 class WeightColumn:
-    """What the loss and the log need.
+    """The weights of the loss, and their metrics.
 
     Attributes:
         column: (rows, tokens) float64, m * w / denominator of the row's optimizer step; 0 outside the gate.
@@ -247,7 +246,7 @@ def internalization_loss(log_prob: torch.Tensor, column: torch.Tensor, dp_size: 
 def _floor(
     passing: NDArray[np.bool_], plain_log_prob: ArrayLike | None, settings: InternalizationSettings
 ) -> tuple[NDArray[np.bool_], dict[str, float]]:
-    """Drop tokens under the floor; what the plain policy thinks of the gated tokens."""
+    """The gate without tokens below the floor, and the metrics of the plain policy's log-probabilities."""
     if plain_log_prob is None:
         if settings.log_prob_floor is not None:
             raise ValueError(f"internalization: log_prob_floor={settings.log_prob_floor} needs plain_log_prob")
@@ -266,7 +265,7 @@ def _floor(
 def plain_policy_metrics(
     passing: NDArray[np.float64], gated: NDArray[np.float64], floor: float = REFERENCE_FLOOR
 ) -> dict[str, float]:
-    """What the plain policy thinks of the learned tokens, for the log.
+    """Metrics of the plain policy's log-probabilities of the learned tokens.
 
     Args:
         passing: plain log-probabilities of the tokens that pass the gate's row factors.

@@ -27,7 +27,7 @@ ARMS = (PLAIN, SKILL)
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """How the n sessions of a group with a fitting skill are dealt to the arms; without one, all are plain.
+    """How many of the n sessions of a group belong to each arm. Without a skill for the task, all sessions are plain.
 
     Sessions 0 .. plain-1 are the plain arm, the others the skill arm.
     """
@@ -37,7 +37,7 @@ class ArmPlan:
 
     @classmethod
     def split(cls, group_size: int, skill_share: float = 0.5) -> ArmPlan:
-        """Deal `group_size` sessions so that `skill_share` of them see the skill.
+        """Divide `group_size` sessions between the arms so that `skill_share` of them see the skill.
 
         Raises:
             ValueError: the share does not give whole numbers, or leaves an arm empty.
@@ -110,8 +110,8 @@ def treatment_effects(
         skill_id: the skill shown, "" in the plain arm.
         trajectory_return: R_i, undiscounted, the same on every row of a trajectory, in reward units.
         success_reward: the return of a solved task; the unit of Delta_g.
-        excluded: rows that are True spoil their whole group (a lost environment, a skill block that did not fit): its
-            Delta_g is undefined.
+        excluded: True on rows that make the Delta_g of their group undefined (a lost environment, a skill that did not
+            fit into the prompt).
 
     Returns:
         One entry per group, in order of appearance.
@@ -134,7 +134,7 @@ def treatment_effects(
     check_lengths("pairing", lists)
     for name in ("group", "trajectory"):
         check_present(f"pairing: {name}", lists[name])
-    spoiled = flags("pairing: excluded", lists["excluded"])
+    excluded_rows = flags("pairing: excluded", lists["excluded"])
     returns = numbers("pairing: trajectory_return", lists["trajectory_return"]) / success_reward
     _check_arms(lists["arm"], lists["skill_id"])
 
@@ -160,8 +160,8 @@ def treatment_effects(
     arms: list[tuple[list[float], list[float]]] = [([], []) for _ in group_ids]
     for i in first.tolist():
         arms[groups[i]][int(in_skill[i])].append(float(returns[i]))
-    bad = {int(g) for g in groups[spoiled]}
-    return {name: _effect(name, shown.get(g, ""), *arms[g], g in bad) for g, name in enumerate(group_ids)}
+    excluded_groups = {int(g) for g in groups[excluded_rows]}
+    return {name: _effect(name, shown.get(g, ""), *arms[g], g in excluded_groups) for g, name in enumerate(group_ids)}
 
 
 def effect_rows(group: Sequence[Hashable], effects: dict[Hashable, TreatmentEffect]) -> FloatRows:

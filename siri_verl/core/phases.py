@@ -6,8 +6,8 @@
                      step cap
     internalization  the same, and beneficial skill turns are distilled into the plain policy, until the run ends
 
-The machine looks once at the end of every step; a move takes effect with the next step. Every move is kept with its
-reason.
+The conditions are checked once, at the end of every step; a change takes effect with the next step. Every change is
+recorded with its reason.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class PhaseSettings:
 
 @dataclass(frozen=True)
 class Census:
-    """The bank in numbers.
+    """Counts of the skills and task types in the bank.
 
     Attributes:
         candidate, active, retired: skills by status.
@@ -83,7 +83,7 @@ class Census:
 
 @dataclass(frozen=True)
 class PhaseMove:
-    """One move: `after` holds from the step after `step` on."""
+    """One change of phase: `after` is the phase from the step after `step` on."""
 
     step: int
     before: str
@@ -92,7 +92,7 @@ class PhaseMove:
 
 
 class PhaseMachine:
-    """Where the run is and why. Serialisable with `to_dict` / `from_dict`."""
+    """The phase of the run and its history. Serialisable with `to_dict` / `from_dict`."""
 
     def __init__(self, settings: PhaseSettings):
         self.settings = settings
@@ -132,7 +132,7 @@ class PhaseMachine:
         return self.updates
 
     def end_step(self, step: int, plain_solved: Iterable[str], census: Census) -> PhaseMove | None:
-        """Look at what the step brought and move if it is time.
+        """Update the counts of the finished step, and change the phase if its end condition holds.
 
         Args:
             step: the step that just ended.
@@ -140,7 +140,7 @@ class PhaseMachine:
             census: the bank after the step's decisions.
 
         Returns:
-            The move, if there was one.
+            The change of phase, if there was one.
 
         Raises:
             NoActiveSkillError: mining is over, no skill is active, and `allow_empty` is off.

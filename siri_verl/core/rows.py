@@ -38,7 +38,7 @@ def check_lengths(owner: str, columns: Mapping[str, Sequence[Any]]) -> int:
 
 
 def missing(value: Any) -> bool:
-    """None, NaN and blank text say nothing."""
+    """Whether an entry is None, NaN or blank text."""
     return (
         value is None or (isinstance(value, float) and value != value) or (isinstance(value, str) and not value.strip())
     )

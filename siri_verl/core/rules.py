@@ -6,7 +6,7 @@ Two rules (`UtilitySettings.decision`):
 - `ema`, the paper's: the utility is an exponential moving average of Delta; a candidate is promoted when it exceeds a
   threshold after at least N_eval groups, any skill is retired when it stays below another. The thresholds are
   calibrated on skills without effect (benchmarks/skill_decisions), since a rule that is applied after every group
-  promotes half of those with careless thresholds.
+  promotes half of those when its thresholds are not calibrated.
 - `sequential`: a candidate is promoted when the e-value against "its effect is at most `null_effect`" reaches
 
       1 / (fdr * gamma_k * (promotions so far + 1)),   gamma_k = 1 / (k (k + 1)) for the k-th skill ever tested
@@ -207,7 +207,7 @@ RULES: dict[str, Rule] = {"ema": ema_rule, "sequential": sequential_rule}
 
 
 def decide(state: SkillState, settings: UtilitySettings, promotions: int) -> Verdict | None:
-    """What the chosen rule and the budget of groups say about a skill; None leaves its status as it is."""
+    """The verdict of the chosen rule and of the budget of groups; None leaves the status unchanged."""
     if state.status == RETIRED:
         return None
     verdict = RULES[settings.decision](state, settings, promotions)

@@ -2,8 +2,8 @@
 """Turns inside a row that holds a whole trajectory: the runs of ones of its response mask.
 
 An agent loop that keeps one growing conversation returns one row per trajectory (verl's ToolAgentLoop). Its response
-holds what the model wrote (mask 1) and what it was answered (mask 0), so each run of ones is one turn. Advantages are
-computed per turn, as if every turn were a row of its own, and written on the tokens of its run.
+contains the tokens of the model (mask 1) and those of the environment (mask 0), so each run of ones is one turn.
+Advantages are computed per turn, as if every turn were a row of its own, and written on the tokens of its run.
 """
 
 from __future__ import annotations

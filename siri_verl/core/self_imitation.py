@@ -15,7 +15,7 @@ def self_imitation_rows(
 ) -> BoolRows:
     """Rows of the self-imitation control: plain turns of positive advantage, at random, up to a number of tokens.
 
-    Rows are taken in a seeded random order; one that would exceed the target is passed over.
+    Rows are taken in a seeded random order; a row that would exceed the target is skipped.
 
     Args:
         plain: (rows,) the row belongs to a plain trajectory.

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals of an evaluation's means.
+"""Confidence intervals of evaluations.
 
-Wilson's interval of a success rate takes every episode as drawn on its own. Episodes of one task are alike, so where
-tasks are repeated the unit is the task: a percentile bootstrap over the tasks' means. Where all tasks have the same
+Wilson's interval of a success rate assumes independent episodes. Episodes of one task are correlated, so where tasks
+are repeated the unit is the task: a percentile bootstrap over the tasks' means. Where all tasks have the same
 mean a bootstrap has no width and would claim certainty; there the interval is that of `siri_verl.core.confidence`,
 which holds for any number of tasks.
 
 The effect of a skill from pairs of episodes: same task, same environment seed, one without and one with the skill.
 
-Episodes of one task are alike, so the task is the unit: a task counts once, with the mean of its pairs, and the
+Episodes of one task are correlated, so the task is the unit: a task counts once, with the mean of its pairs, and the
 interval is Student's t over the tasks' mean differences. Where these do not differ at all a t-interval has no width
 and would claim certainty; there, and for a single task, the interval is the one of `siri_verl.core.confidence`, which
 holds for any number of tasks and any distribution of bounded differences.

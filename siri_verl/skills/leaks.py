@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a skill must not quote: ids and answers of the one task it was mined from.
+"""Leaks: ids and answers of its source task that a skill must not quote.
 
-A strategy that names them would pass on the answer instead of the procedure. From the episode alone these are read:
+A strategy with these would state the answer instead of the procedure. They are read from the source trajectory:
 
 - the task id;
 - ids: words that mix letters and digits and stand in its turns (B07XYZ1234, b0k4-m7, and the parts of the latter), and
@@ -62,7 +62,7 @@ def specifics(episode: SourceTrajectory) -> dict[str, str]:
 
 
 def find_leak(text: str, episode: SourceTrajectory) -> str:
-    """The first thing of the source task that a text quotes, as `why: words`; "" when it quotes nothing."""
+    """The first id or answer of the source task that a text quotes, as `why: words`; "" when it quotes none."""
     padded = f" {normalised(text)} "
     for words, why in specifics(episode).items():
         if f" {words} " in padded:

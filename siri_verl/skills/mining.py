@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mining: the policy turns its own plain successes into skills.
+"""Mining: the policy writes skills from its own successful plain trajectories.
 
 Every `every` iterations a snapshot of the policy is asked, with a documented prompt
 (`siri_verl.skills.mining_prompt`), to state the procedure behind some of its recent successful plain trajectories.
-Answers are parsed strictly; malformed ones, ones that quote the source task, and repeats are turned away and counted.
+Answers are parsed strictly; malformed ones, ones that quote the source task, and duplicates are rejected and counted.
 
 `Miner.requests` and `Miner.absorb` are the two halves around the request, for a caller whose generation is
 asynchronous; `Miner.mine` is both with any `generate(prompts) -> texts`.
@@ -101,13 +101,13 @@ class MiningRequest:
 
 @dataclass
 class MiningReport:
-    """What a round brought.
+    """The result of a round of mining.
 
     Attributes:
         step: the training step.
         requests: answers asked for.
         entered: ids of the new skills.
-        problems: reason -> how many answers were turned away for it: the parser's problems, `leak`, and the bank's.
+        problems: reason -> number of answers rejected for it: the parser's problems, `leak`, and the bank's.
         leaks: what the rejected answers quoted.
         neutralised: control tokens taken out of answers.
     """
@@ -174,7 +174,7 @@ class Miner:
     def absorb(
         self, requests: Sequence[MiningRequest], answers: Sequence[str], bank: SkillBank, step: int
     ) -> MiningReport:
-        """Read the answers and enter what can be used.
+        """Parse the answers and enter the usable skills into the bank.
 
         Raises:
             ValueError: there is not one answer per request.

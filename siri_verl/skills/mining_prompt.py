@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The prompt that asks a policy to turn one of its trajectories into a skill, and the reading of its answer.
+"""The prompt that asks a policy to write a skill from one of its trajectories, and the parser of its answer.
 
 The prompt shows the task and, per turn, the (shortened) observation and the action. The answer is two lines:
 
@@ -22,7 +22,7 @@ TrajectoryTurn = tuple[str, str]
 
 @dataclass(frozen=True)
 class MiningTemplate:
-    """What stands around a trajectory.
+    """The text around a trajectory in the prompt, and limits of length.
 
     Attributes:
         opening: first line.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The random-skills control: a summary of the same trajectory without the procedure behind its success.
 
-If skills help because of what they say, then showing a random summary of the source trajectory in a validated skill's
-place must bring no gain.
+If skills help because of their content, a random summary of the source trajectory, shown in place of an active skill,
+must have no effect.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class RetrievalSettings:
 
 @dataclass(frozen=True)
 class TypePlan:
-    """What is under way for one task type.
+    """The skills shown and tested for one task type.
 
     Attributes:
         task_type: its name.
@@ -73,7 +73,7 @@ class Retriever:
         self._bank: SkillBank | None = None
         self._events = -1
         self._decided: dict[str, dict[str, None]] = {}
-        self._likeness: dict[str, tuple[int, float]] = {}
+        self._similarity: dict[str, tuple[int, float]] = {}
 
     def retrieve(self, bank: SkillBank, task_type: str, *, step: int, task_id: str) -> Skill | None:
         """The skill to show the skill arm of a task's group, None when no skill fits (the group is then all plain).
@@ -93,9 +93,9 @@ class Retriever:
         return plan.best
 
     def plan(self, bank: SkillBank, task_type: str) -> TypePlan:
-        """What is under way for a task type. Computed once per state of the bank."""
+        """The skills shown and tested for a task type. Computed once per state of the bank."""
         if self._bank is not bank:
-            self._bank, self._events, self._decided, self._likeness = bank, -1, {}, {}
+            self._bank, self._events, self._decided, self._similarity = bank, -1, {}, {}
         if self._events != len(bank.events):
             self._plans, self._events = {}, len(bank.events)
         if task_type not in self._plans:
@@ -110,8 +110,8 @@ class Retriever:
         return self._plans[task_type]
 
     def _next(self, bank: SkillBank, task_type: str, fresh: list[Skill], places: int) -> list[Skill]:
-        """The candidates to test next: what is least like the skills already decided about, since the same idea in
-        other words fares alike; then what was mined most often, then the oldest."""
+        """The candidates to test next: first those with the fewest words in common with skills already decided about,
+        then those mined most often, then the oldest."""
         if len(fresh) <= places or not places:
             return fresh[:places]
         decided = self._decided.setdefault(task_type, {})
@@ -122,10 +122,10 @@ class Retriever:
 
         def novelty(skill: Skill) -> tuple[float, int]:
             # A skill once decided about stays so: only the newly decided ones are compared.
-            compared, largest = self._likeness.get(skill.skill_id, (0, 0.0))
+            compared, largest = self._similarity.get(skill.skill_id, (0, 0.0))
             words = bank.words(skill.skill_id)
             largest = max([largest, *(overlap(words, bank.words(other)) for other in ids[compared:])])
-            self._likeness[skill.skill_id] = len(ids), largest
+            self._similarity[skill.skill_id] = len(ids), largest
             return -round(largest, 1), skill.repeats
 
         return heapq.nlargest(places, fresh, key=novelty)

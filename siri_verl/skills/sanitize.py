@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text from a model made safe to stand in a prompt.
+"""Neutralises text from a model before it enters a prompt.
 
-A skill was sampled from a model: it may hold anything that model can write. Before it enters the bank its control
-tokens of chat templates, its format tags and its invisible characters are neutralised and counted. It is only ever
-concatenated, never formatted.
+A skill was sampled from a model and may contain any text. Before it enters the bank, its control tokens of chat
+templates, its format tags and its invisible characters are neutralised and counted. It is only ever concatenated, never
+formatted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_PASSES = 20
 
 
 class UnsafeTextError(ValueError):
-    """A text still holds a control token after every pass; it cannot enter a prompt."""
+    """A text still contains a control token after the last pass; it cannot enter a prompt."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class CleanText:
 def neutralise(text: str, special_tokens: Sequence[str] = ()) -> CleanText:
     """Take control tokens, format tags and invisible characters out of a text, and put it on one line.
 
-    A control token is replaced by a space. Passes repeat until nothing is left, since taking one out can join the
-    halves of another.
+    A control token is replaced by a space. Passes repeat until none is left, since removing one can join the halves
+    of another.
 
     Args:
         text: what a model wrote.
@@ -53,7 +53,7 @@ def neutralise(text: str, special_tokens: Sequence[str] = ()) -> CleanText:
             the known forms of chat templates.
 
     Raises:
-        UnsafeTextError: something is left after every pass.
+        UnsafeTextError: a control token is left after the last pass.
     """
     count = 0
     text = unicodedata.normalize("NFKC", text)

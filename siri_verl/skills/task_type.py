@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Task types: which tasks a skill is tested on and shown for, read from nothing but the text a plain prompt shows.
+"""Task types: which tasks a skill is tested on and shown for, derived from the text of the plain prompt alone.
 
 What an environment knows and the agent does not see (WebShop's category and query, ALFWorld's game file) must not
 decide here: a skill that is retrieved by hidden facts would carry them into the prompt.
