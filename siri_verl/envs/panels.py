@@ -7,6 +7,7 @@ the task id only: the agent loop writes the prompts turn by turn. `Panel.read` r
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from siri_verl.envs.parquet import ParquetError, read_rows
-from siri_verl.files import parse_json, without_surrogates, write_text_atomically
+from siri_verl.files import parse_json, without_surrogates, write_bytes_atomically, write_text_atomically
 
 PANEL_VERSION = 1
 COLUMNS = ("task_id", "environment", "split")
@@ -181,8 +182,9 @@ def write_dataset(panel: Panel, path: Path | str) -> Path:
     path = Path(path)
     if path.suffix != ".parquet":
         raise PanelError(f"{path}: verl reads panels from files whose name ends in .parquet")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(dataset_rows(panel)), path)
+    content = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(dataset_rows(panel)), content)
+    write_bytes_atomically(path, content.getvalue())
     return path
 
 

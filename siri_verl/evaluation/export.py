@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from siri_verl.files import write_text_atomically
+from siri_verl.outputs import exclusive, new_folder
 from siri_verl.runs.folder import CheckpointFolder, RunFolder
 from siri_verl.runs.models import ModelFolderError, ModelSource, find_model, model_folder
 
@@ -49,7 +48,7 @@ class Exported:
 
 
 def export_policy(source: Path, out: Path, *, step: int | None = None, dtype: str | None = None) -> Exported:
-    """Write the folder. It is written elsewhere, loaded as a check, and renamed at the end.
+    """Write the folder. It is loaded as a check and appears complete or not at all.
 
     Args:
         source: run, checkpoint or Hugging Face folder.
@@ -58,17 +57,14 @@ def export_policy(source: Path, out: Path, *, step: int | None = None, dtype: st
         dtype: precision of the weights; None: as they are.
 
     Raises:
-        FileExistsError: `out` exists.
+        FileExistsError: `out` exists, or another process is writing it.
         ModelFolderError: the source holds no model, or no checkpoint of that step.
         RuntimeError: verl's merger failed, or the written folder does not load; it names the weights.
     """
     if out.exists():
         raise FileExistsError(f"--out {out}: exists already; name a new folder, nothing is overwritten")
     found = find_model(_checkpoint(source, step))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, so that the last step is a rename.
-    made = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    try:
+    with exclusive(out), new_folder(out) as made:
         with model_folder(found) as folder:
             dtype_written, parameters = _write(folder, made, dtype)
         exported = Exported(
@@ -81,11 +77,6 @@ def export_policy(source: Path, out: Path, *, step: int | None = None, dtype: st
         )
         note = {**asdict(exported), "source": str(source.resolve())}
         write_text_atomically(made / NOTE, json.dumps(note, indent=1) + "\n")
-        made.chmod(0o755)
-        os.rename(made, out)
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
     return exported
 
 

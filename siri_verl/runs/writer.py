@@ -6,12 +6,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from siri_verl.files import abandoned_file, set_aside, write_text_atomically
+from siri_verl.outputs import exclusive
 from siri_verl.runs.config import save_config
 from siri_verl.runs.folder import RunFolder
 from siri_verl.runs.metrics import MetricsLog
@@ -23,15 +25,21 @@ logger = logging.getLogger(__name__)
 
 
 class RunWriter:
-    """Writes to a run's folder. Settings and the record of this start are written when it is made.
+    """Writes to a run's folder, which is this process's alone until `close` or its end. Settings and the record of this
+    start are written when it is made.
 
     Args:
         config: the whole configuration; `trainer.default_local_dir` is the folder.
         seed: the run's.
+
+    Raises:
+        FileExistsError: another process writes to the folder.
     """
 
     def __init__(self, config: DictConfig, seed: int):
         self.folder = RunFolder(Path(config.trainer.default_local_dir))
+        self._lock = ExitStack()
+        self._lock.enter_context(exclusive(self.folder.path))
         save_config(config, self.folder.path)
         add_start(self.folder.path, seed)
         self._metrics = MetricsLog(self.folder.metrics)
@@ -70,8 +78,9 @@ class RunWriter:
             self._write(append_trajectories, self.folder.trajectories, trajectories)
 
     def close(self) -> None:
-        """Wait for all background writes."""
+        """Wait for all background writes and let the folder go."""
         self._background.shutdown()
+        self._lock.close()
 
     def _write(self, write: Callable[..., None], path: Path, content: Any) -> None:
         """Write in the background; a failure is logged."""

@@ -116,3 +116,13 @@ def test_a_trainer_that_begins_anew_moves_what_an_earlier_run_left(tmp_path, val
     assert [json.loads(line)["step"] for line in moved] == ([] if val_only else [0, 0, 1, 1, 2, 2, 3, 3])
     if val_only:  # a look at a checkpoint is no branch
         assert [point.step for point in read_curve(tmp_path / "run")] == [0, 1, 2, 3]
+
+
+def test_one_process_at_a_time_writes_to_a_run(tmp_path):
+    config = OmegaConf.create({"trainer": {"default_local_dir": str(tmp_path / "run")}})
+    first = RunWriter(config, seed=1)
+    with pytest.raises(FileExistsError, match="another process is writing it"):
+        RunWriter(config, seed=1)
+    first.close()
+    RunWriter(config, seed=1).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

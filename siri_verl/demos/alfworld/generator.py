@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from siri_verl.demos.alfworld.pddl import problem
 from siri_verl.demos.alfworld.tasks import TRAIN, VALID_SEEN, VALID_UNSEEN, draw_tasks
 from siri_verl.envs.alfworld.tasks import TASK_TYPES
 from siri_verl.files import encode, write_text_atomically
+from siri_verl.outputs import exclusive, new_folder
 
 DATASET, INDEX = "json_2.1.1", "games.json"
 ROOMS = ("full", "small")
@@ -76,7 +75,7 @@ def write_games(
     """Write splits, or nothing at all: the folder appears when it is complete.
 
     Args:
-        out: folder, made if missing.
+        out: folder, missing or empty.
         splits: name of a split -> (panel, number of games).
         seed, rooms: see `make_games`.
         check: win every game through the real package before anything appears.
@@ -86,18 +85,15 @@ def write_games(
         `out`.
 
     Raises:
-        FileExistsError: `out` is there already.
+        FileExistsError: `out` holds something that may not be replaced, or another process is writing it.
         ValueError: see `make_games`.
         UnwinnableGameError: a game was not won.
     """
     out = Path(out)
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"out: {out} is there already; choose another folder or overwrite it")
-    if out.exists() and any(out.iterdir()) and not (out / INDEX).is_file():
-        raise FileExistsError(f"out: {out} holds something else than generated games; choose another folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
-        whole = Path(name) / "games"
+    with (
+        exclusive(out),
+        new_folder(out, "generated games", parts=(DATASET, INDEX), mark=INDEX, overwrite=overwrite) as whole,
+    ):
         index: dict[str, dict[str, list[str]]] = {}
         for split, (panel, count) in splits.items():
             index[split] = {task_type: [] for task_type in TASK_TYPES}
@@ -108,9 +104,6 @@ def write_games(
         if check:
             require_won(sorted((whole / DATASET).rglob(GAME)))
         write_text_atomically(whole / INDEX, json.dumps(index, indent=1))
-        if out.exists():
-            shutil.rmtree(out)
-        whole.rename(out)
     return out
 
 
@@ -127,7 +120,7 @@ def generate(
     """Write the splits train, valid_seen and valid_unseen.
 
     Args:
-        out: folder, made if missing.
+        out: folder, missing or empty.
         games: games to train on.
         validation: games of each of the two validation panels.
         seed: decides every one.
@@ -140,7 +133,7 @@ def generate(
 
     Raises:
         ValueError: fewer than one game per task type, or unknown rooms.
-        FileExistsError: `out` is there already.
+        FileExistsError: `out` holds something that may not be replaced, or another process is writing it.
         UnwinnableGameError: a game was not won.
     """
     for name, count in (("games", games), ("validation", validation)):

@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 
 from siri_verl.demos.warm_start.rows import Row
 from siri_verl.files import write_text_atomically
+from siri_verl.outputs import check_free, exclusive, new_folder
 
 
 @dataclass(frozen=True)
@@ -76,19 +77,22 @@ class WarmStart(Generic[Settings]):
         """Make rows and model, run verl's SFT trainer, and collect the result.
 
         Writes into `out`: `rows.parquet`, `initial/` (the untrained model), `checkpoints/` (verl's) and `model/`, the
-        Hugging Face folder that reinforcement learning starts from.
+        Hugging Face folder that reinforcement learning starts from, complete or absent.
 
         Returns:
             The folder of the trained model.
 
         Raises:
-            FileExistsError: `out` holds a trained model already.
+            FileExistsError: `out` holds a trained model already, or another process is making one there.
             RuntimeError: the trainer failed or left no model; its output stands above.
         """
         out = Path(out)
+        with exclusive(out):
+            return self._run(out, settings, overrides or [])
+
+    def _run(self, out: Path, settings: Settings, overrides: list[str]) -> Path:
         result = out / "model"
-        if result.exists():
-            raise FileExistsError(f"out: {result} is there already; choose another folder or remove it")
+        check_free(result)
         checkpoints = out / "checkpoints"
         shutil.rmtree(checkpoints, ignore_errors=True)
         rows, initial = out / "rows.parquet", out / "initial"
@@ -97,12 +101,13 @@ class WarmStart(Generic[Settings]):
         print(f"warm start: {count} rows, {parameters} parameters", flush=True)
         began = time.monotonic()
         environment = os.environ | {"OMP_NUM_THREADS": str(settings.threads), "TOKENIZERS_PARALLELISM": "false"}
-        command = sft_command(rows, initial, checkpoints, self.max_length, settings, overrides or [])
+        command = sft_command(rows, initial, checkpoints, self.max_length, settings, overrides)
         done = subprocess.run(command, env=environment, check=False)
         if done.returncode:
             raise RuntimeError(f"verl's SFT trainer ended with status {done.returncode}; command: {' '.join(command)}")
-        shutil.copytree(last_checkpoint(checkpoints), result)
-        set_float32(result / "config.json")
+        with new_folder(result) as folder:
+            shutil.copytree(last_checkpoint(checkpoints), folder, dirs_exist_ok=True)
+            set_float32(folder / "config.json")
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent = f"{time.monotonic() - began:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of processor time"
         print(f"warm start: {spent}; model in {result}", flush=True)

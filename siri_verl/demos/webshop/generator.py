@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the demo catalogue: official files, and the store made from them by the same code as for the real ones.
+The folder appears complete or not at all.
 
     siri-verl data webshop-demo --out DIR            # or: generate(DIR, seed=0, products=5760)
 
@@ -23,9 +24,10 @@ from siri_verl.envs.webshop.catalog import Catalog
 from siri_verl.envs.webshop.prepare import prepare
 from siri_verl.envs.webshop.splits import Split
 from siri_verl.files import write_text_atomically
+from siri_verl.outputs import exclusive, new_folder
 
 PRODUCTS, ATTRIBUTES, HUMAN, PANELS = "items_shuffle.json", "items_ins_v2.json", "items_human_ins.json", "panels.json"
-STORE = "store"
+OFFICIAL, STORE = "official", "store"
 SPLIT, WARM_START_SPLIT = "demo", "demo_warm_start"
 
 PANEL_SHARES = {"warm_start": 1 / 3, "train": 1 / 3, "development": 1 / 6, "test": 1 / 6}
@@ -188,7 +190,7 @@ def generate(
     """Write the demo catalogue.
 
     Args:
-        out: folder, made if missing.
+        out: folder, missing or empty.
         seed: decides every word of it, and every price limit.
         products: how many; rounded down to whole families for every noun.
         panels: only the families of these panels; a catalogue of some is smaller.
@@ -199,7 +201,7 @@ def generate(
 
     Raises:
         ValueError: `products` outside what the word lists can name, or an unknown panel.
-        FileExistsError: a catalogue is there already.
+        FileExistsError: `out` holds something that may not be replaced, or another process is writing it.
     """
     if not MIN_PRODUCTS <= products <= MAX_PRODUCTS:
         raise ValueError(f"products: got {products}; the demo shop's words name {MIN_PRODUCTS} to {MAX_PRODUCTS}")
@@ -208,20 +210,28 @@ def generate(
     all_families = [f for f in families(seed, products // (_NOUN_COUNT * FAMILY_SIZE)) if f.panel in panels]
     made = _compose(seed, all_families)
     out = Path(out)
-    official = out / "official"
-    if (out / PANELS).exists() and not overwrite:
-        raise FileExistsError(f"out: {out} holds a demo catalogue already; choose another folder or overwrite it")
-    official.mkdir(parents=True, exist_ok=True)
+    parts = (OFFICIAL, STORE, PANELS)
+    with (
+        exclusive(out),
+        new_folder(out, "a demo shop", parts=parts, mark=PANELS, overwrite=overwrite) as folder,
+    ):
+        ids = _write(folder, made, seed)
+    counts = {"products": len(made.records), "families": len(all_families)}
+    return counts | {f"tasks/{panel}": len(found) for panel, found in ids.items()}
+
+
+def _write(folder: Path, made: _Catalogue, seed: int) -> dict[str, list[str]]:
+    """Write official files, store and panels; panel -> task ids."""
+    official = folder / OFFICIAL
     for file, content in ((PRODUCTS, made.records), (ATTRIBUTES, made.attributes), (HUMAN, made.human)):
         write_text_atomically(official / file, json.dumps(content, indent=0))
     catalog = prepare(
         official / PRODUCTS,
         official / ATTRIBUTES,
-        out / STORE,
+        folder / STORE,
         official / HUMAN,
         seed=seed,
         type_backend="rules",  # the same store everywhere; a family's products are of one kind by their query anyway
-        overwrite=overwrite,
         show_progress=False,
     )
     tasks: dict[str, dict[str, list[str]]] = {panel: {d: [] for d in words.DEPARTMENTS} for panel in PANEL_SHARES}
@@ -230,9 +240,8 @@ def generate(
         tasks[family.panel][family.department].append(goal.id)
     ids = {panel: [i for listed in found.values() for i in listed] for panel, found in tasks.items()}
     _write_splits(catalog, ids, seed)
-    write_text_atomically(out / PANELS, json.dumps(tasks, indent=0))
-    counts = {"products": len(made.records), "families": len(all_families)}
-    return counts | {f"tasks/{panel}": len(found) for panel, found in ids.items()}
+    write_text_atomically(folder / PANELS, json.dumps(tasks, indent=0))
+    return ids
 
 
 def _write_splits(catalog: Catalog, ids: dict[str, list[str]], seed: int) -> None:

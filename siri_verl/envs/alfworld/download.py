@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from siri_verl.envs.alfworld.games import DATASET
 from siri_verl.envs.base import DownloadError
 from siri_verl.files import write_text_atomically
+from siri_verl.outputs import exclusive
 
 RELEASES = "https://github.com/alfworld/alfworld/releases/download"
 ARCHIVES = {
@@ -33,6 +34,7 @@ def download(
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Fetch and unpack the official games. What is unpacked already is kept, so a broken-off call can be repeated.
+    A call in another process waits until this one is through.
 
     Args:
         out: folder, made if needed; `json_2.1.1` appears in it.
@@ -49,6 +51,11 @@ def download(
     if unknown := set(archives) - set(ARCHIVES):
         raise ValueError(f"archives: unknown parts {sorted(unknown)}; known are {', '.join(ARCHIVES)}")
     out = Path(out).expanduser()
+    with exclusive(out, wait=True):
+        return _download(out, archives, say)
+
+
+def _download(out: Path, archives: Mapping[str, str], say: Callable[[str], None]) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     for part, url in archives.items():
         done = out / f".{part}.unpacked"

@@ -17,6 +17,7 @@ from typing import Any
 from siri_verl.envs.base import DownloadError
 from siri_verl.envs.webshop.product import DataError
 from siri_verl.files import write_text_atomically
+from siri_verl.outputs import exclusive
 
 DRIVE_FILES = {
     "small": {
@@ -59,21 +60,23 @@ def download(
         raise ValueError(f"size={size!r}: known are {', '.join(DRIVE_FILES)}.")
     if unknown := set(drive_ids or {}) - set(DRIVE_FILES[size]):
         raise ValueError(f"drive_ids: unknown roles {sorted(unknown)}; known are {', '.join(DRIVE_FILES[size])}.")
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    if source == "drive":
-        return {
-            role: _from_drive(out / name, (drive_ids or {}).get(role, file_id))
-            for role, (name, file_id) in DRIVE_FILES[size].items()
-        }
-    if size != "small":
+    if source == "hub" and size != "small":
         raise ValueError("source='hub' has the small catalogue alone; take source='drive' for size='full'.")
-    return from_hub(_hub_snapshot(HUB_PRODUCTS), _hub_snapshot(HUB_GOALS), out)
+    out = Path(out)
+    with exclusive(out, wait=True):
+        out.mkdir(parents=True, exist_ok=True)
+        paths = {role: out / name for role, (name, _) in DRIVE_FILES[size].items()}
+        if source == "drive":
+            for role, (_, file_id) in DRIVE_FILES[size].items():
+                _from_drive(paths[role], (drive_ids or {}).get(role, file_id))
+        elif not all(path.is_file() for path in paths.values()):
+            from_hub(_hub_snapshot(HUB_PRODUCTS), _hub_snapshot(HUB_GOALS), out)
+    return paths
 
 
-def _from_drive(path: Path, file_id: str) -> Path:
+def _from_drive(path: Path, file_id: str) -> None:
     if path.is_file():
-        return path
+        return
     url = f"https://drive.google.com/uc?id={file_id}"
     by_hand = f"open {url} in a browser and save it as {path}"
     try:
@@ -88,7 +91,6 @@ def _from_drive(path: Path, file_id: str) -> Path:
         raise DownloadError(f"{path.name}: {type(error).__name__}: {error}; {by_hand}.") from error
     check_json_start(partial, by_hand)
     os.replace(partial, path)
-    return path
 
 
 def check_json_start(path: Path, by_hand: str) -> None:
@@ -124,7 +126,7 @@ def from_hub(products: Path, goals: Path, out: Path) -> dict[str, Path]:
         products: a folder with the parquet files of `axon-rl/webshop`.
         goals: a folder with those of `axon-rl/webshop_instructions`. Their price limits are dropped: `prepare` draws
             its own.
-        out: where to write.
+        out: where to write; files that are there already are kept.
 
     Raises:
         DataError: a folder without parquet files, or a row without a field.
@@ -150,7 +152,8 @@ def from_hub(products: Path, goals: Path, out: Path) -> dict[str, Path]:
             }
         )
     for role, content in (("products", records), ("attributes", attributes), ("human", human)):
-        write_text_atomically(paths[role], json.dumps(content))
+        if not paths[role].exists():
+            write_text_atomically(paths[role], json.dumps(content))
     return paths
 
 

@@ -27,8 +27,9 @@ from siri_verl.envs.webshop.product import DataError, Product, parse_product
 from siri_verl.envs.webshop.records import file_hash, iterate_array, read_object
 from siri_verl.envs.webshop.search import IndexBuilder
 from siri_verl.envs.webshop.splits import SPLIT_NAMES, SplitError, make_split
-from siri_verl.envs.webshop.store import BlobWriter, write_manifest, writing
+from siri_verl.envs.webshop.store import MANIFEST, PARTS, BlobWriter, write_manifest
 from siri_verl.files import without_surrogates
+from siri_verl.outputs import exclusive, new_folder
 
 PRODUCTS = "a JSON list of products as in items_shuffle*.json"
 ATTRIBUTES = "a JSON object {asin: {attributes: [...], instruction?, instruction_attributes?}} as in items_ins_v2*.json"
@@ -67,7 +68,7 @@ def prepare(
 
     Raises:
         DataError: a file is missing or malformed; names the file, the record and what was expected.
-        FileExistsError: `out` exists.
+        FileExistsError: `out` exists, or another process is writing it.
         ValueError: an unknown choice, or human goals without `human`.
     """
     products, attributes, out = Path(products), Path(attributes), Path(out)
@@ -77,25 +78,26 @@ def prepare(
     if not products.is_file():
         raise DataError(f"{products}: no such file; expected {PRODUCTS}.")
     inputs = _Inputs(products, attributes, None if human is None else Path(human), seed, kinds, backend)
-    with writing(out, overwrite=overwrite) as folder:
-        with _progress(products, show_progress) as report:
-            counts, goal_ids, categories = _write_records(inputs, folder, report)
-        skipped = _write_splits(goal_ids, folder, seed)
-        sources = {"products": products, "attributes": attributes, "human": inputs.human_path}
-        manifest = {
-            "counts": counts,
-            "seed": seed,
-            "type_backend": backend,
-            "categories": categories,
-            "splits_skipped": skipped,
-            "sources": {
-                role: {"name": path.name, "bytes": path.stat().st_size, "sha256": file_hash(path)}
-                for role, path in sources.items()
-                if path is not None
-            },
-        }
-        write_manifest(folder, manifest)
-    return Catalog.open(out)
+    with exclusive(out):
+        with new_folder(out, "a prepared catalogue", parts=PARTS, mark=MANIFEST, overwrite=overwrite) as folder:
+            with _progress(products, show_progress) as report:
+                counts, goal_ids, categories = _write_records(inputs, folder, report)
+            skipped = _write_splits(goal_ids, folder, seed)
+            sources = {"products": products, "attributes": attributes, "human": inputs.human_path}
+            manifest = {
+                "counts": counts,
+                "seed": seed,
+                "type_backend": backend,
+                "categories": categories,
+                "splits_skipped": skipped,
+                "sources": {
+                    role: {"name": path.name, "bytes": path.stat().st_size, "sha256": file_hash(path)}
+                    for role, path in sources.items()
+                    if path is not None
+                },
+            }
+            write_manifest(folder, manifest)
+        return Catalog.open(out)
 
 
 def catalog_from_files(

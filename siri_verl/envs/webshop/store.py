@@ -7,17 +7,13 @@
     search/*.npy                         the BM25 index
     splits/<name>.json                   goal ids
 
-It is written beside its destination and renamed, so a directory with this name is always complete.
+It appears complete or not at all (`siri_verl.outputs.new_folder`).
 """
 
 from __future__ import annotations
 
 import json
 import mmap
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +23,9 @@ from siri_verl.envs.webshop.product import DataError
 from siri_verl.files import parse_json, write_text_atomically
 
 FORMAT = 1
+MANIFEST = "manifest.json"
+PARTS = (MANIFEST, "asins.npy", "products.*", "goal_ids.npy", "goals.*", "search", "splits")
+"""The entries of the directory."""
 MAKE_ONE = "make one with `siri-verl data webshop --products F --attributes F --out DIR`"
 
 
@@ -89,41 +88,13 @@ class Blob:
         return self._bytes[int(self._starts[number]) : int(self._ends[number])]
 
 
-@contextmanager
-def writing(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary directory that becomes `out` if the block ends without an error, and vanishes otherwise.
-
-    Raises:
-        FileExistsError: `out` exists and `overwrite` is false, or it is not a catalogue.
-    """
-    out = out.absolute()
-    if out.exists():
-        if not overwrite:
-            raise FileExistsError(f"{out}: exists already; pass overwrite (--overwrite) or another directory.")
-        if not (out / "manifest.json").is_file() and (not out.is_dir() or any(out.iterdir())):
-            raise FileExistsError(
-                f"{out}: is not a prepared catalogue, so it is not overwritten; choose another directory."
-            )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh, old = (out.parent / f".{out.name}.{os.getpid()}.{suffix}" for suffix in ("new", "old"))
-    fresh.mkdir()
-    try:
-        yield fresh
-        if out.exists():
-            out.rename(old)
-        fresh.rename(out)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Write `manifest.json` with the sizes of all files written so far. Call it last."""
     files = {
         path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()
     }
     text = json.dumps({"format": FORMAT, **manifest, "files": files}, indent=2)
-    write_text_atomically(folder / "manifest.json", text + "\n")
+    write_text_atomically(folder / MANIFEST, text + "\n")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -132,7 +103,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: no store, another format version, or a file is missing or truncated.
     """
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     if not path.is_file():
         raise DataError(f"{folder}: no prepared catalogue (manifest.json is missing); {MAKE_ONE}.")
     try:

@@ -57,7 +57,7 @@ def test_the_seed_decides_the_rows(tmp_path):
 
 
 def test_a_second_run_into_the_same_folder_is_refused(trained):
-    with pytest.raises(FileExistsError, match="is there already"):
+    with pytest.raises(FileExistsError, match="exists already"):
         WARM_START.run(trained[0], SMALL)
 
 
