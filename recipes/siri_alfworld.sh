@@ -54,7 +54,7 @@ esac
 RETEST_SPLIT=${RETEST_SPLIT:-valid_seen}
 
 panel() {
-    siri-verl data panel alfworld --set "data=\"$GAMES\"" --split "$1" --out "$2" "${@:3}"
+    siri-verl data panel alfworld --set "data=\"$GAMES\"" --split "$1" --overwrite --out "$2" "${@:3}"
 }
 
 # Every game of both validation splits, or VAL_SIZE drawn from each.

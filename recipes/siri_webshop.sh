@@ -85,7 +85,7 @@ RETEST_SPLIT=${RETEST_SPLIT:-$SPLIT/validation}
 
 # panel SPLIT FILE [OPTIONS]: write the tasks of a split.
 panel() {
-    siri-verl data panel webshop --set "store=\"$STORE\"" --split "$1" --out "$2" "${@:3}"
+    siri-verl data panel webshop --set "store=\"$STORE\"" --split "$1" --overwrite --out "$2" "${@:3}"
 }
 
 TRAIN_FILE=$RUN_DIR/train.parquet

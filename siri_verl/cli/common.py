@@ -26,6 +26,7 @@ if not console.is_terminal and "COLUMNS" not in os.environ:
 Settings = Annotated[
     Optional[list[str]], typer.Option("--set", help="A setting of the environment, as key=value; the value is JSON.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier call wrote there.")]
 
 
 def fail(message: object) -> typer.Exit:

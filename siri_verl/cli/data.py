@@ -32,9 +32,10 @@ def data_webshop(
     """Prepare WebShop from its official files: catalogue, search index, goals, splits."""
     from siri_verl.envs.webshop.download import DownloadError
     from siri_verl.envs.webshop.download import download as fetch
-    from siri_verl.envs.webshop.prepare import prepare
+    from siri_verl.envs.webshop.prepare import check_out, prepare
 
     try:
+        check_out(out, overwrite)  # before the download
         if download:
             source = source or ("drive" if size == "full" else "hub")  # the hub has the small catalogue alone
             files = fetch(out.with_name(out.name + "_official"), source=source, size=size)
@@ -73,9 +74,10 @@ def data_panel(
     size: Annotated[Optional[int], typer.Option(help="Draw this many tasks.")] = None,
     seed: Annotated[int, typer.Option(help="Draws the subset.")] = 0,
     settings: Settings = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that hold other tasks.")] = False,
 ) -> None:
     """Write a panel of tasks as the file that data.train_files or data.val_files names."""
-    from siri_verl.envs.panels import Panel, make_panel, write_dataset
+    from siri_verl.envs.panels import Panel, make_panel, write_panel
 
     try:
         if environment.endswith(".json"):
@@ -85,8 +87,7 @@ def data_panel(
             panel = panel if size is None else panel.subset(size, seed)
         else:
             panel = make_panel(environment, parse_settings(settings), split, size, seed)
-        write_dataset(panel, out)
-        panel.write(out.with_suffix(".json"))
+        write_panel(panel, out, overwrite=overwrite)
     except (ValueError, OSError, TypeError) as error:
         raise fail(error) from error
     console.print(f"{out}: {len(panel.task_ids)} tasks of {panel.environment}, split {panel.split}")

@@ -27,5 +27,7 @@ def docs(
         return
     if not out.is_dir():
         raise fail(f"--out {out}: no such folder")
+    if page.exists() and page.read_text(encoding="utf-8").splitlines()[:3] != text.splitlines()[:3]:
+        raise fail(f"{page}: exists already and was not made by `siri-verl docs`; name another folder")
     write_text_atomically(page, text)
     console.print(f"written: {page}", soft_wrap=True)

@@ -25,9 +25,12 @@ def evaluate(
     from siri_verl.evaluation.prepare import prepare
     from siri_verl.evaluation.run import run_evaluation
     from siri_verl.evaluation.summary_table import summary_lines, summary_table
+    from siri_verl.outputs import check_no_file
     from siri_verl.runs.folder import EvaluationFolder
 
     try:
+        if out is not None and not EvaluationFolder(out).trajectories.exists():
+            check_no_file(EvaluationFolder(out).summary, overwrite=None)
         prepared = prepare(asked)
         folder = out or prepared.default_folder()
         files = EvaluationFolder(folder)

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from siri_verl.cli.common import app, console, fail, options
+from siri_verl.cli.common import Overwrite, app, console, fail, options
 from siri_verl.report.options import ReportOptions
 
 
@@ -18,14 +18,18 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders (trainer.default_local_dir).")],
     asked: ReportOptions,
     out: Annotated[Optional[Path], typer.Option(help="Folder of page and pictures; none: report/ in the run.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write one self-contained HTML page about one or more runs; PNG pictures, text and learning curve beside it."""
-    from siri_verl.report.build import write_report
+    from siri_verl.outputs import check_free
+    from siri_verl.report.build import CURVE, PAGE, PICTURES, STORY, write_report
     from siri_verl.runs.folder import RunFolder
 
     if out is None and len(runs) > 1:
         raise fail("--out: not given; with several runs, name a folder for the report")
     try:
+        if out is not None:
+            check_free(out, "a report", parts=(PAGE, PICTURES, STORY, CURVE), mark=PAGE, overwrite=overwrite)
         page = write_report(runs, out or RunFolder(runs[0]).report, asked, console.print)
     except (OSError, ValueError) as error:
         raise fail(error) from error

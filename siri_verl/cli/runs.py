@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from siri_verl.cli.common import app, console, fail
+from siri_verl.cli.common import Overwrite, app, console, fail
 
 
 @app.command()
@@ -39,17 +39,21 @@ def curve(
 def story(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
     out: Annotated[Optional[Path], typer.Option(help="Folder for words and pictures; none: story/ in the run.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Describe a run in words and pictures: which skills were mined, tested, promoted, retired, when and why, and what
     they changed."""
     from rich.markdown import Markdown
 
-    from siri_verl.report.build import write_story
+    from siri_verl.outputs import check_free
+    from siri_verl.report.build import STORY, write_story
     from siri_verl.report.reader import read_run
     from siri_verl.report.words import describe
     from siri_verl.runs.folder import RunFolder
 
     try:
+        if out is not None:
+            check_free(out, "a story", parts=(STORY, "*.png"), mark=STORY, overwrite=overwrite)
         found = read_run(run)
         files = write_story(found, out or RunFolder(run).story)
     except (OSError, ValueError) as error:

@@ -11,12 +11,13 @@ import io
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from siri_verl.envs.parquet import ParquetError, read_rows
 from siri_verl.files import parse_json, without_surrogates, write_bytes_atomically, write_text_atomically
+from siri_verl.outputs import check_no_file
 
 PANEL_VERSION = 1
 COLUMNS = ("task_id", "environment", "split")
@@ -186,6 +187,31 @@ def write_dataset(panel: Panel, path: Path | str) -> Path:
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(dataset_rows(panel)), content)
     write_bytes_atomically(path, content.getvalue())
     return path
+
+
+def write_panel(panel: Panel, path: Path | str, *, overwrite: bool = False) -> None:
+    """Write a panel as parquet and beside it as JSON. Files that hold this panel already are written again.
+
+    Raises:
+        FileExistsError: one of the two holds something else, and `overwrite` is not set.
+        PanelError: see `write_dataset`.
+    """
+    path = Path(path)
+    beside = path.with_suffix(".json")
+    if not (overwrite or (_holds(beside, panel) and _holds(path, replace(panel, env_kwargs={})))):
+        check_no_file(*(file for file in (path, beside) if file.exists()))
+    write_dataset(panel, path)
+    panel.write(beside)
+
+
+def _holds(path: Path, panel: Panel) -> bool:
+    """Whether the file is missing or holds the panel."""
+    if not path.exists():
+        return True
+    try:
+        return (Panel.read(path) if path.suffix == ".json" else read_dataset(path)) == panel
+    except PanelError:
+        return False
 
 
 def read_dataset(path: Path, where: str | None = None) -> Panel:

@@ -17,7 +17,14 @@ from typing import Any
 
 from siri_verl.files import cut_torn_line
 from siri_verl.runs.config import flat_settings
-from siri_verl.trajectory.file import EVALUATION, TrajectoryFileError, header_line, read_trajectories, record_line
+from siri_verl.trajectory.file import (
+    EVALUATION,
+    TrajectoryFile,
+    TrajectoryFileError,
+    header_line,
+    read_trajectories,
+    record_line,
+)
 from siri_verl.trajectory.turn import Reflection, Trajectory
 
 logger = logging.getLogger(__name__)
@@ -48,11 +55,13 @@ class TrajectoryLog:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             self._lock()
+            found = self._read()
+            # Not before: nothing is cut off from a file that is no evaluation's.
             if cut_torn_line(path):
                 logger.warning(
                     "%s: the last line was torn when its writer was stopped; its episode is played again", path
                 )
-            found = read_trajectories(path, EVALUATION) if os.fstat(self._file).st_size else None
+                found = self._read()
             self.trajectories: dict[Key, Trajectory] = {}
             self.reflections: dict[Key, Reflection] = {}
             if found and found.trajectories:
@@ -79,6 +88,9 @@ class TrajectoryLog:
         """Let the file go, on disk."""
         os.fsync(self._file)
         os.close(self._file)
+
+    def _read(self) -> TrajectoryFile | None:
+        return read_trajectories(self.path, EVALUATION) if os.fstat(self._file).st_size else None
 
     def _write(self, line: bytes) -> None:
         # One call: a reader or a kill finds the whole line or a torn last one, never two mixed.

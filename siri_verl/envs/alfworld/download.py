@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from siri_verl.envs.alfworld.games import DATASET
 from siri_verl.envs.base import DownloadError
 from siri_verl.files import write_text_atomically
-from siri_verl.outputs import exclusive
+from siri_verl.outputs import exclusive, is_empty
 
 RELEASES = "https://github.com/alfworld/alfworld/releases/download"
 ARCHIVES = {
@@ -24,6 +24,8 @@ ARCHIVES = {
 }
 """Part -> archive: traj_data.json, initial_state.pddl, game.tw-pddl (those of grammar 0.4)."""
 OFFICIAL_COUNTS = {"train": 3553, "valid_seen": 140, "valid_unseen": 134}
+GENERATED = "games.json"
+"""Is there in a folder of generated games (`siri_verl.demos.alfworld`)."""
 _CHUNK = 1 << 20
 
 
@@ -56,7 +58,12 @@ def download(
 
 
 def _download(out: Path, archives: Mapping[str, str], say: Callable[[str], None]) -> Path:
-    out.mkdir(parents=True, exist_ok=True)
+    begun = out / ".download"
+    if (out / GENERATED).is_file():
+        raise DownloadError(f"{out}: holds generated games; choose another folder for the official ones")
+    ours = begun.is_file() or any(out.glob(".*.unpacked")) or is_empty(out / DATASET)
+    if ours:
+        write_text_atomically(begun, "")
     for part, url in archives.items():
         done = out / f".{part}.unpacked"
         if done.is_file() and done.read_text(encoding="utf-8") == url:
@@ -64,7 +71,7 @@ def _download(out: Path, archives: Mapping[str, str], say: Callable[[str], None]
             continue
         local = "://" not in url
         archive = Path(url).expanduser() if local else _fetch(url, out / f"{part}.zip", say)
-        count = unpack(archive, out, by_hand=_by_hand(url, out))
+        count = unpack(archive, out, by_hand=_by_hand(url, out), replace=ours)
         write_text_atomically(done, url)
         if not local:
             archive.unlink()
@@ -105,30 +112,39 @@ def _fetch(url: str, path: Path, say: Callable[[str], None]) -> Path:
     return path
 
 
-def unpack(archive: Path, out: Path, by_hand: str = "") -> int:
+def unpack(archive: Path, out: Path, by_hand: str = "", replace: bool = True) -> int:
     """Unpack the games of an archive below `out`. Files of the same size are kept.
+
+    Args:
+        archive: a zip file.
+        out: folder.
+        by_hand: advice for the message of an error.
+        replace: replace files of another size; False: refuse them, before anything is unpacked.
 
     Returns:
         How many files of games the archive has.
 
     Raises:
-        DownloadError: not an archive, a damaged one (it is deleted if it lies in `out`), one without games, or one with
-            a path that leads elsewhere.
+        DownloadError: not an archive, a damaged one (it is deleted if `download` fetched it), one without games, one
+            with a path that leads elsewhere, or a file is in the way.
     """
     try:
         with zipfile.ZipFile(archive) as content:
             members = [m for m in content.infolist() if not m.is_dir() and _is_of_dataset(m.filename, archive)]
-            for member in members:
-                target = out.joinpath(*PurePosixPath(member.filename).parts)
-                if target.is_file() and target.stat().st_size == member.file_size:
-                    continue
+            targets = [(member, out.joinpath(*PurePosixPath(member.filename).parts)) for member in members]
+            wanted = [(m, path) for m, path in targets if not path.is_file() or path.stat().st_size != m.file_size]
+            in_the_way = [path for _, path in wanted if path.exists()]
+            if in_the_way and not replace:
+                raise DownloadError(f"{in_the_way[0]}: is another file than the archive's; choose another folder")
+            for member, target in wanted:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 partial = target.with_name(target.name + ".part")
                 with content.open(member) as source, partial.open("wb") as file:
                     shutil.copyfileobj(source, file, _CHUNK)
                 os.replace(partial, target)
     except (zipfile.BadZipFile, OSError, EOFError) as error:
-        if isinstance(error, zipfile.BadZipFile) and archive.parent == out:
+        fetched = archive.parent == out and archive.stem in ARCHIVES
+        if isinstance(error, zipfile.BadZipFile) and fetched:
             archive.unlink(missing_ok=True)
         raise DownloadError(f"{archive.name}: not a usable archive ({error}); {by_hand or 'fetch it again'}") from error
     if not members:

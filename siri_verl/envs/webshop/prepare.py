@@ -29,7 +29,7 @@ from siri_verl.envs.webshop.search import IndexBuilder
 from siri_verl.envs.webshop.splits import SPLIT_NAMES, SplitError, make_split
 from siri_verl.envs.webshop.store import MANIFEST, PARTS, BlobWriter, write_manifest
 from siri_verl.files import without_surrogates
-from siri_verl.outputs import exclusive, new_folder
+from siri_verl.outputs import check_free, exclusive, new_folder
 
 PRODUCTS = "a JSON list of products as in items_shuffle*.json"
 ATTRIBUTES = "a JSON object {asin: {attributes: [...], instruction?, instruction_attributes?}} as in items_ins_v2*.json"
@@ -38,6 +38,7 @@ HUMAN = (
 )
 GOAL_CHOICES = ("auto", *KINDS, "both")
 _FROM_PRODUCT = {"id", "category", "query", "name", "product_category", "nouns"}
+_FOLDER: dict[str, Any] = {"what": "a prepared catalogue", "parts": PARTS, "mark": MANIFEST}
 _BATCH = 1024
 
 
@@ -77,9 +78,10 @@ def prepare(
     tag_titles([], backend)  # an unknown or missing backend fails here, before the long part
     if not products.is_file():
         raise DataError(f"{products}: no such file; expected {PRODUCTS}.")
+    check_out(out, overwrite)  # also before the inputs are read
     inputs = _Inputs(products, attributes, None if human is None else Path(human), seed, kinds, backend)
     with exclusive(out):
-        with new_folder(out, "a prepared catalogue", parts=PARTS, mark=MANIFEST, overwrite=overwrite) as folder:
+        with new_folder(out, **_FOLDER, overwrite=overwrite) as folder:
             with _progress(products, show_progress) as report:
                 counts, goal_ids, categories = _write_records(inputs, folder, report)
             skipped = _write_splits(goal_ids, folder, seed)
@@ -98,6 +100,11 @@ def prepare(
             }
             write_manifest(folder, manifest)
         return Catalog.open(out)
+
+
+def check_out(out: Path, overwrite: bool) -> None:
+    """Raise FileExistsError if a store must not be written there."""
+    check_free(out, **_FOLDER, overwrite=overwrite)
 
 
 def catalog_from_files(
