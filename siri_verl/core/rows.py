@@ -37,22 +37,28 @@ def check_lengths(owner: str, columns: Mapping[str, Sequence[Any]]) -> int:
     return len(reference)
 
 
-def missing(value: Any) -> bool:
-    """Whether an entry is None, NaN or blank text."""
-    return (
-        value is None or (isinstance(value, float) and value != value) or (isinstance(value, str) and not value.strip())
-    )
+def missing(value: Any, blank: bool = True) -> bool:
+    """Whether an entry is None or NaN; with `blank` also blank text."""
+    absent = value is None or (isinstance(value, float) and value != value)
+    return absent or (blank and isinstance(value, str) and not value.strip())
 
 
 def check_present(
-    what: str, column: Sequence[Any], rows: Sequence[int] | IntRows | None = None, hint: str = ""
+    what: str,
+    column: Sequence[Any],
+    rows: Sequence[int] | IntRows | None = None,
+    hint: str = "",
+    blank: bool = True,
 ) -> None:
     """Refuse missing entries.
 
+    Args:
+        blank: blank text counts as missing.
+
     Raises:
-        ValueError: an entry is None, NaN or blank text; the message names the first such row and how many there are.
+        ValueError: an entry is missing; the message names the first such row and how many there are.
     """
-    absent = [i for i, value in enumerate(column) if missing(value)]
+    absent = [i for i, value in enumerate(column) if missing(value, blank)]
     if absent:
         row = absent[0] if rows is None else rows[absent[0]]
         raise ValueError(

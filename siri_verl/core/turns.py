@@ -80,7 +80,8 @@ def read_turns(
         group: the task (prompt group) of the row; any hashable.
         trajectory: the trajectory inside its group; any hashable. Ids may repeat in other groups.
         turn: turn index; a trajectory's rows are ordered by it.
-        anchor: the state before acting, without history or instructions; any hashable.
+        anchor: the state before acting, without history or instructions; any hashable. Empty text is a state, None
+            and NaN are missing.
         reward: reward of that turn, in training units.
         valid: whether the action was well-formed (not a padding mask).
         padding: rows that are True are left out; their other fields are not read.
@@ -104,7 +105,8 @@ def read_turns(
     row_R = np.flatnonzero(~flags("gigpo: padding", lists["padding"]))
     kept = {name: [column[i] for i in row_R.tolist()] for name, column in lists.items()}
     for name, hint in (("group", ""), ("trajectory", ""), ("anchor", f"; {NO_ANCHOR}")):
-        check_present(f"gigpo: {name}", kept[name], row_R, hint)
+        # An observation may be empty, so blank text is a state like any other.
+        check_present(f"gigpo: {name}", kept[name], row_R, hint, blank=name != "anchor")
     group_R, _ = factorize("gigpo: group", kept["group"], row_R)
     ids = list(zip(group_R.tolist(), kept["trajectory"], strict=True))
     trajectory_R, _ = factorize("gigpo: trajectory", ids, row_R)

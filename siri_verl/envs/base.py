@@ -8,10 +8,13 @@ its gymnasium id as long as `info` carries these keys (`siri_verl.envs.checker.c
 
 from __future__ import annotations
 
+import contextlib
+import math
 from typing import Any, TypedDict
 
 import gymnasium
-from gymnasium import spaces
+
+from siri_verl.envs.free_text import FreeText
 
 
 class TurnInfo(TypedDict, total=False):
@@ -36,9 +39,28 @@ class TurnInfo(TypedDict, total=False):
     answers: list[str]
     """Optional, from `reset` alone: what solving this one task comes down to (target ids, option values). Never shown
     to the agent; a mined skill that quotes one is turned away."""
+    action_rules: dict[str, bool]
+    """Optional, from `reset` alone: how actions in replies are read, the fields of
+    `siri_verl.envs.replies.ActionRules`. Without it an action reaches `step` as the model wrote it, without the
+    blanks around it."""
 
 
 REQUIRED_INFO_KEYS = ("task", "task_id", "admissible_actions", "anchor", "action_admissible", "success", "score")
+
+
+def read_reward(reward: Any) -> float:
+    """The reward of a step, of any real type (bool, int, float, NumPy's), as a float.
+
+    Raises:
+        ValueError: it is not a finite number.
+    """
+    number = math.nan
+    if not isinstance(reward, (str, bytes)):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            number = float(reward)
+    if not math.isfinite(number):
+        raise ValueError(f"the reward is {reward!r}; it must be a finite number")
+    return number
 
 
 class UnknownTaskError(KeyError):
@@ -58,25 +80,6 @@ class UnknownSplitError(ValueError):
 
 class EpisodeOverError(RuntimeError):
     """`step` was called before `reset`, or after the episode's end."""
-
-
-class FreeText(spaces.Text):
-    """Any string up to `max_length` characters, of any alphabet.
-
-    Samples are short words, for checkers and smoke tests.
-    """
-
-    def __init__(self, max_length: int = 1_000_000, seed: int | None = None):
-        # The alphabet is that of samples alone and small, because every environment holds tables of it.
-        super().__init__(max_length=max_length, min_length=0, charset="abc ", seed=seed)
-
-    def sample(self, mask: Any = None, probability: Any = None) -> str:
-        if mask is None and probability is None:
-            mask = (int(self.np_random.integers(1, min(16, self.max_length) + 1)), None)
-        return super().sample(mask=mask, probability=probability)
-
-    def contains(self, x: Any) -> bool:
-        return isinstance(x, str) and len(x) <= self.max_length
 
 
 class TextEnv(gymnasium.Env[str, str]):

@@ -2,7 +2,8 @@
 """Checks the contract of an environment for training: `check_text_env` plays a few episodes and reports what is wrong.
 
 Beside Gymnasium's own checker, which looks at signatures, spaces and seeding, this looks at what training relies on:
-the keys of `info`, stable task ids, episodes that repeat under a seed, no-ops, the end of episodes.
+the keys of `info`, stable task ids, episodes that repeat under a seed, no-ops, the end of episodes. Actions are played
+as in training: written into a reply, read out of it by the environment's rules (`siri_verl.envs.replies`).
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+import cloudpickle
 import gymnasium
+import numpy as np
 from gymnasium.utils.env_checker import check_env
 
-from siri_verl.envs.base import REQUIRED_INFO_KEYS, UnknownTaskError
+from siri_verl.envs.base import REQUIRED_INFO_KEYS, UnknownTaskError, read_reward
+from siri_verl.envs.checker_comparison import compared, difference, required_keys
+from siri_verl.envs.replies import ActionRules, fill_placeholder, parse_reply, well_formed
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "task": (str,),
     "task_id": (str,),
     "admissible_actions": (list,),
     "anchor": (str,),
-    "action_admissible": (bool,),
-    "success": (bool,),
-    "score": (float, int),
+    "action_admissible": (bool, np.bool_),
+    "success": (bool, np.bool_),
+    "score": (float, int, np.floating, np.integer),
 }
+_RAISED = (Exception, SystemExit)
 _UNKNOWN_TASK = "siri_verl checker: no such task"
 _NO_OP = "siri_verl checker: not an action"
 
@@ -84,24 +90,24 @@ class _Checker:
             self.problem(f"{where}: info lacks {', '.join(missing)} (siri_verl.envs.base.TurnInfo describes them)")
         for key, types in _TYPES.items():
             if key in info and (not isinstance(info[key], types) or (bool not in types and info[key] is True)):
-                expected = " or ".join(kind.__name__ for kind in types)
+                expected = " or ".join(kind.__name__ for kind in types if kind.__module__ == "builtins")
                 self.problem(f"{where}: info[{key!r}] is {info[key]!r}; expected {expected}")
         actions = info.get("admissible_actions")
         if isinstance(actions, list) and not all(isinstance(action, str) and action for action in actions):
             self.problem(f"{where}: info['admissible_actions'] holds something that is not a non-empty string")
         score = info.get("score")
-        if isinstance(score, (int, float)) and not 0 <= score <= 1:
+        if isinstance(score, _TYPES["score"]) and not 0 <= score <= 1:
             self.problem(f"{where}: info['score'] is {score!r}; it must lie in [0, 1]")
         return not missing and all(isinstance(info[key], types) for key, types in _TYPES.items())
 
     def run(self) -> int:
         try:
-            with warnings.catch_warnings(record=True) as caught:
+            with warnings.catch_warnings(record=True) as caught, required_keys(self.env.unwrapped):
                 warnings.simplefilter("always")
                 check_env(self.env.unwrapped, skip_render_check=True, skip_close_check=True)
             self.doubts += [f"gymnasium's checker: {warning.message}" for warning in caught]
-        except Exception as error:
-            self.problem(f"gymnasium's own checker: {error}")
+        except _RAISED as error:
+            self.problem(f"gymnasium's own checker: {error if isinstance(error, Exception) else repr(error)}")
         tasks = self.task_ids()
         if not tasks:
             return 0
@@ -132,7 +138,7 @@ class _Checker:
             self.env.reset(seed=self.seed, options={"task_id": _UNKNOWN_TASK})
         except UnknownTaskError:
             return
-        except Exception as error:
+        except _RAISED as error:
             self.problem(f"reset with an unknown task_id raised {error!r}; it must raise UnknownTaskError")
         else:
             self.problem("reset with an unknown task_id did not raise; it must raise UnknownTaskError")
@@ -141,14 +147,14 @@ class _Checker:
         try:
             trace, actions = self.play(task_id, seed, None)
             again, _ = self.play(task_id, seed, actions)
-        except Exception as error:
+        except _RAISED as error:
             self.problem(f"task {task_id!r}, seed {seed}: an episode raised {error!r}")
             return
         for turn, (a, b) in enumerate(zip(trace, again, strict=False)):
             if a != b:
                 self.problem(
                     f"task {task_id!r}, seed {seed}: the same seed and actions gave another turn {turn}: "
-                    f"{str(a)[:80]} against {str(b)[:80]}"
+                    f"{difference(a, b)}"
                 )
                 break
 
@@ -163,7 +169,13 @@ class _Checker:
             self.problem(f"{where}: reset answers with info['task_id'] = {info['task_id']!r}")
         if not info["action_admissible"] or info["success"] or info["score"] != 0:
             self.problem(f"{where}: after reset action_admissible must be True, success False and score 0")
-        task, trace, actions, rng = info["task"], [(observation, info)], [], random.Random(seed)
+        try:
+            rules = ActionRules.of(info)
+        except ValueError as error:
+            self.problem(f"{where}: {error}")
+            return [], []
+        self.sendable(where, (observation, info))
+        task, trace, actions, rng = info["task"], [compared(observation, info)], [], random.Random(seed)
         terminated = truncated = False
         while not (terminated or truncated) and len(actions) < self.max_turns:
             if not info["admissible_actions"]:
@@ -175,26 +187,52 @@ class _Checker:
             if script is not None:
                 action = script[len(actions)]
             else:
-                action = _NO_OP if len(actions) == 1 else _fill(offered, task)
+                for choice in info["admissible_actions"]:
+                    self.written(where, fill_placeholder(choice, task), rules)
+                played = parse_reply(well_formed(fill_placeholder(offered, task)), rules).action
+                action = _NO_OP if len(actions) == 1 else played
             anchor = info["anchor"]
             observation, reward, terminated, truncated, info = self.env.step(action)
             actions.append(action)
-            trace.append((observation, reward, terminated, truncated, info))
-            self.answer(where, action, offered, anchor, task, trace[-1])
+            self.answer(where, action, offered, anchor, task, (observation, reward, terminated, truncated, info))
             if not self.info(info, f"{where}, step"):
                 return [], []
+            self.sendable(where, (observation, reward, info))
+            trace.append(compared(observation, info, reward=reward, terminated=terminated, truncated=truncated))
         if first:
             self.turns += len(actions)
             self.endings["terminated" if terminated else "truncated" if truncated else "unfinished"] += 1
         return trace, actions
+
+    def written(self, where: str, action: str, rules: ActionRules) -> None:
+        """Whether an offered action arrives when a model writes it into a reply."""
+        parsed = parse_reply(well_formed(action), rules)
+        if parsed.problem is not None:
+            self.problem(f"{where}: a reply with the offered action {action!r} is malformed ({parsed.problem})")
+        elif parsed.action != rules.normalise(action):
+            self.problem(
+                f"{where}: the offered action {action!r} is read from a reply as {parsed.action!r}; an action cannot "
+                "contain the tag </action>"
+            )
+        elif action != action.strip():
+            self.problem(f"{where}: the offered action {action!r} has blanks around it; those of a reply are removed")
+
+    def sendable(self, where: str, answer: tuple) -> None:
+        """Whether an answer can leave the process of an environment server."""
+        try:
+            cloudpickle.dumps(answer)
+        except Exception as error:
+            self.problem(f"{where}: the answer cannot be sent to another process (pickle): {error!r}")
 
     def answer(self, where: str, action: str, offered: str, anchor: str, task: str, answer: tuple) -> None:
         observation, reward, terminated, truncated, info = answer
         ended = terminated or truncated
         if not isinstance(observation, str):
             self.problem(f"{where}: the observation is a {type(observation).__name__}; it must be text")
-        if isinstance(reward, bool) or not isinstance(reward, (int, float)) or reward != reward:
-            self.problem(f"{where}: the reward is {reward!r}; it must be a finite number")
+        try:
+            read_reward(reward)
+        except ValueError as error:
+            self.problem(f"{where}: {error}")
         if not isinstance(info, dict):
             return
         if info.get("task") != task:
@@ -208,14 +246,11 @@ class _Checker:
                 self.doubts.append(
                     f"{where}: a meaningless action changed the anchor, so such turns share no step group"
                 )
-        elif info.get("action_admissible") is False:
-            self.problem(f"{where}: {action!r}, made from the offered {offered!r}, counts as inadmissible")
-
-
-def _fill(action: str, task: str) -> str:
-    """Writes words of the task where an action asks for free text: `search[<your query>]`."""
-    begin, end = action.find("<your"), action.find(">")
-    return action if begin < 0 or end < begin else action[:begin] + " ".join(task.split()[:6]) + action[end + 1 :]
+        elif not info.get("action_admissible", True):
+            self.problem(
+                f"{where}: {action!r}, read from a reply with the offered {offered!r}, counts as inadmissible"
+                + "; info['action_rules'] lower-cases actions" * (action != offered and action == offered.lower())
+            )
 
 
 def check_text_env(env: gymnasium.Env, *, episodes: int = 5, max_turns: int = 50, seed: int = 0) -> CheckReport:

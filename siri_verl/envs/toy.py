@@ -12,6 +12,7 @@ import random
 from typing import Any
 
 from siri_verl.envs.base import EpisodeOverError, TextEnv, UnknownSplitError, UnknownTaskError
+from siri_verl.envs.replies import REFERENCE
 
 THINGS = ("coin", "lamp", "book", "rope")
 ROOMS = ("kitchen", "cellar", "attic", "garden")
@@ -82,7 +83,8 @@ class ToyEnv(TextEnv):
         random.Random(task_id).shuffle(others)
         self._lies = {room: self._thing if room == self._room else others.pop() for room in ROOMS}
         self._at, self._held, self._turns, self._running = "hall", None, 0, True
-        return self._answer(admissible=True, score=0.0)
+        observation, info = self._answer(admissible=True, score=0.0)
+        return observation, info | {"action_rules": dict(REFERENCE)}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         if not self._running:

@@ -16,10 +16,10 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 
 from siri_verl.core.pairing import PLAIN
 from siri_verl.core.segments import runs
+from siri_verl.envs.replies import ACTION
 from siri_verl.rollout import row_contract
 from siri_verl.rollout.row_contract import SPANS, RowContractError, holds_trajectory, split_fields
 from siri_verl.trajectory.action_span import action_span
-from siri_verl.trajectory.prompts import ACTION
 from siri_verl.trajectory.turn import Status
 
 TOOL_CALL = re.compile(r"<tool_call>.*?</tool_call>", re.DOTALL)

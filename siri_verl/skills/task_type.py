@@ -8,11 +8,14 @@ decide here: a skill that is retrieved by hidden facts would carry them into the
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 TaskTyper = Callable[[str], str]
 """Task text -> name of its type."""
@@ -30,7 +33,8 @@ _BREAK = re.compile(
     r"|colou?r|by|into|using|of|and price|and color|and size)\b",
     re.IGNORECASE,
 )
-_WORD = re.compile(r"[^\W\d_]{3,}")
+# Words in Latin script. The rule is English; a sentence in a script without blanks would be one long word.
+_WORD = re.compile(r"[a-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff]{3,}")
 
 
 @dataclass
@@ -38,7 +42,8 @@ class TaskTypeSettings:
     """How a task text becomes a task type."""
 
     kind: str = "head_noun"
-    """`head_noun`: the thing asked for, by a rule; `webshop`, `alfworld`: the types that this environment states (five
+    """`head_noun`: the thing asked for, by a rule for English; a text without a word in Latin script is of type
+    `other`; `webshop`, `alfworld`: the types that this environment states (five
     kinds of goods, six kinds of household tasks); `regex`: the table below; `single`: one type for all; or a dotted
     path `package.module:function` to a function from task text to type name."""
     table: dict[str, str] = field(default_factory=dict)
@@ -55,7 +60,7 @@ def task_typer(settings: TaskTypeSettings) -> TaskTyper:
     if settings.kind == "single":
         return lambda text: "all"
     if settings.kind == "head_noun":
-        return lru_cache(maxsize=65536)(head_noun)
+        return lru_cache(maxsize=65536)(_head_noun_typer())
     if settings.kind == "regex":
         return lru_cache(maxsize=65536)(regex_typer(settings.table))
     if ":" in settings.kind:
@@ -97,12 +102,32 @@ def head_noun(text: str) -> str:
     """The thing a request asks for: the last word of its first noun phrase, in the singular.
 
     A rule without a dictionary: polite openers are skipped, the phrase ends at the first preposition or relative
-    pronoun, and "women's long dresses" is about dress. Texts without such a phrase are of type `other`.
+    pronoun, and "women's long dresses" is about dress. Texts without such a phrase, and those without a word in Latin
+    script, are of type `other`.
     """
     rest = _OPENERS.sub("", text.strip().lower(), count=1)
     phrase = _BREAK.split(rest, maxsplit=1)[0]
     words = _WORD.findall(phrase)
     return singular(words[-1]) if words else OTHER
+
+
+def _head_noun_typer() -> TaskTyper:
+    """`head_noun`, with one warning where it cannot work."""
+    warned = False
+
+    def typer(text: str) -> str:
+        nonlocal warned
+        name = head_noun(text)
+        if not warned and name == OTHER and not _WORD.search(text.lower()):
+            warned = True
+            logger.warning(
+                "siri.task_type.kind='head_noun': the task %r has no word in Latin script, so it is of type %r, which "
+                "all such tasks share; use kind=regex with a table, single, or a path package.module:function",
+                *(text[:60], OTHER),
+            )
+        return name
+
+    return typer
 
 
 def singular(word: str) -> str:

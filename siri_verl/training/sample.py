@@ -15,11 +15,11 @@ import numpy as np
 
 from siri_verl.core.pairing import SKILL
 from siri_verl.core.seeding import derive_seed
+from siri_verl.envs.replies import parse_reply
 from siri_verl.settings.schema import SampleSettings
 from siri_verl.training import queue
 from siri_verl.training.step_table import StepTable, split_key
 from siri_verl.trajectory.file import shortened
-from siri_verl.trajectory.prompts import parse_reply
 from siri_verl.trajectory.turn import Trajectory, Turn
 
 

@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from siri_verl.trajectory.prompts import ACTION
+from siri_verl.envs.replies import ACTION
 
 
 def action_span(tokenizer: Any, token_ids: Sequence[int], pattern: re.Pattern[str] = ACTION) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from siri_verl.core.pairing import PLAIN, SKILL
-from siri_verl.trajectory.prompts import parse_reply
+from siri_verl.envs.replies import ActionRules, parse_reply
 from siri_verl.trajectory.turn import Reply, Status, Trajectory, Turn, TurnView
 
 
@@ -51,6 +51,7 @@ class Episode:
 
     Attributes:
         task: the task text.
+        rules: how the environment wants actions to be read.
         turns: those played so far.
         observation, info: the environment's last answer.
         status: why it ended, None while it goes on.
@@ -60,6 +61,7 @@ class Episode:
     def __init__(self, plan: EpisodePlan, observation: str, info: Mapping[str, Any], max_turns: int | None = None):
         self.plan, self.observation, self.info, self.max_turns = plan, observation, info, max_turns
         self.task = str(info["task"])
+        self.rules = ActionRules.of(info)
         self.turns: list[Turn] = []
         self.status: Status | None = None
         self.skill_missing = False
@@ -111,7 +113,7 @@ class Episode:
         Returns:
             The action for the environment.
         """
-        parsed = parse_reply(reply.text)
+        parsed = parse_reply(reply.text, self.rules)
         action = parsed.action if action is None else action
         self._asked = reply, parsed.valid, parsed.problem, action
         self.skill_missing |= reply.skill_missing

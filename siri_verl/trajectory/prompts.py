@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prompts: one user message per turn, and the reading of replies.
+"""Prompts: one user message per turn.
 
 A prompt is a sequence of labelled sections: role, skill, task, turn count, history, observation, admissible actions,
 instruction. The plain prompt of a turn is the same sequence without the skill section: the two differ in that section
@@ -8,18 +8,10 @@ alone. Text from the environment or from a model is concatenated, never formatte
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 from siri_verl.failures import check_field, check_one_of
 from siri_verl.trajectory.turn import TurnView
-
-ACTION_OPEN, ACTION_CLOSE = "<action>", "</action>"
-THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
-ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
-_THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
-# CJK ideographs: a reply in another language counts as malformed (GiGPO's reference setting).
-_CJK = re.compile(r"[\u4e00-\u9fff]")
 
 
 @dataclass(frozen=True)
@@ -115,31 +107,3 @@ def render_prompt(view: TurnView, template: PromptTemplate) -> str:
     if template.instruction is not None:
         sections.append(template.instruction)
     return template.separator.join(sections)
-
-
-@dataclass(frozen=True)
-class ParsedReply:
-    """A model's reply.
-
-    Attributes:
-        action: what goes to the environment: text between the first action tags, stripped and lower-cased; "" if
-            malformed.
-        valid: the format test of GiGPO's reference setting: action tags and think tags found, no CJK character.
-        problem: why it is not valid, None when it is.
-    """
-
-    action: str
-    valid: bool
-    problem: str | None = None
-
-
-def parse_reply(text: str) -> ParsedReply:
-    """Read the action out of a reply. A malformed reply gives the empty action, which environments treat as a no-op."""
-    match = ACTION.search(text)
-    if match is None:
-        return ParsedReply("", False, "no_action_tags")
-    if _THINK.search(text) is None:
-        return ParsedReply("", False, "no_think_tags")
-    if _CJK.search(text):
-        return ParsedReply("", False, "cjk")
-    return ParsedReply(match.group(1).strip().lower(), True)

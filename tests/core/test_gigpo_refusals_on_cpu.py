@@ -15,7 +15,6 @@ GOOD = rows_of(("t", 0, 0, "a", 1, True), ("t", 1, 0, "a", 0, True))
     "change, message",
     [
         (dict(anchor=None), "anchor of row 1 is missing"),
-        (dict(anchor=""), "anchor of row 1 is missing"),
         (dict(anchor=float("nan")), "anchor of row 1 is missing"),
         (dict(anchor=["a"]), "anchor of row 1 is not hashable"),
         (dict(group=None), "group of row 1 is missing"),
@@ -70,3 +69,10 @@ def test_similarity_needs_text_anchors():
 def test_columns_of_unequal_length_are_named():
     with pytest.raises(ValueError, match="reward has 1 rows, group has 2"):
         read_turns(**dict(columns(GOOD), reward=[1.0]))
+
+
+def test_empty_text_is_a_state_like_any_other():
+    """A terminal prints nothing after a silent command."""
+    rows = [("t", s, k, anchor, r, True) for s, r in ((0, 1), (1, 0)) for k, anchor in enumerate(("$", ""))]
+    named = [("t", s, k, anchor or "silence", r, True) for _, s, k, anchor, r, _ in rows]
+    assert advantages(rows_of(*rows)).total.tolist() == advantages(rows_of(*named)).total.tolist()

@@ -9,12 +9,12 @@ from support.evaluation_records import records
 from typer.main import get_command
 
 from siri_verl.cli import app
+from siri_verl.envs.replies import REFERENCE, ActionRules, parse_reply
 from siri_verl.evaluation import summary
 from siri_verl.evaluation.options import KINDS, EvalOptions
 from siri_verl.evaluation.protocol import protocol
 from siri_verl.runs.folder import EvaluationFolder
 from siri_verl.trajectory import file
-from siri_verl.trajectory.prompts import parse_reply
 from siri_verl.trajectory.turn import Reflection, Status, Trajectory, Turn
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -56,7 +56,7 @@ def test_every_field_of_the_summary_stands_there():
 
 def test_reasons_statuses_and_ways_of_prompting():
     for reply in ("go", "<action>go</action>", "<think></think><action>\u4e00</action>"):
-        assert f"`{parse_reply(reply).problem}`" in FILES
+        assert f"`{parse_reply(reply, ActionRules(**REFERENCE)).problem}`" in FILES
     assert all(f"`{status.value}`" in FILES for status in Status)
     assert list(table("`--prompting`", TEXT)) == list(KINDS)
     files = EvaluationFolder(Path())

@@ -10,9 +10,10 @@ from siri_verl.cli import app
 from siri_verl.envs.base import EpisodeOverError, UnknownTaskError
 from siri_verl.envs.checker import check_text_env
 from siri_verl.envs.panels import Panel, check_disjoint, write_dataset
+from siri_verl.envs.replies import parse_reply
 from siri_verl.settings.read import siri_settings
 from siri_verl.training.preflight.run import preflight
-from siri_verl.trajectory.prompts import COMPACT, parse_reply, render_prompt
+from siri_verl.trajectory.prompts import COMPACT, render_prompt
 from siri_verl.trajectory.turn import TurnView
 
 FOLDER = EXAMPLES / "own_environment"

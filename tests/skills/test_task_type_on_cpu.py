@@ -104,3 +104,16 @@ def test_an_own_function_must_answer_with_a_name():
 def test_an_empty_table_is_refused():
     with pytest.raises(ValueError, match="empty"):
         regex_typer({})
+
+
+def test_texts_without_a_latin_word_share_one_type_and_one_warning(caplog):
+    typer = task_typer(TaskTypeSettings())
+    texts = (
+        "\u628a\u676f\u5b50\u653e\u8fdb\u51b0\u7bb1",
+        "\u628a\u4e66\u653e\u5728\u684c\u4e0a",
+        "\u043d\u0430\u0439\u0434\u0438 \u043a\u0440\u0443\u0436\u043a\u0443",
+    )
+    assert {typer(text) for text in texts} == {"other"}
+    assert caplog.text.count("no word in Latin script") == 1
+    assert typer("find me a caf\u00e9 table") == "table"
+    assert typer("find me a caf\u00e9") == "caf\u00e9"

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from support.tiny_model import SPECIAL_TOKENS, make_tokenizer
 
 from siri_verl.demos.webshop.model import build_tokenizer
+from siri_verl.envs.replies import parse_reply
 from siri_verl.trajectory.action_span import action_span
-from siri_verl.trajectory.prompts import parse_reply
 
 BYTES, WORDS = make_tokenizer(), build_tokenizer()
 OPEN, CLOSE = b"<action>", b"</action>"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siri_verl.trajectory.prompts import COMPACT, FULL, PromptTemplate, parse_reply, render_prompt
+from siri_verl.trajectory.prompts import COMPACT, FULL, PromptTemplate, render_prompt
 from siri_verl.trajectory.turn import TurnView
 
 VIEW = TurnView(
@@ -56,20 +56,3 @@ def test_template_without_skill_section_refuses_a_skill():
 def test_template_needs_task_and_observation():
     with pytest.raises(ValueError, match="'task'"):
         PromptTemplate(task=None)
-
-
-@pytest.mark.parametrize(
-    "text, action, valid, problem",
-    [
-        ("<think>a</think><action> Click[Buy Now] </action>", "click[buy now]", True, None),
-        ("<think>a</think><action>one</action><action>two</action>", "one", True, None),
-        ("<action>one</action>", "", False, "no_think_tags"),
-        ("<think>a</think> click[x]", "", False, "no_action_tags"),
-        ("<think>a</think><action>never closed", "", False, "no_action_tags"),
-        ("<think>\u4f60</think><action>one</action>", "", False, "cjk"),
-        ("", "", False, "no_action_tags"),
-    ],
-)
-def test_parse_reply(text, action, valid, problem):
-    reply = parse_reply(text)
-    assert (reply.action, reply.valid, reply.problem) == (action, valid, problem)

@@ -9,6 +9,7 @@ from typing import Any
 from siri_verl.envs.alfworld.games import Game, GameDataError, shared_folder
 from siri_verl.envs.alfworld.speed import fast_textworld
 from siri_verl.envs.base import EpisodeOverError, TextEnv, UnknownSplitError, UnknownTaskError
+from siri_verl.envs.replies import REFERENCE
 
 ANCHORS = ("state", "observation")
 HIDDEN = ("help",)
@@ -88,7 +89,7 @@ class ALFWorldEnv(TextEnv):
         except (Exception, SystemExit) as error:  # the planner's parser ends the process over a malformed problem
             raise GameDataError(f"game {name}: cannot be played: {type(error).__name__}: {error}") from error
         self._observation = self._state.feedback.strip()
-        return self._observation, self._info(admissible=True)
+        return self._observation, self._info(admissible=True) | {"action_rules": dict(REFERENCE)}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         if self._state is None:

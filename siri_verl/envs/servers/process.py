@@ -13,9 +13,12 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
-from siri_verl.envs.base import UnknownTaskError
+from siri_verl.envs.base import UnknownTaskError, read_reward
 
 OK, LOST, ERROR = "ok", "environment_lost", "environment_error"
+RAISED = (Exception, SystemExit)
+"""What an environment may raise without an effect on the other sessions of its process. Planners and argument parsers
+raise SystemExit."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class EnvironmentServer:
         except UnknownTaskError:
             self._free.append(env)
             raise
-        except Exception:
+        except RAISED:
             self._discard(env)
             return StepResult("", 0.0, False, False, {"task_id": task_id or ""}).broken(ERROR, traceback.format_exc())
         result = StepResult(observation, 0.0, False, False, info)
@@ -125,8 +128,8 @@ class EnvironmentServer:
             raise UnknownSessionError(f"no session {lease!r}: evicted after idling, or never opened")
         try:
             observation, reward, terminated, truncated, info = hosted.env.step(action)
-            result = StepResult(observation, float(reward), bool(terminated), bool(truncated), info)
-        except Exception:
+            result = StepResult(observation, read_reward(reward), bool(terminated), bool(truncated), info)
+        except RAISED:
             del self._sessions[lease]
             self._discard(hosted.env)
             return hosted.last.broken(ERROR, traceback.format_exc())
@@ -161,7 +164,7 @@ class EnvironmentServer:
 
         try:
             return make_environment(self._environment, **self._kwargs)
-        except Exception as error:
+        except RAISED as error:
             raise EnvironmentStartError(
                 f"environment {self._environment!r} with settings {self._kwargs} cannot be made: {error}\n"
                 + traceback.format_exc()
@@ -171,7 +174,7 @@ class EnvironmentServer:
     def _discard(env: Any) -> None:
         try:
             env.close()
-        except Exception:  # it already failed once; what counts is that it is not used again
+        except RAISED:  # it already failed once; what counts is that it is not used again
             traceback.print_exc()
 
 

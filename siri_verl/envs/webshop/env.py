@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from siri_verl.envs.base import EpisodeOverError, TextEnv, UnknownSplitError, UnknownTaskError
+from siri_verl.envs.replies import REFERENCE
 from siri_verl.envs.webshop.catalog import Catalog
 from siri_verl.envs.webshop.goals import Goal
 from siri_verl.envs.webshop.pages import ProductLike
@@ -109,7 +110,8 @@ class WebShopEnv(TextEnv):
         self._session = Session(self.catalog, self._goal.instruction, self._buy, **self._session_settings)
         options = self._goal.goal_options
         values = options.values() if isinstance(options, dict) else options
-        info = self._info(self._session, admissible=True) | {"answers": [self._goal.asin, *values]}
+        info = self._info(self._session, admissible=True)
+        info |= {"answers": [self._goal.asin, *values], "action_rules": dict(REFERENCE)}
         return self._session.observation, info
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:

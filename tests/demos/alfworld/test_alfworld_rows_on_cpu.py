@@ -18,8 +18,8 @@ from siri_verl.demos.alfworld.settings import demo_env
 from siri_verl.demos.alfworld.warm_start import WARM_START, AlfworldWarmStartSettings
 from siri_verl.demos.warm_start.rows import ABILITIES, make_rows
 from siri_verl.envs.alfworld.tasks import TASK_TYPES
+from siri_verl.envs.replies import parse_reply
 from siri_verl.skills.mining_prompt import parse_mined_skill
-from siri_verl.trajectory.prompts import parse_reply
 
 EPISODES = 500
 

@@ -13,8 +13,8 @@ from siri_verl.demos.webshop.demo import DEMO, PRIOR
 from siri_verl.demos.webshop.procedures import PROCEDURES, observed_procedure
 from siri_verl.demos.webshop.views import read_page
 from siri_verl.demos.webshop.words import DEPARTMENTS
+from siri_verl.envs.replies import parse_reply
 from siri_verl.skills.mining_prompt import parse_mined_skill
-from siri_verl.trajectory.prompts import parse_reply
 
 
 @pytest.fixture(scope="module")
