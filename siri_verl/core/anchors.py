@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from difflib import SequenceMatcher
 
 from siri_verl.core.rows import IntRows, factorize
+from siri_verl.core.similarity import Similarity
 from siri_verl.core.turns import Turns
 
 
@@ -28,7 +28,7 @@ def similar_anchors(turns: Turns, threshold: float) -> list[str]:
     """The representative of each row's anchor inside its group: (R,).
 
     The anchors of a group are taken in order of their first turn, those of equal turns in order of text, so that the
-    order of rows does not matter. Each joins the first representative whose `difflib.SequenceMatcher.ratio` reaches
+    order of rows does not matter. Each joins the first representative whose `siri_verl.core.similarity.ratio` reaches
     `threshold`, or becomes one.
 
     Raises:
@@ -48,20 +48,14 @@ def similar_anchors(turns: Turns, threshold: float) -> list[str]:
     for group, text, turn in zip(group_R, text_R, turns.turn_R.tolist(), strict=True):
         first[group, text] = min(turn, first.get((group, text), math.inf))
     chosen: dict[tuple[int, str], str] = {}
-    representatives: dict[int, list[tuple[str, SequenceMatcher[str]]]] = {}
+    representatives: dict[int, list[Similarity]] = {}
     for group, text in sorted(first, key=lambda key: (key[0], first[key], key[1])):
         known = representatives.setdefault(group, [])
-        for representative, matcher in known:
-            matcher.set_seq1(text)
-            # The two cheap ratios are upper bounds of the real one.
-            if (
-                matcher.real_quick_ratio() >= threshold
-                and matcher.quick_ratio() >= threshold
-                and matcher.ratio() >= threshold
-            ):
-                chosen[group, text] = representative
+        for representative in known:
+            if representative.reaches(text, threshold):
+                chosen[group, text] = representative.text
                 break
         else:
-            known.append((text, SequenceMatcher(None, "", text)))
+            known.append(Similarity(text))
             chosen[group, text] = text
     return [chosen[key] for key in zip(group_R, text_R, strict=True)]
