@@ -19,6 +19,7 @@ from siri_verl.core.segments import runs
 from siri_verl.envs.replies import ACTION
 from siri_verl.rollout import row_contract
 from siri_verl.rollout.row_contract import SPANS, RowContractError, holds_trajectory, split_fields
+from siri_verl.rollout.stated_values import check_stated
 from siri_verl.trajectory.action_span import action_span
 from siri_verl.trajectory.turn import Status
 
@@ -73,7 +74,7 @@ def complete_rows(
         success_reward: `siri.reward.success_reward`.
 
     Raises:
-        RowContractError, TurnCountError: what is missing, and the line to add.
+        RowContractError, TurnCountError: what is missing or of another type, and the line to add.
     """
     name = f"{columns.get('uid')}_{columns.get('session_id')}"
     if len(outputs) == 1 and holds_trajectory(outputs[0].extra_fields):
@@ -81,6 +82,8 @@ def complete_rows(
     rows = list(outputs)
     if not rows:
         return rows
+    for turn, row in enumerate(rows):
+        check_stated(f"{name}_{turn}", row.extra_fields)
     last = rows[-1].extra_fields
     task_id = str(last.get("task_id") or columns.get("task_id", columns.get("index", "")))
     arm, skill_id = str(columns.get("arm", PLAIN)), str(columns.get("skill_id", ""))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from siri_verl.rollout import row_contract
+from siri_verl.rollout.stated_values import stated_value
 from siri_verl.training import queue
 from siri_verl.trajectory.turn import Status
 
@@ -125,6 +126,7 @@ class StepTable:
         Raises:
             MissingAnchorsError: a real row lacks a required turn field; the message shows the lines to add.
             MissingOutcomeError: a row states `OUTCOME` and `scores` is None.
+            RowContractError: a value is of another type than its field, or not finite.
         """
         real = np.array([not tag.get("is_padding", False) for tag in tags], dtype=bool)
         rows = [f if r and isinstance(f, dict) else {} for f, r in zip(extra_fields, real, strict=True)]
@@ -137,8 +139,12 @@ class StepTable:
                     )
                 )
         parts = [split_key(key) for key in keys]
+
+        def column(name: str, default: Any) -> list[Any]:
+            return [stated_value(key, name, row.get(name, default)) for key, row in zip(keys, rows, strict=True)]
+
         optional = {
-            name: np.array([row.get(name, default) for row in rows], dtype=_DTYPES[type(default)])
+            name: np.array(column(name, default), dtype=_DTYPES[type(default)])
             for name, default in row_contract.OPTIONAL.items()
         }
         return cls(
@@ -147,13 +153,13 @@ class StepTable:
             group=np.array([uid for uid, _, _ in parts], dtype=object),
             trajectory=np.array([f"{uid}_{session}" for uid, session, _ in parts], dtype=object),
             turn=np.array([index for _, _, index in parts], dtype=np.int64),
-            anchor=[str(row.get(row_contract.ANCHOR, "")) for row in rows],
+            anchor=column(row_contract.ANCHOR, ""),
             reward=_rewards(parts, rows, real, scores),
-            valid=np.array([bool(row.get(row_contract.VALID, True)) for row in rows], dtype=bool),
+            valid=np.array(column(row_contract.VALID, True), dtype=bool),
             reply_tokens=np.array([tag.get("response_len", 0) for tag in tags], dtype=np.int64),
             transcripts={
-                f"{uid}_{session}": (str(row.get("task", "")), row["transcript"])
-                for (uid, session, _), row in zip(parts, rows, strict=True)
+                f"{uid}_{session}": (stated_value(key, "task", row.get("task", "")), row["transcript"])
+                for key, (uid, session, _), row in zip(keys, parts, rows, strict=True)
                 if row.get("transcript") is not None
             },
             **optional,
@@ -244,13 +250,14 @@ def _rewards(
     rewards = np.zeros(len(rows))
     for i, ((uid, session, turn), row) in enumerate(zip(parts, rows, strict=True)):
         stated = row.get(row_contract.TURN_REWARD, 0.0)
-        if isinstance(stated, str):
-            where = f"row {uid}_{session}_{turn}: {row_contract.TURN_REWARD}={stated!r}"
-            if stated != row_contract.OUTCOME:
-                raise ValueError(f"{where}: give a number, or {row_contract.OUTCOME!r} for the reward function's score")
-            if scores is None:
-                raise MissingOutcomeError(f"{where}, but the batch has no scores; state the reward as a number")
-            rewards[i] = scores[i] if turn == last[uid, session] else 0.0
+        key = f"{uid}_{session}_{turn}"
+        if not (isinstance(stated, str) and stated == row_contract.OUTCOME):
+            rewards[i] = stated_value(key, row_contract.TURN_REWARD, stated)
+        elif scores is None:
+            raise MissingOutcomeError(
+                f"row {key}: {row_contract.TURN_REWARD}={stated!r}, but the batch has no scores; state the reward as a "
+                "number"
+            )
         else:
-            rewards[i] = float(stated)
+            rewards[i] = scores[i] if turn == last[uid, session] else 0.0
     return rewards

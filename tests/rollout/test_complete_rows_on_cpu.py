@@ -178,3 +178,13 @@ def test_verls_own_modes_do_not_pass_for_siri():
     check_trainer_mode(settings(trainer__v1__trainer_mode="sync", siri__phases__fixed="warm_up"))
     with pytest.raises(ConfigError, match="trainer_mode='colocate_async': .*siri.phases.fixed=warm_up"):
         check_trainer_mode(settings(trainer__v1__trainer_mode="colocate_async"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("valid", "False"), ("success", "no"), ("turn_reward", "1"), ("turn_reward", float("nan")), ("score", "high")],
+)
+def test_values_of_another_type_are_refused_by_name(field, value):
+    with pytest.raises(RowContractError) as error:
+        complete([output(**STATED), output(**STATED | ENDING | {field: value})])
+    assert f"row u_2_1: {field}={value!r}: give " in str(error.value)

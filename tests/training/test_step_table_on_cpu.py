@@ -80,3 +80,24 @@ def test_keys_verl_did_not_write_are_refused():
     with pytest.raises(ValueError, match="uid"):
         split_key("nokey")
     assert split_key("a_b_0_12") == ("a_b", "0", 12)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("valid", "False"), ("valid", 2), ("valid", float("nan")), ("success", "no"), ("admissible", ""),
+        ("skill_missing", "false"), ("turn_reward", "1"), ("turn_reward", float("nan")), ("turn_reward", [1.0, 2.0]),
+        ("score", float("inf")), ("score", "0.5"), ("anchor", 3), ("anchor", b"a"), ("task_id", 7), ("status", 0),
+        ("span_start", 1.5), ("span_end", True), ("history_dropped", "2"),
+    ],
+)  # fmt: skip
+def test_values_are_taken_as_stated_or_refused_by_name(field, value):
+    with pytest.raises(ValueError) as error:
+        table({"u_0_0": row(), "u_1_0": row() | {field: value}})
+    assert f"row u_1_0: {field}={value!r}: give " in str(error.value)
+
+
+def test_numpys_scalars_are_values_too():
+    t = table({"u_0_0": row(np.str_("a"), np.float32(0.5), np.bool_(False), success=np.bool_(True), span_end=np.int32(2),
+                            score=1)})  # fmt: skip
+    assert (t.anchor, t.reward[0], t.valid[0], t.success[0], t.span_end[0]) == (["a"], 0.5, False, True, 2)
