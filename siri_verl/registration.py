@@ -7,9 +7,11 @@ needs one of verl's heavy modules waits until verl imports it (``wrapt.when_impo
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import wrapt
 
@@ -96,6 +98,20 @@ def siri_trainer() -> None:
     when_imported("verl.trainer.ppo.v1.trainer_sync", register_trainer)
 
 
+def check_before_start(trainer: type) -> None:
+    """Settings of GiGPO are checked before one of verl's V1 trainers starts."""
+    start = trainer.__init__
+
+    @functools.wraps(start)
+    def check_and_start(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
+        from siri_verl.training.preflight.algorithm import check_one_flag
+
+        check_one_flag(config)
+        start(self, config, *args, **kwargs)
+
+    trainer.__init__ = check_and_start  # type: ignore[method-assign]
+
+
 def advantage_estimators() -> None:
     """Estimator "gigpo", and estimators over rows that are turns."""
 
@@ -109,6 +125,7 @@ def advantage_estimators() -> None:
 
         name = "compute_advantage_for_multi_trajectories"
         setattr(module, name, over_turns(getattr(module, name)))
+        check_before_start(module.PPOTrainer)
 
     when_imported("verl.trainer.ppo.core_algos", register_gigpo)
     when_imported("verl.trainer.ppo.v1.trainer_base", wrap_multi_trajectories)

@@ -54,7 +54,8 @@ class LightPolicy:
 
         from siri_verl.light.engine import LightEngine
         from siri_verl.light.model import LightModel, load_model
-        from siri_verl.light.settings import LightSettings, check_length, drawn_tokens
+        from siri_verl.light.settings import check_length, drawn_tokens
+        from siri_verl.settings.light import LightSettings
 
         config = AutoConfig.from_pretrained(folder)
         length = max_prompt_length + max_response_length

@@ -20,9 +20,8 @@ from verl.workers.rollout.replica import RolloutReplica
 
 from siri_verl.failures import require
 from siri_verl.light.server import LightServer
-from siri_verl.light.settings import LightSettings, ServerSettings, check_length, drawn_tokens
-
-_DTYPES = {"float32": torch.float32, "fp32": torch.float32, "bfloat16": torch.bfloat16, "bf16": torch.bfloat16}
+from siri_verl.light.settings import ServerSettings, check_length, drawn_tokens
+from siri_verl.settings.light import DTYPES, LightSettings
 
 
 def server_settings(config: RolloutConfig, model_config: Any, replica_rank: int) -> ServerSettings:
@@ -36,8 +35,8 @@ def server_settings(config: RolloutConfig, model_config: Any, replica_rank: int)
         ValueError: an unknown dtype or option, or a context longer than the model's.
     """
     model: HFModelConfig = omega_conf_to_dataclass(model_config, dataclass_type=HFModelConfig)
-    if config.dtype not in _DTYPES:
-        raise ValueError(f"rollout.dtype={config.dtype!r}: the light server knows {sorted(_DTYPES)}")
+    if config.dtype not in DTYPES:
+        raise ValueError(f"rollout.dtype={config.dtype!r}: the light server knows {sorted(DTYPES)}")
     length = config.max_model_len or config.prompt_length + config.response_length
     lengths = f"prompt_length {config.prompt_length} + response_length {config.response_length}"
     check_length(model.hf_config, length, f"rollout.max_model_len (or {lengths})")
@@ -49,7 +48,7 @@ def server_settings(config: RolloutConfig, model_config: Any, replica_rank: int)
         tokenizer=model.tokenizer,
         eos_token_ids=ends,
         valid_vocab=valid_vocab,
-        dtype=_DTYPES[config.dtype],
+        dtype=getattr(torch, DTYPES[config.dtype]),
         prompt_length=config.prompt_length,
         response_length=config.response_length,
         max_model_len=length,

@@ -1,45 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of the light engine: what a user chooses, what a server is started with, and what follows from a model.
+"""Settings of the light engine: what a server is started with, and what follows from a model.
 
 Imports neither verl nor Ray: the server's process reads them.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-
-@dataclass(frozen=True)
-class LightSettings:
-    """What a user sets under ``actor_rollout_ref.rollout.engine_kwargs.light``.
-
-    Attributes:
-        num_threads: threads of torch in the server's process.
-        device: "cpu", or "cuda" for the accelerator of the trainer rank the server belongs to.
-        prefill_tokens: tokens of prompts in one forward pass.
-        gather_seconds: how long an idle server waits for more requests after the first.
-        prefix_cache_mb: memory for keys and values of earlier prompts, for prompts that begin alike; 0 for none.
-    """
-
-    num_threads: int = 1
-    device: str = "cpu"
-    prefill_tokens: int = 2048
-    gather_seconds: float = 0.002
-    prefix_cache_mb: int = 256
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any] | None) -> LightSettings:
-        """Raises ValueError on an unknown name."""
-        values = dict(values or {})
-        known = {f.name for f in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ValueError(f"engine_kwargs.light: unknown options {unknown}; known are {sorted(known)}")
-        return cls(**values)
+from siri_verl.settings.light import LightSettings
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,24 @@ SEAMS: tuple[Seam, ...] = (
         "siri_verl/training/trainer.py",
         "derive SiriTrainer from verl's new synchronous V1 trainer",
     ),
+    Seam(
+        f"{V1}.trainer_base:PPOTrainer.__init__",
+        ("self", "config"),
+        "siri_verl/registration.py",
+        "check GiGPO's settings where verl's trainers now take the configuration",
+    ),
+    Seam(
+        "verl.workers.rollout.replica:RolloutReplicaRegistry._registry",
+        None,
+        "siri_verl/training/preflight/start.py",
+        "read the names of rollout servers where verl now keeps them",
+    ),
+    Seam(
+        "verl.utils.tracking:Tracking.supported_backend",
+        None,
+        "siri_verl/training/preflight/start.py",
+        "read the names of loggers where verl now keeps them",
+    ),
     _trainer("_build_replay_buffer", "self", "set trainer_mode and poll_interval where the buffer is now built"),
     _trainer(
         "_balance_batch",

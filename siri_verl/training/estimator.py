@@ -85,7 +85,7 @@ def check_estimator(name: str) -> None:
 
     known = ("gigpo", *TOKEN_LEVEL, *ONE_ROW_PER_TRAJECTORY)
     if name not in known and name not in ADV_ESTIMATOR_REGISTRY:
-        close = difflib.get_close_matches(name, known, 1)
+        close = ["gae"] if name == "ppo" else difflib.get_close_matches(str(name).lower(), known, 1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise ConfigError(f"algorithm.adv_estimator={name!r}: no such estimator; {hint}use one of {', '.join(known)}")
     if name not in known:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siri_verl.core.gigpo import GigpoSettings, gigpo
-from siri_verl.core.turns import read_turns
 from siri_verl.core.similarity import Similarity, ratio
+from siri_verl.core.turns import read_turns
 
 TEXTS = st.text(alphabet="ab .#é", max_size=60)
 
@@ -47,5 +47,7 @@ def test_long_anchors_that_differ_little_share_a_group(n):
 def test_long_anchors_that_differ_stay_apart():
     letters = np.random.default_rng(0).integers(97, 123, (3, 3000)).astype(np.uint8)
     anchors = [row.tobytes().decode() for row in letters]
-    found = gigpo(read_turns("ggg", "123", [0] * 3, anchors, [0.0, 1.0, 0.0], [True] * 3), GigpoSettings(similarity=0.9))
+    found = gigpo(
+        read_turns("ggg", "123", [0] * 3, anchors, [0.0, 1.0, 0.0], [True] * 3), GigpoSettings(similarity=0.9)
+    )
     assert found.step_group_size.tolist() == [1, 1, 1]

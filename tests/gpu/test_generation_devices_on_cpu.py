@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from siri_verl.light.engine import LightEngine
 from siri_verl.light.model import LightModel, load_model
 from siri_verl.light.sampling import SamplingParams
-from siri_verl.light.settings import LightSettings
+from siri_verl.settings.light import LightSettings
 
 VOCAB = 259
 TEMPERATURE = 0.8

@@ -16,8 +16,8 @@ from verl.workers.rollout.replica import TokenOutput
 
 from siri_verl.light.replica import server_settings
 from siri_verl.light.server import LightServer
-from siri_verl.light.settings import LightSettings
 from siri_verl.planning.compose import compose_run
+from siri_verl.settings.light import LightSettings
 
 PROMPT = list(range(10, 30))
 

@@ -98,6 +98,6 @@ def test_values_are_taken_as_stated_or_refused_by_name(field, value):
 
 
 def test_numpys_scalars_are_values_too():
-    t = table({"u_0_0": row(np.str_("a"), np.float32(0.5), np.bool_(False), success=np.bool_(True), span_end=np.int32(2),
-                            score=1)})  # fmt: skip
+    stated = row(np.str_("a"), np.float32(0.5), np.bool_(False), success=np.bool_(True), span_end=np.int32(2), score=1)
+    t = table({"u_0_0": stated})
     assert (t.anchor, t.reward[0], t.valid[0], t.success[0], t.span_end[0]) == (["a"], 0.5, False, True, 2)

@@ -9,12 +9,14 @@ from siri_verl.envs.registry import UnknownEnvironmentError, get_environment
 from siri_verl.failures import ConfigError, require
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.training.dataset_tasks import dataset_tasks
+from siri_verl.training.preflight.limits import check_epochs, check_row_fits_update
 from siri_verl.training.preflight.nodes import check_nodes, nodes_alive
 from siri_verl.training.preflight.panels import check_enough_tasks, check_manager, check_panels
 from siri_verl.training.preflight.prompts import check_first_prompts
 from siri_verl.training.preflight.resumed import check_resumed
 from siri_verl.training.preflight.settings import check_settings
 from siri_verl.training.preflight.skills import check_skill_inputs
+from siri_verl.training.preflight.start import check_resume_path
 
 
 def preflight(config: DictConfig, settings: SiriSettings) -> None:
@@ -30,6 +32,8 @@ def preflight(config: DictConfig, settings: SiriSettings) -> None:
     """
     require()
     check_settings(config, settings)
+    check_row_fits_update(config)
+    check_resume_path(config)
     check_skill_inputs(settings)
     check_tasks(config, settings)
     check_resumed(config)
@@ -38,12 +42,16 @@ def preflight(config: DictConfig, settings: SiriSettings) -> None:
 def check_tasks(config: DictConfig, settings: SiriSettings) -> None:
     """The tasks can be read and played: those of a dataset with its own agent loop, or panels of an environment."""
     if settings.tasks == "dataset":
-        check_enough_tasks(config, len(dataset_tasks(config).train))
+        tasks = len(dataset_tasks(config).train)
+        check_enough_tasks(config, tasks)
+        check_epochs(config, tasks)
         check_manager(config, f"siri.tasks={settings.tasks!r}")
         return
     check_environment_name(settings)
     check_nodes(config, settings, nodes_alive())
-    check_first_prompts(config, settings, check_panels(config, settings.environment.name))
+    panels = check_panels(config, settings.environment.name)
+    check_first_prompts(config, settings, panels)
+    check_epochs(config, len(panels["data.train_files"].task_ids))
 
 
 def check_environment_name(settings: SiriSettings) -> None:

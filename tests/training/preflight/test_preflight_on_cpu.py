@@ -9,44 +9,11 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from omegaconf import OmegaConf
 from support.tiny_model import make_tiny_model
 
 from siri_verl import failures
 from siri_verl.envs.panels import Panel, dataset_rows, make_panel, write_dataset
 from siri_verl.failures import ConfigError
-from siri_verl.planning.compose import compose_run
-from siri_verl.settings.read import siri_settings
-from siri_verl.training.preflight.run import preflight
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    make_tiny_model(folder / "model")
-    for split in ("train", "validation"):
-        write_dataset(make_panel("toy", {}, split), folder / f"{split}.parquet")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def check(inputs):
-    """`check(*overrides)` runs the checks on the toy run's config with some values changed."""
-    given = [
-        "+siri=[base,cpu,cpu_small]",
-        f"data.train_files={inputs}/train.parquet",
-        f"data.val_files={inputs}/validation.parquet",
-        f"actor_rollout_ref.model.path={inputs}/model",
-        "data.max_prompt_length=512",
-    ]
-    base = compose_run(given)
-    OmegaConf.set_struct(base, False)
-
-    def run(*overrides):
-        config = OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides)))
-        preflight(config, siri_settings(config))
-
-    return run
 
 
 def refuses(check, *overrides, **says):

@@ -12,7 +12,7 @@ from siri_verl.settings.read import siri_settings
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import dump_bank, save_bank
 from siri_verl.skills.skill import Provenance
-from siri_verl.training.preflight.settings import check_budget
+from siri_verl.training.preflight.limits import check_budget
 from siri_verl.training.preflight.skills import check_skill_inputs, check_skills
 
 
