@@ -32,7 +32,7 @@ def data_webshop(
     """Prepare WebShop from its official files: catalogue, search index, goals, splits."""
     from siri_verl.envs.webshop.download import DownloadError
     from siri_verl.envs.webshop.download import download as fetch
-    from siri_verl.envs.webshop.prepare import check_out, prepare
+    from siri_verl.envs.webshop.prepare import UNSOLVABLE, check_out, prepare
 
     try:
         check_out(out, overwrite)  # before the download
@@ -46,6 +46,15 @@ def data_webshop(
     except (DownloadError, ValueError, OSError) as error:
         raise fail(error) from error
     console.print(f"{out}: {len(catalog)} products, {len(catalog.goals)} goals")
+    counts = catalog.manifest["counts"]
+    if unsolvable := counts.get(UNSOLVABLE):
+        share = 1 - unsolvable / counts["synthetic_goals"]
+        console.print(
+            f"{unsolvable} of {counts['synthetic_goals']} synthetic goals score less than 1 for their own product and "
+            f"options, here and in the original: {share:.1%} success is what a perfect shopper reaches "
+            "(data panel --solvable leaves them out)",
+            soft_wrap=True,
+        )
 
 
 @data.command("webshop-demo")
@@ -74,6 +83,7 @@ def data_panel(
     size: Annotated[Optional[int], typer.Option(help="Draw this many tasks.")] = None,
     seed: Annotated[int, typer.Option(help="Draws the subset.")] = 0,
     settings: Settings = None,
+    solvable: Annotated[bool, typer.Option("--solvable", help="Without tasks known to have no solution.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that hold other tasks.")] = False,
 ) -> None:
     """Write a panel of tasks as the file that data.train_files or data.val_files names."""
@@ -81,12 +91,14 @@ def data_panel(
 
     try:
         if environment.endswith(".json"):
-            if split is not None or settings:
-                raise fail(f"{environment}: a panel file names its split and settings; leave out --split and --set")
+            if split is not None or settings or solvable:
+                raise fail(
+                    f"{environment}: a panel file names its tasks and settings; leave out --split, --set and --solvable"
+                )
             panel = Panel.read(environment)
             panel = panel if size is None else panel.subset(size, seed)
         else:
-            panel = make_panel(environment, parse_settings(settings), split, size, seed)
+            panel = make_panel(environment, parse_settings(settings), split, size, seed, solvable=solvable)
         write_panel(panel, out, overwrite=overwrite)
     except (ValueError, OSError, TypeError) as error:
         raise fail(error) from error

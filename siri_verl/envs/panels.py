@@ -122,7 +122,13 @@ class Panel:
 
 
 def make_panel(
-    environment: str, env_kwargs: Mapping[str, Any], split: str | None, size: int | None = None, seed: int = 0
+    environment: str,
+    env_kwargs: Mapping[str, Any],
+    split: str | None,
+    size: int | None = None,
+    seed: int = 0,
+    *,
+    solvable: bool = False,
 ) -> Panel:
     """The tasks of a split, or a seeded subset of them.
 
@@ -132,15 +138,20 @@ def make_panel(
         split: the environment's name for it; None for all tasks.
         size: how many tasks; None keeps all, in the split's order.
         seed: draws the subset.
+        solvable: leave out the tasks that the environment knows nobody to solve.
 
     Raises:
+        TypeError: `solvable` is set and the environment does not know.
         UnknownEnvironmentError, UnknownSplitError: the message lists the known ones.
         PanelError: fewer tasks than `size`.
     """
-    from siri_verl.envs.registry import list_task_ids
+    from siri_verl.envs.registry import list_task_ids, list_unsolvable
 
     chosen = {} if split is None else {"split": split}
     task_ids = list_task_ids(environment, **env_kwargs, **chosen)
+    if solvable:
+        unsolvable = list_unsolvable(environment, **env_kwargs, **chosen)
+        task_ids = [task_id for task_id in task_ids if task_id not in unsolvable]
     panel = Panel(environment, tuple(task_ids), dict(env_kwargs), split or "all")
     return panel if size is None else panel.subset(size, seed)
 

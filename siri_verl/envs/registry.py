@@ -7,6 +7,7 @@ my_package:MyShop-v0` (gymnasium imports `my_package` first).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,7 @@ class EnvironmentSpec:
     task_types: str = ""
 
 
+_TRUTH = {"true": True, "yes": True, "false": False, "no": False}
 _SPECS: dict[str, EnvironmentSpec] = {}
 
 
@@ -97,15 +99,39 @@ def make_environment(name: str, **kwargs: Any) -> gymnasium.Env:
     Raises:
         UnknownEnvironmentError: no such environment.
         UnknownSplitError: `kwargs["split"]` is not one of the environment's; the message lists those it has.
-        ValueError: a required setting is missing.
+        ValueError: a required setting is missing, or one that is true or false has another value.
     """
     spec = get_environment(name)
     settings = {**spec.kwargs, **kwargs}
     for key, advice in spec.required.items():
         if settings.get(key) is None:
             raise ValueError(f"environment {name!r}: setting {key!r} is missing; {advice}")
+    settings = _truth_values(spec, settings)
     # Gymnasium's passive checker and order enforcer cost time at every step; check_text_env looks once instead.
     return gymnasium.make(spec.gymnasium_id, disable_env_checker=True, **settings)
+
+
+def _truth_values(spec: EnvironmentSpec, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with bool for the texts "true", "yes", "false" and "no" where the constructor has a bool; every
+    other text would count as true.
+
+    Raises:
+        ValueError: such a setting has another value; names it.
+    """
+    creator = gymnasium.spec(spec.gymnasium_id.rpartition(":")[2]).entry_point
+    creator = gymnasium.envs.registration.load_env_creator(creator) if isinstance(creator, str) else creator
+    checked = dict(settings)
+    if creator is None:  # an environment of vectors alone
+        return checked
+    for key, parameter in inspect.signature(creator).parameters.items():
+        truth = parameter.annotation in (bool, "bool") or isinstance(parameter.default, bool)
+        if not truth or isinstance(checked.get(key, False), bool):
+            continue
+        value = checked[key]
+        checked[key] = _TRUTH.get(value.lower()) if isinstance(value, str) else None
+        if checked[key] is None:
+            raise ValueError(f"environment {spec.name!r}: setting {key}={value!r}: use true or false")
+    return checked
 
 
 def list_task_ids(name: str, **kwargs: Any) -> list[str]:
@@ -122,6 +148,22 @@ def list_task_ids(name: str, **kwargs: Any) -> list[str]:
                 f"environment {name!r} ({type(env.unwrapped).__name__}) has no method task_ids() -> list[str]"
             )
         return [str(task_id) for task_id in method()]
+    finally:
+        env.close()
+
+
+def list_unsolvable(name: str, **kwargs: Any) -> set[str]:
+    """Ids of tasks that an environment knows nobody to solve.
+
+    Raises:
+        TypeError: the environment has no `unsolvable_task_ids()` method.
+    """
+    env = make_environment(name, **kwargs)
+    try:
+        method = getattr(env.unwrapped, "unsolvable_task_ids", None)
+        if method is None:
+            raise TypeError(f"environment {name!r} does not know which tasks nobody can solve; leave out --solvable")
+        return set(method())
     finally:
         env.close()
 

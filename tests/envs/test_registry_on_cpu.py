@@ -9,6 +9,7 @@ from siri_verl.envs.registry import (
     get_environment,
     known_environments,
     list_task_ids,
+    list_unsolvable,
     make_environment,
     register_environment,
 )
@@ -48,3 +49,41 @@ def test_environments_without_tasks_are_refused():
     with pytest.raises(TypeError, match="has no method task_ids"):
         list_task_ids("CartPole-v1")
     assert isinstance(make_environment("CartPole-v1"), gymnasium.Env)
+
+
+class Switched(ToyEnv):
+    def __init__(self, quick: bool = True, split=None, loud=False, render_mode=None):
+        super().__init__(split=split, render_mode=render_mode)
+        self.quick, self.loud = quick, loud
+
+
+@pytest.fixture
+def switched():
+    gymnasium.register("Switched-v0", entry_point=Switched)
+    yield "Switched-v0"
+    del gymnasium.registry["Switched-v0"]
+
+
+@pytest.mark.parametrize("text", ["False", "false", "no", "NO", False])
+def test_truth_values_that_arrive_as_text_are_read(switched, text):
+    assert make_environment(switched, quick=text).unwrapped.quick is False
+    assert make_environment(switched, loud="yes").unwrapped.loud is True, "the default says that it is a truth value"
+    assert make_environment(switched, split="validation").unwrapped.quick is True
+
+
+@pytest.mark.parametrize("value", ["off", "", 0, 1, None, "0"])
+def test_other_values_for_truth_values_are_refused_by_name(switched, value):
+    with pytest.raises(ValueError, match=f"setting quick={value!r}: use true or false"):
+        make_environment(switched, quick=value)
+
+
+def test_a_setting_on_the_command_line_may_be_written_as_in_python(switched):
+    """`--set quick=False` is no JSON."""
+    from siri_verl.cli.common import parse_settings
+
+    assert make_environment(switched, **parse_settings(["quick=False"])).unwrapped.quick is False
+
+
+def test_only_environments_that_know_them_leave_out_unsolvable_tasks():
+    with pytest.raises(TypeError, match="does not know which tasks nobody can solve"):
+        list_unsolvable("toy")

@@ -11,12 +11,13 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from siri_verl.envs.base import DownloadError
 from siri_verl.envs.webshop.product import DataError
-from siri_verl.files import write_text_atomically
+from siri_verl.files import parse_json, write_text_atomically
 from siri_verl.outputs import exclusive
 
 DRIVE_FILES = {
@@ -33,6 +34,9 @@ DRIVE_FILES = {
 }
 HUB_PRODUCTS, HUB_GOALS = "axon-rl/webshop", "axon-rl/webshop_instructions"
 SOURCES = ("drive", "hub")
+_JSON_COLUMNS = frozenset(
+    "Attributes small_description pricing options instruction_attributes attributes goal_options".split()
+)
 _SUFFIX = re.compile(r", and price lower than [\d.]+ dollars$")
 
 
@@ -160,7 +164,7 @@ def from_hub(products: Path, goals: Path, out: Path) -> dict[str, Path]:
 def _official_record(row: dict[str, Any], where: str) -> dict[str, Any]:
     prices, options = row.get("pricing") or [], row.get("options") or {}
     prices = prices if isinstance(prices, list) else [prices]
-    pricing = prices[0] if prices and isinstance(prices[0], str) else "".join(f"${price}" for price in prices)
+    pricing = prices[0] if prices and isinstance(prices[0], str) else "".join(map(_dollars, prices))
     return {
         "asin": _field(row, "asin", where),
         "name": _field(row, "name", where),
@@ -175,7 +179,7 @@ def _official_record(row: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _rows(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(file and row number, row) of all parquet files; list and object columns are stored there as JSON text."""
+    """(file and row number, row) of all parquet files; columns of lists and objects are stored there as JSON text."""
     import pyarrow.parquet as parquet
 
     files = sorted(folder.rglob("*.parquet"))
@@ -183,16 +187,23 @@ def _rows(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise DataError(f"{folder}: no *.parquet file; expected a downloaded data set.")
     for file in files:
         for number, row in enumerate(parquet.read_table(file).to_pylist()):
-            yield f"{file}: row {number}", {name: _decoded(value) for name, value in row.items()}
+            yield f"{file}: row {number}", {name: _decoded(name, value) for name, value in row.items()}
 
 
-def _decoded(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in ("[", "{", '"'):
-        try:
-            return json.loads(value)
-        except json.JSONDecodeError:
-            return value
-    return value
+def _decoded(column: str, value: Any) -> Any:
+    """The value of a column of lists or objects from its JSON text; any other text as it is, whatever it looks like."""
+    if column not in _JSON_COLUMNS or not isinstance(value, str):
+        return value
+    try:
+        decoded = parse_json(value)
+    except ValueError:
+        return value
+    return decoded if isinstance(decoded, list | dict) else value
+
+
+def _dollars(price: Any) -> str:
+    """A price as the official files write it, never with an exponent."""
+    return f"${Decimal(str(price)):f}"
 
 
 def _field(row: dict[str, Any], name: str, where: str) -> Any:

@@ -13,7 +13,7 @@ from siri_verl.envs.replies import REFERENCE
 from siri_verl.envs.webshop.catalog import Catalog
 from siri_verl.envs.webshop.goals import Goal
 from siri_verl.envs.webshop.pages import ProductLike
-from siri_verl.envs.webshop.reward import PurchaseScore, score_purchase
+from siri_verl.envs.webshop.reward import PurchaseScore, score_purchase, solved_by_own_product
 from siri_verl.envs.webshop.session import Session, check_settings
 from siri_verl.envs.webshop.splits import PARTS, SplitError
 
@@ -94,6 +94,11 @@ class WebShopEnv(TextEnv):
 
     def split_names(self) -> list[str]:
         return split_names(self.catalog)
+
+    def unsolvable_task_ids(self) -> list[str]:
+        """Synthetic goals that score less than 1 for their own product with their own options."""
+        goals = (self.catalog.goals[task_id] for task_id in self.task_ids())
+        return [g.id for g in goals if g.kind == "synthetic" and not solved_by_own_product(g, self.catalog[g.asin])]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super(TextEnv, self).reset(seed=seed)

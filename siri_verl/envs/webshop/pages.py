@@ -90,11 +90,14 @@ class Page:
         return f"{self.kind}|{self.asin}|{chosen}"
 
 
-def clickables(page: Page, product: ProductLike | None) -> dict[str, tuple[str, str]]:
+def clickables(
+    page: Page, product: ProductLike | None, label_of: Callable[[str], str] = label_of
+) -> dict[str, tuple[str, str]]:
     """What can be clicked: lower-cased label -> (what it is, its argument), buttons first, then products, then options.
 
     What it is: "button", "product" (asin) or "option" (its name). A value offered under two option names belongs to the
     last, as in the original; a button's label always means the button, so that no option text can make a page unusable.
+    `label_of` writes the label of an option value: compact pages have `plain_label`.
     """
     if page.kind in ("search", "done"):
         return {}
@@ -184,9 +187,10 @@ def rich_text(page: Page, task: str, lookup: Callable[[str], ProductLike]) -> st
     )
 
 
-def _plain(text: str) -> str:
-    """Lower case, one line, no bar: bars stand between choices."""
-    return " ".join(text.lower().replace("|", "/").split())
+def plain_label(text: str) -> str:
+    """`label_of` without bars, which stand between the choices of compact pages: the option "8/9", which the original
+    makes "8 | 9", reads "8 / 9" there."""
+    return label_of(text.replace("|", "/"))
 
 
 def compact_text(page: Page, task: str, lookup: Callable[[str], ProductLike]) -> str:
@@ -199,17 +203,17 @@ def compact_text(page: Page, task: str, lookup: Callable[[str], ProductLike]) ->
         lines = [f"results {page.number} of {page.page_count}"]
         for asin in page.shown:
             product = lookup(asin)
-            lines.append(f"{_plain(product.price_tag)} {asin.lower()} {_plain(product.title)}")
+            lines.append(f"{plain_label(product.price_tag)} {asin.lower()} {plain_label(product.title)}")
         buttons = [PREVIOUS] * (page.number > 1) + [NEXT] * (page.number < page.page_count) + [BACK]
         return "\n".join([*lines, " | ".join(buttons)])
     product = lookup(page.asin)
     if page.kind == "item":
-        lines = [f"item {_plain(product.price_tag)} {_plain(product.title)}"]
+        lines = [f"item {plain_label(product.price_tag)} {plain_label(product.title)}"]
         for name, values in product.options.items():
-            lines.append(f"{_plain(name)} : " + " | ".join(label_of(value) for value in values))
-        lines.append("chosen : " + (" | ".join(label_of(value) for _, value in page.options) or "none"))
+            lines.append(f"{plain_label(name)} : " + " | ".join(map(plain_label, values)))
+        lines.append("chosen : " + (" | ".join(plain_label(value) for _, value in page.options) or "none"))
         return "\n".join([*lines, " | ".join([*SUB_PAGES, BUY, PREVIOUS, BACK])])
-    body = " | ".join(_plain(part) for part in _sub_page_parts(page, product))
+    body = " | ".join(plain_label(part) for part in _sub_page_parts(page, product))
     return f"{page.kind} : {body}\n{PREVIOUS} | {BACK}"
 
 

@@ -25,6 +25,7 @@ from siri_verl.envs.webshop.goals import KINDS, Goal, human_goals, synthetic_goa
 from siri_verl.envs.webshop.nouns import available_backend, tag_titles
 from siri_verl.envs.webshop.product import DataError, Product, parse_product
 from siri_verl.envs.webshop.records import file_hash, iterate_array, read_object
+from siri_verl.envs.webshop.reward import solved_by_own_product
 from siri_verl.envs.webshop.search import IndexBuilder
 from siri_verl.envs.webshop.splits import SPLIT_NAMES, SplitError, make_split
 from siri_verl.envs.webshop.store import MANIFEST, PARTS, BlobWriter, write_manifest
@@ -38,6 +39,8 @@ HUMAN = (
 )
 GOAL_CHOICES = ("auto", *KINDS, "both")
 _FROM_PRODUCT = {"id", "category", "query", "name", "product_category", "nouns"}
+UNSOLVABLE = "unsolvable_synthetic_goals"
+"""Count in the manifest: synthetic goals that no purchase of their own product with their own options solves."""
 _FOLDER: dict[str, Any] = {"what": "a prepared catalogue", "parts": PARTS, "mark": MANIFEST}
 _BATCH = 1024
 
@@ -203,6 +206,7 @@ def _write_records(
     product_blob, goal_blob = BlobWriter(folder, "products", "asins"), BlobWriter(folder, "goals", "goal_ids")
     goal_ids: dict[str, list[str]] = {kind: [] for kind in inputs.kinds}
     categories: dict[str, int] = {}
+    unsolvable = 0
     for product in inputs.products(report):
         product_blob.add(product.asin, encode(product))
         builder.add(product.indexed_text)
@@ -210,6 +214,7 @@ def _write_records(
             record = {name: value for name, value in vars(goal).items() if name not in _FROM_PRODUCT}
             goal_blob.add(goal.id, encode(record))
             goal_ids[goal.kind].append(goal.id)
+            unsolvable += goal.kind == "synthetic" and not solved_by_own_product(goal, product)
             categories[goal.category] = categories.get(goal.category, 0) + 1
     if not len(product_blob):
         raise DataError(f"{inputs.products_path}: no usable product among its records; expected {PRODUCTS}.")
@@ -217,6 +222,8 @@ def _write_records(
     builder.write(folder / "search", product_blob.close())
     goal_blob.close()
     counts = {"products": len(product_blob)} | {f"{kind}_goals": len(ids) for kind, ids in goal_ids.items()}
+    if "synthetic" in inputs.kinds:
+        counts[UNSOLVABLE] = unsolvable
     return counts, goal_ids, categories
 
 

@@ -151,7 +151,7 @@ def _bullets(value: Any, where: str) -> tuple[str, ...]:
 
 
 def _options(value: Any, where: str) -> dict[str, list[str]]:
-    if value is None or value == "":
+    if not value:  # also the empty list, as in the original
         return {}
     if not isinstance(value, Mapping):
         raise DataError(f"{where}: field 'customization_options' is {_short(value)}; expected '' or an object.")

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -72,6 +73,7 @@ def normalize_color(text: str | tuple[str, str]) -> str:
     return next((color for color in COLORS if color in text), str(text))
 
 
+@lru_cache(maxsize=1 << 16)
 def similarity(a: str, b: str) -> int:
     """`thefuzz.fuzz.token_set_ratio(a, b)` with its defaults, in percent: without the characters U+0080 to U+00FF, in
     lower case, with blanks for all but letters and digits, rounded to an integer (thefuzz 0.19 and 0.22)."""
@@ -170,6 +172,15 @@ def score_purchase(
         type_score=type_score,
         type_backend=type_backend if backend == "given" and type_backend else backend,
     )
+
+
+def solved_by_own_product(goal: Any, product: Any) -> bool:
+    """Whether a synthetic goal scores 1 for its own product with its own options. It may not: chosen values are reduced
+    to a colour word that they contain and the goal's are not (see the top of this module)."""
+    options = _get(goal, "goal_options")
+    attributes = list(_get(goal, "attributes"))
+    wanted = count_options(options, options.values()) == len(options)
+    return wanted and count_attributes(attributes, product) == len(attributes)
 
 
 def _levels(product_category: str) -> set[str]:

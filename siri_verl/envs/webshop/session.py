@@ -23,6 +23,7 @@ from siri_verl.envs.webshop.pages import (
     admissible_actions,
     clickables,
     label_of,
+    plain_label,
 )
 
 ANCHORS = ("state", "observation")
@@ -73,6 +74,7 @@ class Session:
         self._catalog, self._task, self._score = catalog, task, score
         self._render, self._anchor = RENDERERS[text], anchor
         self._per_page = results_per_page
+        self._label = plain_label if text == "compact" else label_of
         self._show(Page("search", per_page=results_per_page))
 
     @property
@@ -116,6 +118,7 @@ class Session:
             hits = tuple(self._catalog.search(argument, k=SEARCH_HITS))
             self._show(Page("results", query=argument, hits=hits, per_page=self._per_page))
             return True
+        argument = self._label(argument)
         target = self._labels.get(argument)
         if target is None:
             return False
@@ -147,12 +150,12 @@ class Session:
         return replace(page, number=page.number - 1)
 
     def _value(self, name: str, label: str) -> str:
-        return next(v for v in self._catalog[self._page.asin].options[name] if label_of(v) == label)
+        return next(v for v in self._catalog[self._page.asin].options[name] if self._label(v) == label)
 
     def _show(self, page: Page) -> None:
         self._page = page
         product = self._catalog[page.asin] if page.asin is not None and page.kind == "item" else None
-        self._labels = clickables(page, product)
+        self._labels = clickables(page, product, self._label)
         self._text = self._render(page, self._task, self._catalog.__getitem__)
 
 

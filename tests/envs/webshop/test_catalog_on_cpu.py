@@ -232,3 +232,11 @@ def test_the_real_small_catalogue_has_the_known_goals(real_catalog):
     assert (len(real_catalog), sum(counts.values()), len(counts), max(counts.values())) == (1000, 6910, 415, 558)
     assert real_catalog.split_names == ["by_product", "official", "verl_agent"]
     assert dataclasses.asdict(real_catalog["B06Y3VLDFB"])["price"] == 877.8
+
+
+def test_an_empty_list_of_options_is_none(official_files):
+    """As in the original, which looks whether there is anything."""
+    content = [record("B01", "Lamp", customization_options=nothing) for nothing in ([], {}, "", None)]
+    for product in content:
+        official_files["products"].write_text(json.dumps([product]))
+        assert catalog_from_files(**official_files)["B01"].options == {}

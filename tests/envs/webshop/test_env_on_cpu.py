@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 import subprocess
 import sys
 import warnings
@@ -6,11 +7,15 @@ import warnings
 import gymnasium
 import pytest
 from gymnasium.utils.env_checker import check_env
+from support.tiny_catalog import record
+from typer.testing import CliRunner
 
+from siri_verl.cli import app
 from siri_verl.envs.base import EpisodeOverError, UnknownSplitError, UnknownTaskError
 from siri_verl.envs.checker import check_text_env
+from siri_verl.envs.panels import make_panel
 from siri_verl.envs.registry import make_environment
-from siri_verl.envs.webshop import DataError, score_purchase
+from siri_verl.envs.webshop import Catalog, DataError, score_purchase
 from siri_verl.envs.webshop.env import shared_catalog
 
 SHIRT = "B000000001"
@@ -143,3 +148,24 @@ heavy = {"siri_verl.envs.webshop", "siri_verl.envs.toy", "ray", "verl", "torch"}
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_panels_can_leave_out_goals_that_nobody_can_solve(tmp_path):
+    """The chosen "old fashioned" is read as the colour "ash", the goal's is not."""
+    wanted = {"instruction": "find me a cup", "instruction_attributes": ["machine wash"]}
+    options = {"flavor name": [{"value": "old fashioned"}, {"value": "plain"}]}
+    content = {
+        "products": [record("B01", "Cup", customization_options=options)],
+        "attributes": {"B01": {"attributes": ["machine wash"], **wanted}},
+    }
+    for role, value in content.items():
+        (tmp_path / f"{role}.json").write_text(json.dumps(value))
+    out = ["--out", str(tmp_path / "store")]
+    files = [word for role in content for word in (f"--{role}", str(tmp_path / f"{role}.json"))]
+    done = CliRunner().invoke(app, ["data", "webshop", *files, *out], env={"COLUMNS": "300"})
+    assert "1 of 2 synthetic goals score less than 1" in done.output and "50.0% success" in done.output
+    store = {"store": str(tmp_path / "store")}
+    every, solvable = (make_panel("webshop", store, None, solvable=only).task_ids for only in (False, True))
+    assert len(every) == 2 and len(solvable) == 1
+    goals = Catalog.open(tmp_path / "store").goals
+    assert [goals[task_id].goal_options for task_id in solvable] == [{"flavor name": "plain"}]

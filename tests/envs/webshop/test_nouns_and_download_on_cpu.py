@@ -89,6 +89,19 @@ def test_hub_data_sets_become_official_files(tmp_path, official_files):
     }
 
 
+def test_texts_of_the_hub_that_look_like_json_stay_texts(tmp_path):
+    texts = {"name": '"Vintage"', "full_description": "[2]", "category": '["a"]', "query": "{}"}
+    texts["product_category"] = '"a"'
+    lists = {"small_description": '["a"]', "options": "{}", "Attributes": "[]"}
+    row = {"asin": "B01", **texts, **lists, "pricing": "[1e-05]"}
+    goal = {"asin": "B01", "instruction_text": '"a"', "attributes": '["a"]', "goal_options": "[]"}
+    paths = from_hub(write_parquet(tmp_path / "p", [row]), write_parquet(tmp_path / "g", [goal]), tmp_path)
+    (product,) = json.loads(paths["products"].read_text())
+    assert {name: product[name] for name in texts} == texts and product["pricing"] == "$0.00001"
+    assert json.loads(paths["human"].read_text())["B01"][0]["instruction"] == '"a"'
+    assert catalog_from_files(paths["products"], paths["attributes"])["B01"].price == 0.00001
+
+
 def test_hub_errors(tmp_path):
     with pytest.raises(DataError, match=r"no \*\.parquet file"):
         from_hub(tmp_path, tmp_path, tmp_path)

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from thefuzz import fuzz
 
 from siri_verl.envs.webshop import Product, score_purchase
-from siri_verl.envs.webshop.reward import COLORS, count_attributes, count_options, normalize_color, similarity
+from siri_verl.envs.webshop.reward import (
+    COLORS,
+    count_attributes,
+    count_options,
+    normalize_color,
+    similarity,
+    solved_by_own_product,
+)
 
 GOAL = {
     "asin": "B01",
@@ -210,3 +217,14 @@ def test_all_attributes_of_the_real_catalogue_match_as_in_the_original(real_cata
         if similarity(own, wanted) != original_similarity(own, wanted)
     ]
     assert len(attributes) > 500 and different == []
+
+
+def test_goals_that_their_own_product_does_not_solve_are_known(real_catalog):
+    goals = real_catalog.goals.values()
+    unsolvable = {goal.id for goal in goals if not solved_by_own_product(goal, real_catalog[goal.asin])}
+    assert len(unsolvable) == real_catalog.manifest["counts"]["unsolvable_synthetic_goals"] == 458
+    for number, goal in enumerate(real_catalog.goals.values()):
+        if number % 10 == 0:
+            product = real_catalog[goal.asin]
+            score = score_purchase(goal, product, goal.goal_options, product.price)
+            assert score.success == (goal.id not in unsolvable)

@@ -230,3 +230,14 @@ def test_random_walks(shop, seed, text, per_page):
         if session.done:
             assert action == "click[buy now]"
             return
+
+
+def test_choices_of_a_compact_page_are_told_apart(shop):
+    """The original makes "navy | blue" of "navy/blue"; bars stand between the choices of a compact page."""
+    session = to_item(shop, SHIRT, text="compact")
+    assert "color : navy / blue | white" in session.observation.split("\n")
+    assert {"click[navy / blue]", "click[white]"} < set(session.admissible_actions)
+    for action in ("click[navy / blue]", "click[navy | blue]"):
+        assert session.act("click[white]") and session.act(action)
+        assert session.page.options == (("color", "navy | blue"),)
+        assert "chosen : navy / blue" in session.observation.split("\n")
