@@ -85,3 +85,12 @@ def test_the_plugin_adds_next_to_nothing_to_the_import_of_verl():
     heavy = {m for m in added if m.startswith(("verl.", "siri_verl.training", "siri_verl.rollout", "transformers"))}
     assert heavy == set()
     assert len(added) < 40, sorted(added)
+
+
+@pytest.mark.parametrize("module", ["platform.cpu", "platform.engine", "light.replica", "training.estimator"])
+def test_a_module_that_the_plugin_imports_may_be_imported_before_verl(module):
+    code = f"import siri_verl.{module}, siri_verl.failures as f; print([str(x.error) for x in f.FAILURES])"
+    env = os.environ | {"SIRI_PLATFORM": "cpu", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip().splitlines()[-1] == "[]"
