@@ -110,5 +110,5 @@ def test_greedy_replies_are_those_of_transformers(hugging_face):
 
 
 def test_lengths_the_model_cannot_hold_are_named(hugging_face):
-    with pytest.raises(ValueError, match="max_prompt_length=1020.*1024 positions"):
+    with pytest.raises(ValueError, match="max_prompt_length=1020.*max_position_embeddings 1024"):
         LightPolicy(hugging_face, Sampling(), max_prompt_length=1020, max_response_length=8)
