@@ -34,15 +34,15 @@ def without_surrogates(value: Any) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """`json.loads`, with a ValueError for every text that it does not read.
+    """`json.loads`, with a JSONDecodeError for every text that it does not read.
 
     Raises:
-        ValueError: not JSON, or nested too deeply.
+        json.JSONDecodeError: not JSON, or nested too deeply.
     """
     try:
         return json.loads(text)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise json.JSONDecodeError("nested too deeply", "", 0) from None
 
 
 def encode(text: str) -> bytes:

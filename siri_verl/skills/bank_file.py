@@ -137,7 +137,7 @@ def _restore(records: int) -> str:
 def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         data = parse_json(line)
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise BankFileError(
             f"{path}, line {number}: not JSON ({error.msg} at column {error.colno}): {line[:60]!r}"
         ) from error

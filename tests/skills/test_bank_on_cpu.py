@@ -368,3 +368,10 @@ def test_bad_caps_are_named(options):
 def test_unknown_skills_are_named():
     with pytest.raises(KeyError, match="no skill 's0042' among 2"):
         small_bank().record(effect("s0042", 0.5), "t", 1)
+
+
+def test_a_line_that_is_nested_too_deeply_is_named(tmp_path):
+    path = tmp_path / "skills.jsonl"
+    path.write_text("[" * 100_000 + "\n")
+    with pytest.raises(BankFileError, match="line 1: not JSON .nested too deeply"):
+        load_bank(path)
