@@ -25,83 +25,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from siri_verl.core.internalization_settings import InternalizationSettings
 from siri_verl.core.rows import BoolRows, FloatRows, as_list, check_lengths, flags, numbers
-from siri_verl.failures import check_field
 
 if TYPE_CHECKING:
     import torch
 
 REFERENCE_FLOOR = -5.0
 """Where no floor is set, the share of gated tokens below this plain log-probability is logged."""
+LEAST_WEIGHT = 0.1
+"""Under normalise=weights, a gated token counts at least this much on average."""
 KNOWN_LOG_PROB = -0.05
 """A mean plain log-probability of the gated tokens above this means that the plain policy knows them already."""
-
-
-@dataclass
-class InternalizationSettings:
-    """The distillation term and its ablations."""
-
-    lambda_max: float = 0.1
-    """Weight of the term after warm-up. 0 turns internalization off."""
-    warmup_updates: int = 20
-    """K_warm: updates of phase 2 over which lambda rises linearly. 0 starts at lambda_max."""
-    scale: float | None = None
-    """s: advantage that gets weight 1. None: the success reward under norm=mean, 1 under mean_std."""
-    clip: float | None = None
-    """c: largest weight. None: 1 under norm=mean, 2 under mean_std."""
-    span: str = "action"
-    """Which tokens of a reply are learned: `action` (the action tags and what they hold) or `response` (all)."""
-    context: str = "think"
-    """`think`: the skill run's own think text stands, unlearned, before the action when it is rescored, as it did when
-    it was sampled. `no_think`: the action comes right after the prompt, where a policy that always thinks first never
-    acts."""
-    normalise: str = "gated"
-    """Denominator: `gated` tokens, or `all_tokens` of the span in the update, so that few gated tokens weigh
-    little."""
-    gate: bool = True
-    """False (ablation): every skill run is learned from, whatever its Delta."""
-    advantage_weights: bool = True
-    """False (ablation): every gated token has weight 1."""
-    require_active: bool = False
-    """True: the skill must be active as well, not only a candidate that helped in this group."""
-    log_prob_floor: float | None = None
-    """Drop tokens whose plain log-probability is below this. None keeps all."""
-    source: str = "skill"
-    """`skill`, or `self_imitation` (control): positive-advantage plain tokens, as many as the gate would have let
-    through."""
-
-    def __post_init__(self) -> None:
-        block, floor = "siri.internalization", self.log_prob_floor
-        finite = 0 <= self.lambda_max < math.inf
-        check_field(self, f"{block}.lambda_max", finite, "use a finite number >= 0")
-        check_field(self, f"{block}.warmup_updates", self.warmup_updates >= 0, "use 0 or more")
-        check_field(self, f"{block}.scale", self.scale is None or self.scale > 0, "use null or a number > 0")
-        check_field(self, f"{block}.clip", self.clip is None or self.clip > 0, "use null or a number > 0")
-        check_field(self, f"{block}.span", self.span in ("action", "response"), "use action or response")
-        check_field(self, f"{block}.context", self.context in ("no_think", "think"), "use no_think or think")
-        check_field(self, f"{block}.normalise", self.normalise in ("gated", "all_tokens"), "use gated or all_tokens")
-        check_field(self, f"{block}.source", self.source in ("skill", "self_imitation"), "use skill or self_imitation")
-        below = floor is None or floor < 0
-        check_field(self, f"{block}.log_prob_floor", below, "use null or a log-probability below 0")
-
-    def scale_and_clip(self, norm: str, success_reward: float) -> tuple[float, float]:
-        """(s, c) for an advantage normalisation, `mean` or `mean_std`.
-
-        With reward 10 and norm=mean nearly every positive advantage exceeds 2: an unscaled clip would make w a
-        constant.
-        """
-        scale, clip = {"mean": (success_reward, 1.0), "mean_std": (1.0, 2.0)}[norm]
-        return (self.scale if self.scale is not None else scale, self.clip if self.clip is not None else clip)
-
-    def lambda_at(self, update: int) -> float:
-        """lambda(k); the first update of phase 2 is k = 1.
-
-        Raises:
-            ValueError: k is below 1.
-        """
-        if update < 1:
-            raise ValueError(f"internalization: update {update}; updates of phase 2 are counted from 1")
-        return self.lambda_max * (min(1.0, update / self.warmup_updates) if self.warmup_updates else 1.0)
 
 
 def open_rows(
@@ -167,8 +102,10 @@ def weight_column(
     optimizer_step: Sequence[int] | None = None,
     all_tokens: Sequence[int] | None = None,
     plain_log_prob: ArrayLike | None = None,
+    token_weight: ArrayLike | None = None,
+    factor: ArrayLike | None = None,
 ) -> WeightColumn:
-    """The per-token column m * w / sum m.
+    """The per-token column m * f * w / sum m, f being 1 unless action tokens have a factor.
 
     Rows of weight 0 count in sum m: give all gated rows, deal them to optimizer steps, then leave out those whose
     column is 0.
@@ -181,6 +118,8 @@ def weight_column(
         all_tokens: (steps,) span tokens of all policy rows of each step; needed with `normalise=all_tokens`.
         plain_log_prob: (rows, tokens) log pi(y | plain prompt) before the update; needed with a floor, else for the
             log.
+        token_weight: (rows, tokens) weights that the loss gives the tokens, for `normalise=weights`; None: 1.
+        factor: (rows, tokens) f; None: 1.
 
     Raises:
         ValueError: shapes disagree, a weight is negative or not finite, or a needed array is missing.
@@ -202,21 +141,12 @@ def weight_column(
     passing = mask & rows_open[:, None]
     gate, metrics = _floor(passing, plain_log_prob, settings)
 
-    number = max(int(steps.max(initial=-1)) + 1, 0 if all_tokens is None else len(all_tokens))
-    gated = np.bincount(steps, weights=gate.sum(axis=1), minlength=number).astype(np.float64)
-    denominators = gated
-    if settings.normalise == "all_tokens":
-        if all_tokens is None:
-            raise ValueError(
-                "internalization: normalise=all_tokens needs all_tokens, the span tokens of each optimizer step"
-            )
-        denominators = numbers("internalization: all_tokens", all_tokens)
-        if len(denominators) != number or (denominators < gated).any():
-            raise ValueError(
-                f"internalization: all_tokens={denominators.tolist()} for gated tokens {gated.tolist()} per step"
-            )
-    share = weights / np.maximum(denominators, 1.0)[steps]
-    column = gate * share[:, None]
+    factors = np.ones(mask.shape) if factor is None else np.asarray(factor, dtype=np.float64)
+    each = factors if token_weight is None else factors * np.asarray(token_weight, dtype=np.float64)
+    denominators = _denominators(settings, gate, gate * each, steps, all_tokens)
+    shares = weights / np.maximum(gate.sum(axis=1), 1) if settings.normalise == "rows" else weights
+    shares = shares / np.where(denominators > 0, denominators, 1.0)[steps]
+    column = gate * factors * shares[:, None]
     rows_gated = gate.any(axis=1)
     metrics |= {
         "rows_open": float(rows_open.sum()),
@@ -239,8 +169,51 @@ def internalization_loss(log_prob: torch.Tensor, column: torch.Tensor, dp_size: 
         column: (rows, tokens) from `weight_column`.
         dp_size: data-parallel size.
     """
+    return weighted_sum(-log_prob, column, dp_size)
+
+
+def weighted_sum(loss: torch.Tensor, column: torch.Tensor, dp_size: int = 1) -> torch.Tensor:
+    """`internalization_loss` of any loss per token: dp_size * sum(column * loss), a scalar.
+
+    Args:
+        loss: (rows, tokens).
+        column: (rows, tokens) from `weight_column`.
+        dp_size: data-parallel size.
+    """
     chosen = column != 0
-    return -dp_size * (column[chosen] * log_prob[chosen]).sum()
+    return dp_size * (column[chosen] * loss[chosen]).sum()
+
+
+def _denominators(
+    settings: InternalizationSettings,
+    gate: NDArray[np.bool_],
+    token_weights: NDArray[np.float64],
+    steps: NDArray[np.int64],
+    all_tokens: Sequence[int] | None,
+) -> FloatRows:
+    """(steps,) what each optimizer step is divided by."""
+    number = max(int(steps.max(initial=-1)) + 1, 0 if all_tokens is None else len(all_tokens))
+
+    def per_step(values: ArrayLike) -> FloatRows:
+        return np.bincount(steps, weights=np.asarray(values), minlength=number).astype(np.float64)
+
+    gated = per_step(gate.sum(axis=1))
+    if settings.normalise == "gated":
+        return gated
+    if settings.normalise == "rows":
+        return per_step(gate.any(axis=1))
+    if settings.normalise == "weights":
+        return np.maximum(per_step(token_weights.sum(axis=1)), LEAST_WEIGHT * gated)
+    if all_tokens is None:
+        raise ValueError(
+            "internalization: normalise=all_tokens needs all_tokens, the span tokens of each optimizer step"
+        )
+    denominators = numbers("internalization: all_tokens", all_tokens)
+    if len(denominators) != number or (denominators < gated).any():
+        raise ValueError(
+            f"internalization: all_tokens={denominators.tolist()} for gated tokens {gated.tolist()} per step"
+        )
+    return denominators
 
 
 def _floor(

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from siri_verl.core.pairing import ArmPlan
 from siri_verl.core.phases import INTERNALIZATION, WARM_UP
-from siri_verl.failures import ConfigError
+from siri_verl.failures import ConfigError, check
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.bank_file import BankFileError, load_bank
 from siri_verl.skills.task_type import task_typer
@@ -108,8 +108,36 @@ def check_internalization(config: DictConfig, settings: SiriSettings) -> None:
                 f"{field}='R3': the rollout's routes are of the prompt with the skill, and internalization rows have "
                 "the plain one; use R2 or disabled"
             )
+    check_available(settings)
     if settings.internalization.source == "self_imitation" and not settings.control.self_imitation_tokens:
         raise ConfigError(
             "siri.control.self_imitation_tokens=0: siri.internalization.source=self_imitation needs the number of "
             "tokens per update that the compared run's gate let through (its siri/internalization/tokens_gated)"
         )
+
+
+NOT_IN_THE_TRAINER = {
+    "rows": "skill_on_plain",
+    "target": "sampled",
+    "divergence": "nll",
+    "role": "loss",
+    "replaces_policy": False,
+    "action_factor": 1.0,
+    "token_weight": "one",
+    "row_weight": "advantage",
+    "ratio_cap": None,
+    "steps": 0,
+    "replay": 0,
+}
+"""Settings that siri_verl.core.token_teacher knows and the trainer does not -> the value it has."""
+
+
+def check_available(settings: SiriSettings) -> None:
+    """The trainer has what the settings of internalization ask for.
+
+    Raises:
+        ConfigError: the field, its value and what to do.
+    """
+    for name, value in NOT_IN_THE_TRAINER.items():
+        given = getattr(settings.internalization, name)
+        check(given == value, f"siri.internalization.{name}", given, f"not in the trainer; use {value}")
