@@ -121,8 +121,10 @@ def advantage_estimators() -> None:
         module.register_adv_est("gigpo")(gigpo_estimator)
 
     def wrap_multi_trajectories(module: ModuleType) -> None:
-        from siri_verl.training.estimator import over_turns
+        from siri_verl.training.estimator import metrics_of_tokens, over_turns
 
+        correction = "compute_rollout_correction_and_add_to_batch"
+        setattr(module, correction, metrics_of_tokens(getattr(module, correction)))
         name = "compute_advantage_for_multi_trajectories"
         setattr(module, name, over_turns(getattr(module, name)))
         check_before_start(module.PPOTrainer)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `siri-verl` command: what it prints, and that it exits non-zero with the reason when something is wrong."""
 
+import errno
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ import sys
 
 import pyarrow.parquet as pq
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
@@ -257,3 +259,64 @@ def test_skills_list_refuses_a_status_that_there_is_not(tmp_path):
     assert "0 candidate" in run("skills", "list", tmp_path, "--status", "active")
     text = run("skills", "list", tmp_path, "--status", "bogus", code=1)
     assert text == "error skills list: status 'bogus', use one of candidate, active, retired"
+
+
+def leaves(command, words=()):
+    """(words, command) of every command below."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        return [(words, command)]
+    return [leaf for name, below in inner.items() for leaf in leaves(below, (*words, name))]
+
+
+COMMANDS = leaves(get_command(app))
+
+
+def classes(root=Exception):
+    """Every exception of Python and of siri_verl, where its modules are imported."""
+    ours = root.__module__ == "builtins" or root.__module__.startswith("siri_verl.")
+    return {kind for below in root.__subclasses__() for kind in classes(below)} | ({root} if ours else set())
+
+
+@pytest.mark.parametrize("words", [words for words, _ in COMMANDS], ids=" ".join)
+def test_every_command_ends_in_one_line_whatever_is_raised(monkeypatch, words):
+    root = get_command(app)
+    command = dict(leaves(root))[words]
+    monkeypatch.setattr(command, "parse_args", lambda context, args: [])
+    monkeypatch.setattr("typer.testing._get_command", lambda app: root)
+    monkeypatch.delenv("SIRI_TRACEBACK", raising=False)
+    for kind in sorted(classes() - {BrokenPipeError, ExceptionGroup}, key=str):
+        error = kind.__new__(kind, "first\nsecond")
+        error.args = ("first\nsecond",)
+
+        def refuse(context, error=error):
+            raise error
+
+        monkeypatch.setattr(command, "invoke", refuse)
+        result = CliRunner().invoke(app, list(words))
+        assert result.exit_code == 1, kind
+        assert result.stdout == "" and result.stderr.startswith("error "), (kind, result.output)
+        assert "".join(str(error).split()) in "".join(result.stderr.split()), (kind, result.output)
+        if kind.__module__ == "builtins":
+            assert result.stderr.count("\n") == 1 and kind.__name__ in result.stderr, (kind, result.stderr)
+    monkeypatch.setenv("SIRI_TRACEBACK", "1")
+    assert CliRunner().invoke(app, list(words)).exception is error
+
+
+def test_an_environment_that_cannot_be_imported_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "bad_env.py").write_text("x = undefined_name")
+    monkeypatch.syspath_prepend(tmp_path)
+    result = CliRunner().invoke(app, ["check-env", "bad_env:X-v0"])
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1 and "name 'undefined_name' is not defined" in result.stderr, result.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(monkeypatch):
+    root = get_command(app)
+
+    def write(context):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(dict(leaves(root))["doctor",], "invoke", write)
+    monkeypatch.setattr("typer.testing._get_command", lambda app: root)
+    assert CliRunner().invoke(app, ["doctor"]).stderr == ""

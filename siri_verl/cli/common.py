@@ -13,11 +13,40 @@ from typing import Annotated, Any, Optional, get_args, get_origin, get_type_hint
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from siri_verl.files import parse_json
 from siri_verl.settings.texts import field_texts
 
-app = typer.Typer(help="SIRI for unmodified verl.", no_args_is_help=True, pretty_exceptions_enable=False)
+# Typer has its own copy of click in newer versions.
+ClickException = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+TRACEBACK = "SIRI_TRACEBACK"
+"""Environment variable; 1 shows the traceback of an exception that ends a command."""
+
+
+class OneLineErrors(TyperGroup):
+    """All commands: an exception that a command does not handle ends it with one line and exit code 1."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, ClickException, BrokenPipeError):
+            raise  # Typer handles them, a closed pipe among them
+        except Exception as error:
+            if os.environ.get(TRACEBACK, "0") not in ("", "0"):
+                raise
+            # A message of our own names field, value and fix; another one may need its class and its place.
+            if type(error).__module__.startswith("siri_verl."):
+                raise fail(error) from error
+            message = " ".join(f"{type(error).__name__}: {error}".split())
+            raise fail(f"{message} ({TRACEBACK}=1 shows where)") from error
+
+
+app = typer.Typer(
+    cls=OneLineErrors, help="SIRI for unmodified verl.", no_args_is_help=True, pretty_exceptions_enable=False
+)
 console = Console()
 if not console.is_terminal and "COLUMNS" not in os.environ:
     # A file or a pipe has no width; tables cut to 80 columns would lose their cells.

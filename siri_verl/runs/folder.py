@@ -58,6 +58,11 @@ class RunFolder:
         return self.path / "plan.json"
 
     @property
+    def validation_only(self) -> Path:
+        """Config, record, metrics and trajectories of later starts with trainer.val_only=True."""
+        return self.path / "val_only"
+
+    @property
     def tracker(self) -> Path:
         """verl's file with the step of the newest checkpoint."""
         return self.path / "latest_checkpointed_iteration.txt"

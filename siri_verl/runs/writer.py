@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 
 class RunWriter:
     """Writes to a run's folder, which is this process's alone until `close` or its end. Settings and the record of this
-    start are written when it is made.
+    start are written when it is made. With trainer.val_only=True the files of an earlier run stay as they are; the
+    start's own are in a folder beside them.
 
     Args:
         config: the whole configuration; `trainer.default_local_dir` is the folder.
@@ -38,6 +39,8 @@ class RunWriter:
 
     def __init__(self, config: DictConfig, seed: int):
         self.folder = RunFolder(Path(config.trainer.default_local_dir))
+        if config.trainer.get("val_only", False) and self.folder.config.is_file():
+            self.folder = RunFolder(self.folder.validation_only)
         self._lock = ExitStack()
         self._lock.enter_context(exclusive(self.folder.path))
         save_config(config, self.folder.path)

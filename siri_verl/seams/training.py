@@ -64,6 +64,13 @@ SEAMS: tuple[Seam, ...] = (
         "self batch metrics",
         "hand the step's advantages to the estimator around the new advantage step",
     ),
+    _trainer("_log_rollout_data", "self batch timing_raw rollout_data_dir", "leave padding out of verl's dump"),
+    Seam(
+        f"{V1}.trainer_base:compute_rollout_correction_and_add_to_batch",
+        ("batch", "rollout_corr_config"),
+        "siri_verl/training/estimator.py",
+        "leave rows without tokens out of the metrics of rollout correction",
+    ),
     _trainer("_update_actor", "self batch metrics", "compare with PPOTrainer._update_actor and carry its changes over"),
     Seam(
         "verl.workers.engine.fsdp.transformer_impl",

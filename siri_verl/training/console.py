@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from siri_verl.core.decisions import Decision
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.phases import PhaseMove
+from siri_verl.settings.schema import BudgetSettings
 from siri_verl.skills.mining import MiningReport
 from siri_verl.skills.retrieval import TypePlan
 from siri_verl.training.step_table import StepTable
@@ -38,6 +39,23 @@ def print_decisions(decisions: Iterable[Decision], step: int) -> None:
 def print_move(move: PhaseMove) -> None:
     """Print a change of the phase and its reason."""
     print(f"step {move.step}: phase {move.before} -> {move.after}: {move.reason}", flush=True)
+
+
+def warn_budget_left(budget: BudgetSettings, step: int, env_steps: int, phase: str) -> None:
+    """Log what is left of a budget that a run's last step does not reach."""
+    left = []
+    if budget.env_steps is not None:
+        left.append(f"{env_steps} of siri.budget.env_steps={budget.env_steps} were played")
+    if budget.last_phase is not None:
+        left.append(f"the phase is {phase}, siri.budget.last_phase={budget.last_phase} has not ended")
+    if left:
+        logger.warning("step %d is the run's last, before its budget is spent: %s", step, "; ".join(left))
+
+
+def warn_nothing_to_play(step: int, steps: int) -> None:
+    """Log that a run has been resumed from its last step."""
+    if step >= steps:
+        logger.warning("the checkpoint is of step %d, and the run ends at step %d: no step is played", step, steps)
 
 
 def warn_excluded(table: StepTable, effects: Mapping[Hashable, TreatmentEffect], step: int) -> None:

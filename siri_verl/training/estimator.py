@@ -4,8 +4,8 @@
 verl hands an estimator `token_level_rewards, response_mask, config, index` and no anchors, so the seam is one level
 up: verl's V1 trainers (sync, colocate_async, separate_async and siri alike) call
 `trainer_base.compute_advantage_for_multi_trajectories(data, batch_keys, ...)`, which is replaced by
-`advantages_over_turns` here. It sees the row keys and so can fetch the turn fields. It is the only function of verl's
-trainers replaced; `over_turns` and `tests/contracts` check its signature.
+`advantages_over_turns` here. It sees the row keys and so can fetch the turn fields. `over_turns` and `tests/contracts`
+check its signature. The other function replaced is that of rollout correction (`metrics_of_tokens`).
 
 - `gigpo`: one advantage per turn, from anchors; a row is a turn, or holds a trajectory whose turns are the runs of ones
   of its response mask (siri_verl/training/turn_table.py). The siri trainer has computed the advantages already
@@ -184,6 +184,24 @@ def over_turns(original: Callable) -> Callable:
 
     advantages_over_turns.__siri__ = True  # type: ignore[attr-defined]
     return advantages_over_turns
+
+
+def metrics_of_tokens(original: Callable) -> Callable:
+    """verl's `compute_rollout_correction_and_add_to_batch`; in the siri trainer its metrics are of the rows that have
+    tokens. Same signature.
+
+    verl counts a row with an empty response mask (padding, internalization rows) as a sequence of weight 0.
+    """
+
+    @functools.wraps(original)
+    def corrected(batch: Any, rollout_corr_config: Any) -> tuple[Any, dict]:
+        rows = batch.batch["response_mask"].any(dim=1).nonzero().flatten().tolist()
+        if _BATCH.get() is None or not rows or len(rows) == len(batch):
+            return original(batch, rollout_corr_config)
+        _, metrics = original(batch.select_idxs(rows), rollout_corr_config)
+        return original(batch, rollout_corr_config)[0], metrics
+
+    return corrected
 
 
 def _fetched_advantages(data: Any, batch_keys: Sequence[str], algorithm: Any) -> np.ndarray:

@@ -30,7 +30,20 @@ __all__ = [
     "get_texts",
     "put_column",
     "put_rows",
+    "without_padding",
 ]
+
+
+def without_padding(batch: RowBatch) -> RowBatch:
+    """The rows that were played: padding and internalization rows are left out."""
+    played = [i for i, tag in enumerate(batch.tags) if not tag.get("is_padding", False)]
+    return RowBatch(
+        keys=[batch.keys[i] for i in played],
+        tags=[batch.tags[i] for i in played],
+        partition_id=batch.partition_id,
+        fields=batch.fields,
+        extra_info=batch.extra_info,
+    )
 
 
 def get_columns(keys: Sequence[str], partition_id: str, names: Sequence[str]) -> dict[str, list[Any]]:

@@ -14,7 +14,6 @@ metrics.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -35,8 +34,9 @@ from siri_verl.runs import checkpoint
 from siri_verl.runs.writer import RunWriter
 from siri_verl.settings.read import siri_settings
 from siri_verl.skills.bank_file import dump_bank
+from siri_verl.training import console
 from siri_verl.training import metrics as siri_metrics
-from siri_verl.training.batch_layout import batch_layout
+from siri_verl.training.batch_layout import batch_layout, spread_padding
 from siri_verl.training.estimator import rows_are_turns
 from siri_verl.training.loss import LAMBDA, siri_loss
 from siri_verl.training.method import Siri
@@ -44,7 +44,7 @@ from siri_verl.training.miners import EndpointMiner, PolicyMiner, make_miner
 from siri_verl.training.planner import make_planner
 from siri_verl.training.preflight.run import preflight
 from siri_verl.training.prompt_log import check_validation_prompts, write_arm_prompts
-from siri_verl.training.queue import RowBatch
+from siri_verl.training.queue import RowBatch, without_padding
 from siri_verl.training.sample import TrajectorySample, due
 from siri_verl.training.step import SiriStep
 from siri_verl.training.step_table import canonical_order
@@ -132,6 +132,10 @@ class SiriTrainer(PPOTrainerSync):
         if self.settings.control.skills_in_prompt:
             self.agent_loop_manager.validation_skills = self.siri.validation_skills
 
+    def on_train_begin(self) -> None:
+        super().on_train_begin()
+        console.warn_nothing_to_play(self.global_steps - 1, self.total_training_steps)
+
     def on_step_begin(self) -> None:
         super().on_step_begin()
         self.iteration = SiriStep(self.siri, self.global_steps, self.config.algorithm)
@@ -167,6 +171,7 @@ class SiriTrainer(PPOTrainerSync):
         metrics["siri/generated_tokens"] = sum(int(tag["response_len"]) for tag in batch.tags)
         read = partial(self._read, step, list(batch.keys), list(batch.tags), batch.partition_id)
         batch = super()._balance_batch(batch, metrics, **kwargs)
+        batch.reorder(spread_padding([bool(tag.get("is_padding", False)) for tag in batch.tags], step.layout))
         if not self.siri.machine.internalizes:
             self.reading = self.background.submit(read)
             return batch
@@ -176,13 +181,9 @@ class SiriTrainer(PPOTrainerSync):
     def _get_required_batch_multiple(self, dp_size: int) -> int:
         """Called back by verl's _balance_batch."""
         step = self.iteration
-        mini_batches, reference = self.settings.update.mini_batches, self.use_reference_policy
-        step.layout = batch_layout(self.config, step.rows, dp_size, mini_batches, reference_policy=reference)
-        if not self.use_critic:
-            return step.layout.multiple
-        # The critic's optimizer steps keep verl's rows.
-        critic_rows = self.config.critic.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n
-        return math.lcm(step.layout.multiple, critic_rows)
+        models = {"reference_policy": self.use_reference_policy, "critic": self.use_critic}
+        step.layout = batch_layout(self.config, step.rows, dp_size, self.settings.update.mini_batches, **models)
+        return step.layout.multiple
 
     def _read(self, step: SiriStep, keys: list[str], tags: list[dict], partition_id: str) -> None:
         step.read(keys, tags, partition_id)
@@ -239,27 +240,28 @@ class SiriTrainer(PPOTrainerSync):
         self.iteration.end()
         metrics.update(self.iteration.take_metrics())
         self.files.write_bank(dump_bank(self.siri.bank))
-        if self.settings.budget.spent(self.env_steps, self.siri.machine.phase):
+        budget, phase = self.settings.budget, self.siri.machine.phase
+        if budget.spent(self.env_steps, phase):
             self._end_here()
+        elif self.global_steps >= self.total_training_steps:
+            console.warn_budget_left(budget, self.global_steps, self.env_steps, phase)
         return batch
 
     def _end_here(self) -> None:
-        """Make this step the last.
-
-        verl's loop decides whether a step is the last before it plays it, so its bound is moved to the running step,
-        and checkpoint and validation are requested by their frequencies.
-        """
-        trainer = self.config.trainer
+        """Make this step the last, with checkpoint and validation. verl's loop has read both bound and frequencies."""
         self.total_training_steps = self.global_steps
         for name in ("save_freq", "test_freq"):
-            if trainer[name] > 0:
-                trainer[name] = max(1, self.global_steps)
+            if self.config.trainer[name] > 0:
+                self.config.trainer[name] = max(1, self.global_steps)
 
     # ---- metrics -------------------------------------------------------------------------------------------------
 
     def _compute_metrics(self, batch: RowBatch, metrics: dict, timing_raw: dict, global_steps: int, epoch: int):
         super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
         self.files.write_metrics("train", global_steps, metrics)
+
+    def _log_rollout_data(self, batch: RowBatch, timing_raw: dict, rollout_data_dir: str) -> None:
+        super()._log_rollout_data(without_padding(batch), timing_raw, rollout_data_dir)
 
     def _val_metrics_update(
         self, data_sources: list, sample_uids: list, reward_extra_infos_dict: dict, sample_turns: list, **kwargs: Any

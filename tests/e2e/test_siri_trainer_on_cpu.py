@@ -97,6 +97,34 @@ def test_run_says_what_made_it_and_keeps_some_trajectories(finished):
     assert by_source["validation", 0] == by_source["validation", 2]
 
 
+def test_a_critic_and_a_budget_and_validation_alone_afterwards(inputs, tmp_path):
+    """63 rows in optimizer steps of 28 of the critic: padding alone would fill two of the five steps. The budget ends
+    the run long before a checkpoint and a validation are due."""
+    run = tmp_path / "run"
+    settings = (
+        *("algorithm.adv_estimator=gae", f"critic.model.path={inputs}/model", "critic.ppo_mini_batch_size=4"),
+        *("data.train_batch_size=3", "actor_rollout_ref.rollout.n=7", "actor_rollout_ref.actor.ppo_mini_batch_size=2"),
+        *("siri.update.mini_batches=null", "siri.phases.fixed=warm_up", "siri.budget.env_steps=63"),
+        *("trainer.total_training_steps=9", "trainer.save_freq=50", "trainer.test_freq=50"),
+    )
+    done = train(inputs, run, *settings, f"trainer.rollout_data_dir={tmp_path}/dump")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    records = read_metrics(run / "metrics.jsonl")
+    assert [(r["kind"], r["step"]) for r in records] == [("validation", 0), ("train", 1), ("validation", 1)]
+    metrics = records[1]["metrics"]
+    assert metrics["siri/rows"] == metrics["siri/env_steps_total"] == 63 and metrics["siri/updates"] == 5
+    assert metrics["critic/grad_norm"] > 0
+    assert json.loads((run / "global_step_1" / "siri_state.json").read_text())["env_steps"] == 63
+    assert len((tmp_path / "dump" / "1.jsonl").read_text().splitlines()) == 63
+
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    done = train(inputs, run, *settings, "trainer.val_only=True", "actor_rollout_ref.rollout.val_kwargs.n=2")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    (record,) = read_metrics(run / "val_only" / "metrics.jsonl")
+    assert (record["kind"], record["step"], record["metrics"]["siri/val/episodes"]) == ("validation", 1, 32)
+
+
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_run(finished, inputs, tmp_path):
     assert train(inputs, tmp_path).returncode == 0

@@ -126,3 +126,19 @@ def test_one_process_at_a_time_writes_to_a_run(tmp_path):
     first.close()
     RunWriter(config, seed=1).close()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_validation_alone_leaves_a_finished_runs_record(tmp_path):
+    def writer(**trainer):
+        return RunWriter(OmegaConf.create({"trainer": {"default_local_dir": str(tmp_path), **trainer}}), seed=1)
+
+    files = writer(save_freq=5)
+    files.write_metrics("validation", 3, {"siri/val/success": 0.5})
+    files.close()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    files = writer(val_only=True)
+    files.write_metrics("validation", 3, {"siri/val/success": 1.0})
+    files.close()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    names = {path.name for path in (tmp_path / "val_only").iterdir()}
+    assert {"config.yaml", "run.json", "metrics.jsonl"} <= names

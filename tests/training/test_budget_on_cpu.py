@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """siri.budget: verl's own training loop ends where the budget is spent, with a checkpoint and a validation."""
 
+from types import SimpleNamespace
+
 import pytest
 from omegaconf import OmegaConf
 from verl.trainer.ppo.v1 import trainer_base
@@ -9,6 +11,7 @@ from siri_verl.core.phases import PHASES
 from siri_verl.failures import ConfigError
 from siri_verl.runs.writer import RunWriter
 from siri_verl.settings.read import siri_settings
+from siri_verl.skills.bank import SkillBank
 from siri_verl.training.trainer import SiriTrainer
 
 
@@ -30,11 +33,13 @@ class Loop(SiriTrainer):
         self.total_training_steps, self.steps_per_epoch, self.global_steps = 20, 5, start
         self.files = RunWriter(self.config, seed=0)
         self.env_steps, self.saved, self.validated, self.phases = 40 * start, [], [], phases
+        self.siri = SimpleNamespace(bank=SkillBank(), machine=SimpleNamespace(phase=None))
+        self.iteration = SimpleNamespace(end=lambda: None, take_metrics=dict)
 
-    def step(self, metrics, timing_raw):
+    def _next_batch(self, metrics, timing_raw):
+        """verl's step."""
         self.env_steps += 40
-        if self.settings.budget.spent(self.env_steps, PHASES[self.phases[self.global_steps - 1]]):
-            self._end_here()
+        self.siri.machine.phase = PHASES[self.phases[self.global_steps - 1]]
         return Batch()
 
     def _save_checkpoint(self):
@@ -47,7 +52,7 @@ class Loop(SiriTrainer):
     def nothing(self, *args, **kwargs):
         return {}
 
-    on_step_begin = on_step_end = on_validate_begin = on_validate_end = on_train_begin = on_train_end = nothing
+    on_step_begin = on_step_end = on_validate_begin = on_validate_end = on_train_end = nothing
     _start_profiling = _stop_profiling = _compute_metrics = _consume_sync_metrics = nothing
     _reissue_inflight_prompts = _shutdown_dump_executor = nothing
 
@@ -55,6 +60,7 @@ class Loop(SiriTrainer):
 @pytest.fixture
 def play(monkeypatch, tmp_path):
     monkeypatch.setattr(trainer_base.tq, "kv_clear", lambda **kwargs: None)
+    monkeypatch.setattr(trainer_base.PPOTrainer, "step", Loop._next_batch)
     monkeypatch.setattr(trainer_base.SkipManager, "init", lambda config: None)
     monkeypatch.setattr(trainer_base.SkipManager, "set_step", lambda step: None)
 
@@ -81,6 +87,21 @@ def test_a_phases_end_is_the_runs(play):
     # the phase is looked at after the step that may have ended it
     assert play(phases=[0, 0, 0, 1, *[1] * 16], last_phase="warm_up") == (160, [4], [4])
     assert play(phases=[0, 0, 0, 1, *[1] * 16], last_phase="mining") == (800, [7, 14, 20], [5, 10, 15, 20])
+
+
+def test_a_budget_that_the_last_step_does_not_reach_is_reported(play, caplog):
+    assert play(env_steps=801, last_phase="warm_up") == (800, [7, 14, 20], [5, 10, 15, 20])
+    (line,) = caplog.messages
+    assert line.startswith("step 20 is the run's last, before its budget is spent: 800 of siri.budget.env_steps=801 ")
+    assert line.endswith("the phase is warm_up, siri.budget.last_phase=warm_up has not ended")
+    caplog.clear()
+    play(env_steps=800)
+    assert not caplog.messages
+
+
+def test_a_run_resumed_from_its_last_step_says_that_nothing_is_played(play, caplog):
+    assert play(start=20) == (800, [], [])
+    assert caplog.messages == ["the checkpoint is of step 20, and the run ends at step 20: no step is played"]
 
 
 def test_frequencies_that_are_off_stay_off(play):

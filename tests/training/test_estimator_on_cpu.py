@@ -147,3 +147,22 @@ def test_one_row_per_trajectory_is_left_to_verl(name):
     expected = utils.compute_advantage_for_multi_trajectories(*given, adv_estimator=name, **settings)
     found = trainer_base.compute_advantage_for_multi_trajectories(*given, adv_estimator=name, **settings)
     assert torch.equal(found.batch["advantages"], expected.batch["advantages"])
+
+
+def test_rows_without_tokens_are_no_sequences_of_rollout_correction():
+    mask = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
+
+    def corrected(mask):
+        values = {"old_log_probs": -0.5 * mask, "rollout_log_probs": -0.25 * mask, "response_mask": mask}
+        config = OmegaConf.create({"rollout_is": "sequence", "rollout_is_threshold": 2.0, "rollout_rs": None})
+        data = DataProto(batch=TensorDict(values, batch_size=len(mask)))
+        return trainer_base.compute_rollout_correction_and_add_to_batch(data, config)
+
+    longer = torch.cat([mask, torch.zeros(3, 2)])
+    with rows_are_turns(None):
+        alone, expected = corrected(mask)
+        padded, found = corrected(longer)
+    assert found == expected
+    assert torch.equal(padded.batch["rollout_is_weights"][:2], alone.batch["rollout_is_weights"])
+    # verl's other trainer modes keep verl's numbers
+    assert corrected(longer)[1]["rollout_corr/rollout_is_seq_min"] == 0 < expected["rollout_corr/rollout_is_seq_min"]

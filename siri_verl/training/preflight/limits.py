@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from siri_verl.core.phases import INTERNALIZATION, PHASES
+from siri_verl.core.phases import INTERNALIZATION, MINING, PHASES, WARM_UP
 from siri_verl.failures import check
 from siri_verl.settings.schema import SiriSettings
 
@@ -78,7 +78,7 @@ def check_row_fits_update(config: DictConfig) -> None:
 
 
 def check_budget(config: DictConfig, settings: SiriSettings) -> None:
-    """The budget can end the run, and counts all environment steps.
+    """The budget can end the run, counts all environment steps, and is reached within the steps that are asked for.
 
     Raises:
         ConfigError: the field, its value and what to do.
@@ -104,35 +104,72 @@ def check_budget(config: DictConfig, settings: SiriSettings) -> None:
             f"siri.phases.skip={list(phases.skip)} leaves it out; name a phase that is played",
         )
     wanted = config.trainer.total_training_steps
-    if steps is not None and wanted is not None and settings.tasks == "environment":
-        groups = config.data.train_batch_size * config.actor_rollout_ref.rollout.n
-        most = wanted * groups * settings.rollout.max_turns
-        fix = (
-            f"trainer.total_training_steps={wanted} can play {most} turns at most and would end the run before; raise "
-            "the steps, or lower the budget"
-        )
-        check(steps <= most, "siri.budget.env_steps", steps, fix)
+    if wanted is not None:
+        check_reach(config, settings, wanted, f"trainer.total_training_steps={wanted}")
 
 
-def check_epochs(config: DictConfig, tasks: int) -> None:
-    """The epochs hold the steps that are asked for: verl ends a run at whichever comes first.
+def check_reach(config: DictConfig, settings: SiriSettings, steps: int, bound: str) -> None:
+    """A run of so many steps can reach the budget, and the end of the last phase.
 
     Args:
         config: verl's configuration.
+        settings: its `siri:` block.
+        steps: of the run.
+        bound: the setting that they follow from, as written.
+
+    Raises:
+        ConfigError: the field, its value and what to do.
+    """
+    budget, phases = settings.budget, settings.phases
+    if budget.env_steps is not None and settings.tasks == "environment":
+        groups = config.data.train_batch_size * config.actor_rollout_ref.rollout.n
+        most = steps * groups * settings.rollout.max_turns
+        fix = f"{bound} can play {most} turns at most and would end the run before; raise it, or lower the budget"
+        check(budget.env_steps <= most, "siri.budget.env_steps", budget.env_steps, fix)
+    played = [phase for phase in PHASES if phase not in phases.skip]
+    if phases.fixed is None and budget.last_phase in played[:-1]:
+        caps = {WARM_UP: phases.warm_up_max_steps, MINING: phases.mining_max_steps}
+        needed = sum(caps[phase] for phase in played[: played.index(budget.last_phase) + 1])
+        fix = (
+            f"it can last until step {needed} (siri.phases.warm_up_max_steps, mining_max_steps), and {bound} would end "
+            "the run before; raise it, or lower the phases' steps"
+        )
+        check(needed <= steps, "siri.budget.last_phase", budget.last_phase, fix)
+
+
+def check_epochs(config: DictConfig, settings: SiriSettings, tasks: int) -> None:
+    """The epochs hold what is asked for: verl ends a run at whichever of steps and epochs comes first.
+
+    Args:
+        config: verl's configuration.
+        settings: its `siri:` block.
         tasks: in the training panel.
 
     Raises:
-        ConfigError: the epochs end before trainer.total_training_steps.
+        ConfigError: the epochs end before trainer.total_training_steps or the budget.
     """
     wanted, epochs = config.trainer.total_training_steps, config.trainer.total_epochs
-    if wanted is None:
-        return
     limit = config.data.get("train_max_samples", -1)
-    size = config.data.get("gen_batch_size") or config.data.train_batch_size
-    per_epoch = (tasks if limit < 0 else min(limit, tasks)) // size
-    needed = -(-wanted // max(1, per_epoch))
+    # whatever data.gen_batch_size is (verl/trainer/ppo/v1/trainer_base.py, _init_dataloader)
+    per_epoch = (tasks if limit < 0 else min(limit, tasks)) // config.data.train_batch_size
+    steps = epochs * per_epoch
+    if wanted is None:
+        check(steps >= 1, "trainer.total_epochs", epochs, "use at least 1, or set trainer.total_training_steps")
+        check_reach(config, settings, steps, f"trainer.total_epochs={epochs} ({steps} steps)")
+        return
     fix = (
-        f"{epochs * per_epoch} steps ({per_epoch} an epoch) end the run before trainer.total_training_steps={wanted}, "
-        f"without a last checkpoint and validation; use at least {needed}"
+        f"{steps} steps ({per_epoch} an epoch) end the run before trainer.total_training_steps={wanted}, "
+        f"without a last checkpoint and validation; use at least {-(-wanted // per_epoch)}"
     )
-    check(epochs >= needed, "trainer.total_epochs", epochs, fix)
+    check(steps >= wanted, "trainer.total_epochs", epochs, fix)
+
+
+def check_turns(settings: SiriSettings) -> None:
+    """An episode's two bounds agree: the environment's own, where it is set by that name, and the agent loop's.
+
+    Raises:
+        ConfigError: siri.environment.kwargs.max_turns differs from siri.rollout.max_turns.
+    """
+    own, cut = settings.environment.kwargs.get("max_turns"), settings.rollout.max_turns
+    fix = f"siri.rollout.max_turns={cut}, and the smaller of the two ends an episode; set both to one number"
+    check(own is None or own == cut, "siri.environment.kwargs.max_turns", own, fix)

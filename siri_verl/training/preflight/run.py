@@ -44,14 +44,14 @@ def check_tasks(config: DictConfig, settings: SiriSettings) -> None:
     if settings.tasks == "dataset":
         tasks = len(dataset_tasks(config).train)
         check_enough_tasks(config, tasks)
-        check_epochs(config, tasks)
+        check_epochs(config, settings, tasks)
         check_manager(config, f"siri.tasks={settings.tasks!r}")
         return
     check_environment_name(settings)
     check_nodes(config, settings, nodes_alive())
     panels = check_panels(config, settings.environment.name)
     check_first_prompts(config, settings, panels)
-    check_epochs(config, len(panels["data.train_files"].task_ids))
+    check_epochs(config, settings, len(panels["data.train_files"].task_ids))
 
 
 def check_environment_name(settings: SiriSettings) -> None:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from siri_verl.failures import ConfigError
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.training.preflight.algorithm import check_algorithm, check_one_flag
-from siri_verl.training.preflight.limits import check_budget, check_lengths
+from siri_verl.training.preflight.limits import check_budget, check_lengths, check_turns
 from siri_verl.training.preflight.skills import check_skills
 from siri_verl.training.preflight.start import check_start
 
@@ -33,6 +33,7 @@ def check_settings(config: DictConfig, settings: SiriSettings | None) -> None:
     check_start(config)
     check_request_seeds(config, settings)
     check_budget(config, settings)
+    check_turns(settings)
     check_skills(config, settings)
 
 

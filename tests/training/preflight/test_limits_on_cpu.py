@@ -13,6 +13,11 @@ ALONE = {
     "log_prob": [f"{ROLLOUT}.log_prob_max_token_len_per_gpu=64"],
     "path": ["trainer.resume_mode=resume_path", "trainer.resume_from_path=/nowhere/global_step_3"],
     "epochs": ["trainer.total_epochs=6"],
+    "epochs of single tasks": ["trainer.total_epochs=6", "data.gen_batch_size=1"],
+    "epochs of a sample": ["trainer.total_epochs=39", "data.train_max_samples=15"],
+    "no epoch": ["trainer.total_epochs=0", "trainer.total_training_steps=null"],
+    "budget": ["trainer.total_epochs=6", "trainer.total_training_steps=null", "siri.budget.env_steps=20000"],
+    "phase": ["trainer.total_epochs=6", "trainer.total_training_steps=null", "siri.budget.last_phase=mining"],
 }
 """Checked before the run alone: `siri-verl plan` lists the first two itself and reads no files."""
 
@@ -36,6 +41,12 @@ SETTINGS = [
     ),
     (["siri.budget.last_phase=mining", "siri.phases.skip=[mining]"], "last_phase='mining': .*leaves it out"),
     (["siri.budget.env_steps=1000000"], "env_steps=1000000: trainer.total_training_steps=40 can play 20480 turns"),
+    (
+        ["siri.budget.last_phase=mining"],
+        "last_phase='mining': it can last until step 90 .*, and trainer.total_training_steps=40 would end the run",
+    ),
+    (["siri.budget.last_phase=mining", "siri.phases.skip=[warm_up]"], "it can last until step 60"),
+    (["siri.environment.kwargs.max_turns=6"], "kwargs.max_turns=6: siri.rollout.max_turns=8, and the smaller"),
     (["algorithm.gamma=0.95"], "algorithm.gamma=0.95: gigpo does not read it; set algorithm.gigpo.gamma=0.95"),
     (["algorithm.gigpo.gama=0.9"], "algorithm.gigpo.gama: no such setting; did you mean gamma"),
     (["algorithm.adv_estimator=ppo"], "algorithm.adv_estimator='ppo': no such estimator; did you mean gae"),
@@ -58,6 +69,14 @@ def test_settings_are_refused_before_the_start_and_by_plan(toy_config, overrides
         ("log_prob", "log_prob_max_token_len_per_gpu=64: a row can have 544 tokens"),
         ("path", "trainer.resume_from_path='/nowhere/global_step_3': .*give one that exists"),
         ("epochs", "trainer.total_epochs=6: 36 steps .6 an epoch. end the run before .*=40.* use at least 7"),
+        ("epochs of single tasks", "trainer.total_epochs=6: 36 steps"),
+        ("epochs of a sample", "trainer.total_epochs=39: 39 steps .1 an epoch.* use at least 40"),
+        ("no epoch", "trainer.total_epochs=0: use at least 1"),
+        ("budget", "siri.budget.env_steps=20000: trainer.total_epochs=6 .36 steps. can play 18432 turns at most"),
+        (
+            "phase",
+            "siri.budget.last_phase='mining': it can last until step 90 .*total_epochs=6 .36 steps. would",
+        ),
     ],
 )
 def test_the_run_is_refused_before_the_start(check, name, message):
@@ -66,8 +85,14 @@ def test_the_run_is_refused_before_the_start(check, name, message):
 
 
 def test_limits_that_reach_what_is_asked_for_pass(check):
-    check("trainer.total_epochs=7", "siri.budget.env_steps=20480", "siri.budget.last_phase=mining",
+    phases = ("siri.budget.last_phase=mining", "siri.phases.warm_up_max_steps=10", "siri.phases.mining_max_steps=30")
+    check("trainer.total_epochs=7", "siri.budget.env_steps=20480", *phases, "siri.environment.kwargs.max_turns=8",
           f"{ROLLOUT}.max_model_len=544", "trainer.val_only=True")  # fmt: skip
+    check("trainer.total_epochs=6", "trainer.total_training_steps=null", "siri.budget.env_steps=18432")
+    # a phase that never ends is no bound
+    check("siri.budget.last_phase=mining", "siri.phases.skip=[internalization]")
+    check("siri.budget.last_phase=internalization")
+    check("siri.budget.last_phase=mining", "siri.phases.fixed=mining")
 
 
 def test_merged_adapters_and_scaled_positions_pass(toy_config):
