@@ -35,7 +35,7 @@ def train(inputs: Path, run: Path, *overrides: str) -> subprocess.CompletedProce
         *(f"trainer.total_training_steps={STEPS}", f"trainer.test_freq={STEPS}", "trainer.save_freq=1"),
         "siri.update.mini_batches=1",
     )
-    return train_toy(inputs, run, *settings, *overrides, timeout=600)
+    return train_toy(inputs, run, *settings, *overrides, timeout=1200)
 
 
 def steady(record: dict) -> dict:

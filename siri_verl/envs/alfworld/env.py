@@ -8,6 +8,7 @@ from typing import Any
 
 from siri_verl.envs.alfworld.games import Game, GameDataError, shared_folder
 from siri_verl.envs.alfworld.speed import fast_textworld
+from siri_verl.envs.alfworld.tasks import stated_task
 from siri_verl.envs.base import EpisodeOverError, TextEnv, UnknownSplitError, UnknownTaskError
 from siri_verl.envs.replies import REFERENCE
 
@@ -61,6 +62,7 @@ class ALFWorldEnv(TextEnv):
         self._split, self._anchor, self._max_turns = split, anchor, max_turns
         self._player: Any = None
         self._game: Game | None = None
+        self._task = ""
         self._state: Any = None
 
     def task_ids(self) -> list[str]:
@@ -89,6 +91,7 @@ class ALFWorldEnv(TextEnv):
         except (Exception, SystemExit) as error:  # the planner's parser ends the process over a malformed problem
             raise GameDataError(f"game {name}: cannot be played: {type(error).__name__}: {error}") from error
         self._observation = self._state.feedback.strip()
+        self._task = stated_task(self._observation)
         return self._observation, self._info(admissible=True) | {"action_rules": dict(REFERENCE)}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -115,7 +118,7 @@ class ALFWorldEnv(TextEnv):
         self._last_observation = self._observation
         won = bool(self._state["won"])
         return {
-            "task": self._game.task,
+            "task": self._task,
             "task_id": self._game.name,
             "admissible_actions": [c for c in self._state["admissible_commands"] if c not in HIDDEN],
             "anchor": self._anchor_text(),

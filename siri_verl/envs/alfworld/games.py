@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from siri_verl.envs.alfworld.tasks import TASK_TYPES, task_sentence
+from siri_verl.envs.alfworld.tasks import TASK_TYPES, check_states_task
 from siri_verl.envs.base import UnknownTaskError
 from siri_verl.files import parse_json
 
@@ -64,13 +64,11 @@ class Game:
         name: `<split>/<task folder>/<trial folder>`.
         path: its game.tw-pddl.
         task_type: one of `TASK_TYPES`.
-        task: the task sentence as the game states it.
     """
 
     name: str
     path: Path
     task_type: str
-    task: str
 
 
 @dataclass(frozen=True)
@@ -146,9 +144,10 @@ def read_game(root: Path, name: str) -> Game:
         raise SkippedGameError("unsolvable", f"'solvable' is {content.get('solvable')!r}")
     check_grammar(content["grammar"], name)
     try:
-        return Game(name, path, task_type, task_sentence(content["grammar"]))
+        check_states_task(content["grammar"])
     except ValueError as error:
         raise SkippedGameError("unreadable", f"{GAME_FILE}: {error}", broken=True) from error
+    return Game(name, path, task_type)
 
 
 class GameFolder:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ALFWorld's six task types, the words that name them, and the sentence in which a game states its task."""
+"""ALFWorld's six task types, the words that name them, and where a game states its task."""
 
 from __future__ import annotations
 
-import json
 import re
 
 SIMPLE, LOOK, CLEAN, HEAT, COOL, TWO = TASK_TYPES = (
@@ -32,13 +31,17 @@ TASK_RULE = re.compile(r'("task"\s*:\s*\[\s*\{\s*"rhs"\s*:\s*)("' + OPENING + r'
 """Where a grammar states the task: what stands before the sentence, and the sentence as a JSON string."""
 
 
-def task_sentence(grammar: str) -> str:
-    """The text of a game's grammar after "Your task is to:".
+def check_states_task(grammar: str) -> None:
+    """Raise ValueError unless a game's grammar states one task."""
+    found = len(TASK_RULE.findall(grammar))
+    if found != 1:
+        raise ValueError(f"its grammar states {found} tasks")
 
-    Raises:
-        ValueError: the phrase occurs nowhere, or more than once.
+
+def stated_task(observation: str) -> str:
+    """The task that a game's first observation states.
+
+    textworld derives the sentence from the grammar, where quotes, bars and brackets are syntax: the grammar's text can
+    differ from what the agent reads.
     """
-    found = TASK_RULE.findall(grammar)
-    if len(found) != 1:
-        raise ValueError(f"its grammar states {len(found)} tasks")
-    return json.loads(found[0][1]).removeprefix(OPENING).strip()
+    return observation.partition(OPENING)[2].strip()

@@ -3,13 +3,15 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
 from support.planner_libraries import unload_all
 
 from siri_verl.envs.alfworld import speed
-from siri_verl.envs.alfworld.tasks import TASK_TYPES
+from siri_verl.envs.alfworld.env import ALFWorldEnv
+from siri_verl.envs.alfworld.tasks import OPENING, TASK_RULE, TASK_TYPES
 from siri_verl.envs.base import EpisodeOverError, UnknownSplitError, UnknownTaskError
 from siri_verl.envs.checker import check_text_env
 from siri_verl.envs.panels import check_disjoint, make_panel
@@ -71,8 +73,28 @@ def test_the_solution_wins_in_all_task_types_and_ends_the_episode(make):
 
 def test_the_task_type_is_told_by_the_sentence_that_the_prompt_shows(make):
     typer, env = task_typer(TaskTypeSettings(kind="alfworld")), make()
-    for name, game in ((n, g) for split in env.split_names() for n, g in env._folder.listing(split).games.items()):
-        assert typer(game.task) == game.task_type, f"{name}: {game.task}"
+    for name in env.task_ids():
+        _, info = env.reset(options={"task_id": name})
+        assert typer(info["task"]) == info["category"] and info["task"].endswith("."), f"{name}: {info['task']}"
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize(
+    "sentence", ['put a "red" mug on it.', "put a mug|cup on it.", "put [the] mug.", "a mug; a cup."]
+)
+def test_the_task_is_what_the_game_states_and_not_what_its_grammar_has(small_games, tmp_path, fast, sentence):
+    folder = tmp_path / "valid_seen"
+    shutil.copytree(next((small_games / "json_2.1.1" / "valid_seen").iterdir()), folder / "a")
+    (path,) = folder.rglob("game.tw-pddl")
+    game = json.loads(path.read_text())
+    stated = json.dumps(f"{OPENING} {sentence}")
+    game["grammar"] = TASK_RULE.sub(lambda found: found[1] + stated, game["grammar"])
+    path.write_text(json.dumps(game))
+    env = ALFWorldEnv(str(tmp_path), fast=fast)
+    observation, info = env.reset()
+    env.close()
+    assert info["task"] and observation.endswith(f"{OPENING} {info['task']}")
+    assert info["task"] != sentence  # textworld reads these as syntax
 
 
 def test_the_packages_own_goal_sentences_name_their_types():
