@@ -3,12 +3,14 @@
 
 import json
 import logging
+import re
 import shutil
 
 import pytest
 
 from siri_verl.envs.alfworld.games import GameDataError, GameFolder, GrammarVersionError, known_commands
 from siri_verl.envs.base import UnknownTaskError
+from siri_verl.envs.panels import Panel, make_panel
 
 
 @pytest.fixture
@@ -138,6 +140,46 @@ def test_a_malformed_problem_is_an_error_and_not_the_end_of_the_process(folder):
             env.reset(options={"task_id": name_of(games[0])})
         observation, _ = env.reset(options={"task_id": name_of(games[1])})
         assert "Your task is to" in observation, "the environment goes on with the next game"
+    finally:
+        env.close()
+        Layer().__exit__()
+
+
+@pytest.mark.parametrize("trial", ["trial with space", "trial#1", "trial%20x", "trial;rm", "trial_\u00fc"])
+def test_folders_of_any_name_are_tasks_of_a_panel(folder, tmp_path, trial):
+    path = game_files(folder)[0]
+    path.parent.rename(path.parent.with_name(trial))
+    name = f"{name_of(path).rpartition('/')[0]}/{trial}"
+    make_panel("alfworld", {"data": str(folder)}, "valid_seen").write(tmp_path / "panel.json")
+    assert name in Panel.read(tmp_path / "panel.json").task_ids
+    assert GameFolder(folder).game(name).path.is_file()
+
+
+def test_of_two_receptacles_at_one_place_the_second_is_not_offered_from_the_first(folder):
+    from siri_verl.envs.alfworld.env import ALFWorldEnv
+    from siri_verl.envs.alfworld.speed import Layer
+
+    path = game_files(folder)[0]
+    problem = json.loads(path.read_text())["pddl_problem"]
+    places = re.findall(r"\(receptacleAtLocation (\w+) (\w+)\)", problem)
+    (_, first), (_, second) = places[:2]
+    change(path, pddl_problem=re.sub(rf"(\((?:receptacle|object)AtLocation \w+) {second}\)", rf"\1 {first})", problem))
+    env = ALFWorldEnv(str(folder))
+    try:
+        _, info = env.reset(options={"task_id": name_of(path)})
+        offered = [action for action in info["admissible_actions"] if action.startswith("go to ")]
+        assert len(offered) == len(places)
+        reached = {}
+        for action in offered:
+            env.reset(options={"task_id": name_of(path)})
+            *_, info = env.step(action)
+            reached[action] = info["anchor"].partition(";")[0]
+            if ", " in reached[action]:
+                left = [other for other in offered if other in info["admissible_actions"]]
+                assert len(left) == len(offered) - 2
+        both = [action for action, anchor in reached.items() if ", " in anchor]
+        assert len(both) == 2 and len({reached[action] for action in both}) == 1
+        assert all(action.removeprefix("go to ") in reached[both[0]] for action in both)
     finally:
         env.close()
         Layer().__exit__()

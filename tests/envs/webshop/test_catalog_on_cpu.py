@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -95,6 +96,23 @@ def test_goal_ids_name_a_task_for_ever(official_files, tmp_path):
     other = prepare(**official_files, out=tmp_path / "u", goals="both", seed=7, show_progress=False)
     shared = set(other.goals) & set(catalog.goals)
     assert all(other.goals[goal_id] == catalog.goals[goal_id] for goal_id in shared)
+
+
+def test_goals_do_not_depend_on_the_process(official_files, tmp_path):
+    """Python orders sets of text by a seed of the process."""
+    code = (
+        "import sys; from siri_verl.envs.webshop.prepare import prepare; p, a, h, out = sys.argv[1:]\n"
+        "goals = prepare(p, a, out, human=h, goals='both', show_progress=False).goals\n"
+        "print(list(goals.values()))"
+    )
+    seen = set()
+    for seed in ("1", "2"):
+        files = [official_files[name] for name in ("products", "attributes", "human")]
+        command = [sys.executable, "-c", code, *map(str, files), str(tmp_path / seed)]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        seen.add(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
+    (goals,) = seen
+    assert all(name in goals for name in PINNED_IDS)
 
 
 PINNED_IDS = [

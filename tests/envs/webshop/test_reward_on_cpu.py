@@ -107,6 +107,18 @@ def test_attributes_match_fuzzily_or_in_the_text():
     assert count_attributes(wanted, dataclasses.replace(SHIRT, attributes=["long lasting"])) == 2
 
 
+def test_an_attribute_that_stands_nowhere_in_the_products_text_counts():
+    product = dataclasses.replace(SHIRT, attributes=["dry clean", "slim fit"])
+    assert "dry clean" not in " ".join([product.title, product.description, *product.bullet_points]).lower()
+    score = score_purchase(GOAL | {"attributes": ["dry clean", "slim fit"]}, product, RIGHT, 20.0)
+    assert score.attribute_share == 1.0 and score.success
+
+
+def test_a_pack_of_one_passes_for_a_pack_of_two_as_in_the_original():
+    wanted, chosen = ["4 ounce (pack of 2)"], ["4 ounce (pack of 1)"]
+    assert count_options(wanted, chosen) == original_count(wanted, chosen) == 1
+
+
 def test_goal_and_product_may_be_mappings_or_objects():
     class Goal:
         pass

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import random
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -166,6 +167,28 @@ def test_what_names_nothing_on_the_page_does_nothing(shop):
         assert not session.act(action) and session.page is before
     assert not start(shop).act("click[buy now]")
     assert not start(shop, "search[zzzz]").act("click[next >]")
+
+
+ODD = ["think[ok]", "click[search]", "search[", "search[x", "click[]", "click[[[]]]", "\x00", "click[\x00]"]
+QUERIES = [
+    *('"red" and (shirt or "hat"~2)', "title: shirt^4 +cotton -wool", "sh?rt* [a to z]", "the of and"),
+    *("\U0001f600", "\x00", "<r>", "]", "\u5411\u5317\u8d70", "word " * 5000 + "shirt"),
+]
+
+
+@pytest.mark.parametrize("action", ODD)
+def test_what_is_no_action_does_nothing_on_any_page(shop, action):
+    for session in (start(shop), start(shop, "search[shirt]"), to_item(shop, SHIRT)):
+        before = session.observation
+        assert not session.act(action) and session.observation == before
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query[:10])
+def test_any_query_is_a_bag_of_words(shop, query):
+    session = start(shop, f"search[{query}]")
+    words = " ".join(re.findall(r"\w+", query))
+    assert session.page.kind == "results" and list(session.page.hits) == shop.search(words)
+    assert bool(session.page.hits) == ("sh" in query and "?" not in query), "words that stand in no product find none"
 
 
 def test_odd_option_values(shop):
