@@ -48,7 +48,7 @@ def finish(result: subprocess.CompletedProcess) -> str:
 @pytest.fixture(scope="module")
 def finished(inputs, tmp_path_factory):
     run = tmp_path_factory.mktemp("run")
-    (run / "log").write_text(finish(train(inputs, run)))
+    (run / "log").write_text(finish(train(inputs, run, f"trainer.rollout_data_dir={run}/dump")))
     return run
 
 
@@ -114,6 +114,13 @@ def test_beneficial_turns_are_internalized(metrics):
         # verl's own counts do not see extra rows
         assert found["siri/rows"] == 4 * SESSIONS * 3
         assert found["training/rollout_probs_diff_max"] < 1e-4
+
+
+def test_verls_dump_holds_the_turns_that_were_played(finished, metrics):
+    for step, found in metrics.items():
+        rows = [json.loads(line) for line in (finished / "dump" / f"{step}.jsonl").read_text().splitlines()]
+        assert len(rows) == found["siri/rows"] and not any(row["uid"].startswith("internal") for row in rows)
+    assert metrics[STEPS]["siri/internalization/rows_added"] > 0
 
 
 def test_prompts_of_both_arms_lie_on_disk(finished):
