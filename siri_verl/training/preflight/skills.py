@@ -96,6 +96,11 @@ def check_internalization(config: DictConfig, settings: SiriSettings) -> None:
             "actor_rollout_ref.actor.shuffle=True: internalization rows are dealt to optimizer steps in order; set it "
             "to False"
         )
+    if OmegaConf.select(config, "critic.enable"):
+        raise ConfigError(
+            "critic.enable=True: internalization rows are dealt to the actor's optimizer steps, and the critic's would "
+            "not divide the batch; set it to null"
+        )
     if config.algorithm.rollout_correction.get("bypass_mode"):
         raise ConfigError(
             "algorithm.rollout_correction.bypass_mode=True: the log-probs of a turn under its plain prompt come from "

@@ -64,6 +64,7 @@ def test_a_missing_or_damaged_bank_is_refused_before_anything_starts(tmp_path, c
         ),
         (["algorithm.filter_groups.enable=true"], "algorithm.filter_groups.enable=True: groups whose trajectories"),
         (["actor_rollout_ref.actor.shuffle=true"], "actor_rollout_ref.actor.shuffle=True: internalization rows are"),
+        (["critic.enable=true"], "critic.enable=True: internalization rows are dealt to the actor's"),
         (["actor_rollout_ref.rollout.n=5"], "siri.arms.skill_share=0.5: arms: skill_share=0.5 of group size 5 is 2.5"),
     ],
 )
