@@ -106,6 +106,12 @@ class EvalOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"--{name.replace('_', '-')}: {name}={value}; use at least 1")
+        own = self.env_kwargs.get("max_turns", self.max_turns)
+        if self.max_turns is not None and own != self.max_turns:
+            raise ConfigError(
+                f"--set max_turns={own}: --max-turns is {self.max_turns}, and the smaller of the two ends an episode; "
+                "give one of them"
+            )
         check_field(self, "level", 0 < self.level < 1, "use a share in (0, 1), for example 0.95")
         if self.example is not None and self.prompting == PLAIN:
             raise ConfigError("example: belongs to --prompting react or reflexion; the plain prompt has none")

@@ -135,7 +135,7 @@ def test_a_changed_setting_is_refused_by_name(toy_model, panel, tmp_path):
         (dict(seed=6), "seed=5, now it is 6"),
         (dict(repeats=2), "repeats=1, now it is 2"),
         (dict(history_length=1), "prompting.history_length=3, now it is 1"),
-        (dict(env_kwargs={"max_turns": 4}), "environment.kwargs.max_turns=not set, now it is 4"),
+        (dict(env_kwargs={"anchor": "state"}), "environment.kwargs.anchor=not set, now it is 'state'"),
         (dict(prompting="react"), "prompting.kind='plain', now it is 'react'"),
     ):
         with pytest.raises(TrajectoryFileError, match=message):
@@ -255,6 +255,8 @@ def test_sampling_lengths_and_endpoint_are_refused_before_anything_is_written(pa
     assert "--temperature: temperature=nan; use 0" in cli(*there, "--temperature", "nan", code=1)
     assert "--top-k: top_k=-2; use a positive number, or -1" in cli(*there, "--top-k", -2, code=1)
     assert "--max-turns: max_turns=0; use at least 1" in cli(*there, "--max-turns", 0, code=1)
+    text = cli(*there, "--max-turns", 9, "--set", "max_turns=4", code=1)
+    assert "--set max_turns=4: --max-turns is 9, and the smaller of the two ends an episode" in text
     assert "endpoint.timeout=0.0" in cli(*there, "--timeout", 0, code=1)
     assert not (tmp_path / "out").exists()
     # Nobody listens there: a try without an episode ties nothing down.
