@@ -62,11 +62,13 @@ class Completion:
     Attributes:
         text: what the model wrote.
         prompt_tokens, reply_tokens: as the endpoint counts them, None where it does not say.
+        opening: what of the reply stands in the prompt, where that is known.
     """
 
     text: str
     prompt_tokens: int | None
     reply_tokens: int | None
+    opening: str = ""
 
 
 class Endpoint:
@@ -142,9 +144,15 @@ class Endpoint:
 
     def _read(self, answer: Any) -> Completion:
         try:
-            content = answer.choices[0].message.content
+            message = answer.choices[0].message
+            content = message.content
         except (AttributeError, IndexError, TypeError) as error:
             raise EndpointError(f"{self.address}: not a chat completion: {str(answer)[:200]!r}") from error
+        # Servers with a reasoning parser return the think block apart, under one of two names (vLLM, SGLang).
+        thoughts = (getattr(message, name, None) for name in ("reasoning_content", "reasoning"))
+        thought = next((text for text in thoughts if isinstance(text, str) and text), None)
+        if thought is not None:
+            content = f"<think>{thought}</think>{content or ''}"
         if not isinstance(content, str):
             raise EndpointError(f"{self.address}: the answer's content is {content!r}, expected text")
         usage = getattr(answer, "usage", None)

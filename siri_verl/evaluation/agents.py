@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from siri_verl.endpoint import Completion, ContextLengthError, Endpoint, Message
 from siri_verl.light.policy import Sampling
+from siri_verl.trajectory.decoding import TAGS, ControlTokens, decode_reply, implied_opening, reply_opening
 from siri_verl.trajectory.episode import Episode
 from siri_verl.trajectory.prompt_builder import PromptBuilder, PromptTooLongError, chat_tokens
 from siri_verl.trajectory.turn import Reply
@@ -97,8 +98,9 @@ class TokenAgent:
             return failed(error)
 
         def reply(token_ids: list[int]) -> Reply:
-            text = self.policy.tokenizer.decode(token_ids, skip_special_tokens=True)
-            return Reply(text, len(prompt.token_ids), len(token_ids), prompt.skill_missing, prompt.history_dropped)
+            text = decode_reply(self.policy.tokenizer, token_ids)
+            counts = len(prompt.token_ids), len(token_ids)
+            return Reply(text, *counts, prompt.skill_missing, prompt.history_dropped, self.prompts.opening)
 
         return then(self.policy.submit(name, prompt.token_ids, seed), reply)
 
@@ -115,7 +117,8 @@ class ChatAgent:
         def reply(answer: tuple[Variant, Completion]) -> Reply:
             variant, completion = answer
             counts = completion.prompt_tokens, completion.reply_tokens
-            return Reply(completion.text, *counts, variant.skill_missing, variant.history_dropped)
+            opening = completion.opening or implied_opening(completion.text)
+            return Reply(completion.text, *counts, variant.skill_missing, variant.history_dropped, opening)
 
         return then(self.model.submit(name, self.prompting.variants(episode), seed), reply)
 
@@ -132,12 +135,15 @@ class LocalChat:
     def __init__(self, policy: Policy, max_prompt_length: int, chat_template_kwargs: Mapping[str, Any] | None = None):
         self.policy, self.max_prompt_length = policy, max_prompt_length
         self.chat_template_kwargs = dict(chat_template_kwargs or {})
+        self.opening = reply_opening(policy.tokenizer, self.chat_template_kwargs)
+        self._control = ControlTokens(policy.tokenizer)
 
     def submit(self, name: str, variants: Iterable[Variant], seed: int) -> Future[tuple[Variant, Completion]]:
         """See `ChatModel`."""
         lengths = []
         for variant in variants:
-            ids = chat_tokens(self.policy.tokenizer, variant.messages, self.chat_template_kwargs)
+            messages = [{**m, "content": self._control.removed(m["content"], keep=TAGS)} for m in variant.messages]
+            ids = chat_tokens(self.policy.tokenizer, messages, self.chat_template_kwargs)
             if len(ids) <= self.max_prompt_length:
                 break
             lengths.append(len(ids))
@@ -149,8 +155,8 @@ class LocalChat:
             )
 
         def read(token_ids: list[int]) -> tuple[Variant, Completion]:
-            text = self.policy.tokenizer.decode(token_ids, skip_special_tokens=True)
-            return variant, Completion(text, len(ids), len(token_ids))
+            text = decode_reply(self.policy.tokenizer, token_ids)
+            return variant, Completion(text, len(ids), len(token_ids), self.opening)
 
         return then(self.policy.submit(name, ids, seed), read)
 

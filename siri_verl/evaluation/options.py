@@ -84,6 +84,8 @@ class EvalOptions:
     """Episodes in play at a time."""
     training_tasks: bool = False
     """Allow tasks the run trained on."""
+    max_malformed_share: float = 0.99
+    """Stop where this share of replies in 50 episodes is malformed; above 1 never stops."""
     level: float = 0.95
     """Coverage of the intervals."""
     against: Path | None = None
@@ -99,6 +101,7 @@ class EvalOptions:
 
     def __post_init__(self) -> None:
         check_one_of("prompting", self.prompting, KINDS)
+        check_field(self, "max_malformed_share", self.max_malformed_share > 0, "use a share above 0")
         check_field(self, "repeats", self.repeats >= 1, "use at least 1")
         check_field(self, "max_trials", self.max_trials >= 1, "use at least 1")
         check_field(self, "concurrent", self.concurrent is None or self.concurrent >= 1, "use at least 1")

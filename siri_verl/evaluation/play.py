@@ -135,5 +135,5 @@ class Evaluation:
             asked.append(((task_id, session), self.reflecting.model.submit(name, request, seed)))
         for (task_id, session), future in asked:
             _, reply = future.result()
-            text = clean_reflection(reply.text, self.reflecting.special_tokens)
+            text = clean_reflection(reply.opening + reply.text, self.reflecting.special_tokens)
             self.log.append(Reflection(task_id, session, trial, text, reply.prompt_tokens, reply.reply_tokens))

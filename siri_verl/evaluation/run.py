@@ -32,6 +32,7 @@ from siri_verl.skills.retrieval import best_active
 from siri_verl.skills.skill import Skill
 from siri_verl.skills.task_type import task_typer
 from siri_verl.trajectory.file import EVALUATION, read_trajectories
+from siri_verl.trajectory.malformed import EPISODES, MalformedReplies
 from siri_verl.trajectory.prompt_builder import PromptBuilder
 from siri_verl.trajectory.prompts import TEMPLATES
 from siri_verl.trajectory.turn import Trajectory
@@ -68,6 +69,7 @@ def run_evaluation(
     typer = task_typer(how.task_type)
     skills = {} if prepared.bank is None else best_skills(prepared, prepared.bank)
     log = TrajectoryLog(files.trajectories, prepared.settings)
+    malformed = MalformedReplies(options.max_malformed_share, "--max-malformed-share", EPISODES)
     try:
         on_begin(len(log.trajectories))
 
@@ -75,6 +77,7 @@ def run_evaluation(
             nonlocal played
             played += 1
             on_end(trajectory)
+            malformed.add(sum(not turn.valid for turn in trajectory.turns), len(trajectory.turns))
 
         with open_agent(prepared) as (agent, chat, special_tokens):
             player = EpisodePlayer(

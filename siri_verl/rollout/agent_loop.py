@@ -21,6 +21,7 @@ from siri_verl.rollout.environments import environment_pool
 from siri_verl.rollout.session import SiriSession
 from siri_verl.settings.read import siri_settings
 from siri_verl.settings.schema import RewardSettings, SiriSettings
+from siri_verl.trajectory.decoding import decode_reply
 from siri_verl.trajectory.episode import Episode
 from siri_verl.trajectory.prompt_builder import BuiltPrompt, PromptBuilder, PromptTooLongError
 from siri_verl.trajectory.turn import Reply
@@ -130,9 +131,10 @@ class EnvAgentLoop(AgentLoopBase):
                 output = await self.server_manager.generate(
                     request_id=request_id, prompt_ids=prompt.token_ids, sampling_params=params
                 )
-            text = self.tokenizer.decode(output.token_ids, skip_special_tokens=True)
+            text = decode_reply(self.tokenizer, output.token_ids)
             counts = len(prompt.token_ids), len(output.token_ids)
-            action = episode.reply(Reply(text, *counts, prompt.skill_missing, prompt.history_dropped))
+            shown = prompt.skill_missing, prompt.history_dropped, self.prompts.opening
+            action = episode.reply(Reply(text, *counts, *shown))
             anchor = str(episode.info["anchor"])
             with simple_timer("tool_calls", timing):
                 result: StepResult = await env.step(action)

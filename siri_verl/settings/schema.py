@@ -57,10 +57,16 @@ class RolloutSettings:
     """Give every generation request a seed derived from run seed, step, task, arm, session and turn."""
     poll_interval: float = 0.2
     """Seconds between looks at the replay buffer (verl's own default of 2 s dominates small runs)."""
+    max_malformed_share: float | None = 0.99
+    """A run in whose first 5 steps at least this share of replies is malformed stops: nothing can be learned from such
+    replies. null never stops. `siri-verl eval` has an option of this name."""
 
     def __post_init__(self):
         check_field(self, "siri.rollout.max_turns", self.max_turns >= 1, "use at least 1")
         check_field(self, "siri.rollout.poll_interval", self.poll_interval > 0, "use seconds > 0")
+        limit = self.max_malformed_share
+        in_range = limit is None or 0 < limit <= 1
+        check_field(self, "siri.rollout.max_malformed_share", in_range, "use null or a share in (0, 1]")
 
 
 @dataclass

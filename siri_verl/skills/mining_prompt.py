@@ -120,7 +120,7 @@ class MinedSkill:
 def parse_mined_skill(text: str, caps: BankSettings | None = None) -> MinedSkill:
     """Read a model's answer strictly: "condition:" first, then "strategy:", each once and neither empty nor overlong.
 
-    Think text before the answer is left out.
+    Think text before the answer is left out, also where the block was opened by the chat template.
 
     Args:
         text: the answer.
@@ -128,6 +128,9 @@ def parse_mined_skill(text: str, caps: BankSettings | None = None) -> MinedSkill
     """
     caps = caps or BankSettings()
     found = _ANSWER.fullmatch(_THINK.sub(" ", text))
+    if found is None:
+        thought, _, rest = text.partition("</think>")
+        found = _ANSWER.fullmatch(_THINK.sub(" ", rest)) if "<think>" not in thought else None
     if found is None:
         return MinedSkill("", "", "no_condition_and_strategy")
     condition, strategy = one_line(found[1]), one_line(found[2])

@@ -29,6 +29,7 @@ from siri_verl.skills.skill import Skill
 from siri_verl.training.gates import GATES, MINES_SKILLS, GateInput
 from siri_verl.training.planner import PlannedGroup, Planner
 from siri_verl.training.step_table import StepTable
+from siri_verl.trajectory.malformed import STEPS, MalformedReplies
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Siri:
         mined: rounds of mining so far.
         task_types: task id -> type, of every task met.
         answers: task id -> what solving it comes down to, where the environment states it.
+        malformed: stops a run whose first replies are malformed.
     """
 
     def __init__(self, settings: SiriSettings, group_size: int, planner: Planner, special_tokens: Sequence[str] = ()):
@@ -64,6 +66,8 @@ class Siri:
         self.mined = 0
         self.task_types: dict[str, str] = {}
         self.answers: dict[str, tuple[str, ...]] = {}
+        share = settings.rollout.max_malformed_share
+        self.malformed = MalformedReplies(share, "siri.rollout.max_malformed_share", STEPS)
 
     # ---- before the trajectories ---------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 from omegaconf import DictConfig
@@ -17,6 +18,7 @@ from omegaconf import DictConfig
 from siri_verl.core.seeding import derive_seed
 from siri_verl.endpoint import Completion, Endpoint, EndpointSettings
 from siri_verl.settings.schema import SiriSettings
+from siri_verl.trajectory.decoding import TAGS, ControlTokens, decode_reply, reply_opening
 from siri_verl.trajectory.prompt_builder import chat_tokens
 
 
@@ -54,6 +56,14 @@ class PolicyMiner:
         self.seed, self.chat_template_kwargs = seed, dict(chat_template_kwargs or {})
         self.prompt_tokens = self.generated_tokens = 0
 
+    @cached_property
+    def _control(self) -> ControlTokens:
+        return ControlTokens(self.tokenizer)
+
+    @cached_property
+    def _opening(self) -> str:
+        return reply_opening(self.tokenizer, self.chat_template_kwargs)
+
     def __call__(self, prompts: Sequence[str], step: int) -> list[str]:
         """Answers in the order of the prompts. A prompt that is too long gets an empty answer, counted as malformed."""
         return asyncio.run(self._ask_all(prompts, step))
@@ -62,7 +72,8 @@ class PolicyMiner:
         return list(await asyncio.gather(*(self._ask(prompt, step, i) for i, prompt in enumerate(prompts))))
 
     async def _ask(self, prompt: str, step: int, number: int) -> str:
-        ids = chat_tokens(self.tokenizer, [{"role": "user", "content": prompt}], self.chat_template_kwargs)
+        message = {"role": "user", "content": self._control.removed(prompt, keep=TAGS)}
+        ids = chat_tokens(self.tokenizer, [message], self.chat_template_kwargs)
         if len(ids) > self.max_prompt_length:
             return ""
         params = {**self.sampling, "max_tokens": self.max_tokens}
@@ -73,7 +84,7 @@ class PolicyMiner:
         )
         self.prompt_tokens += len(ids)
         self.generated_tokens += len(output.token_ids)
-        return self.tokenizer.decode(output.token_ids, skip_special_tokens=True)
+        return self._opening + decode_reply(self.tokenizer, output.token_ids)
 
 
 class EndpointMiner:

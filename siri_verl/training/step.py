@@ -113,8 +113,12 @@ class SiriStep:
         Args:
             keys, tags: of the rows, in canonical order and without padding.
             partition_id: `train`.
+
+        Raises:
+            MalformedRepliesError: in the first steps of the run hardly any reply is well formed.
         """
-        self.table = StepTable.fetch(keys, tags, partition_id)
+        table = self.table = StepTable.fetch(keys, tags, partition_id)
+        self.siri.malformed.add(int((table.usable & ~table.valid).sum()), int(table.usable.sum()))
         self.metrics |= metrics.rollout_metrics(self.table)
 
     def record_effects(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from siri_verl.envs.replies import ACTION
+from siri_verl.trajectory.decoding import decode_reply
 
 
 def action_span(tokenizer: Any, token_ids: Sequence[int], pattern: re.Pattern[str] = ACTION) -> tuple[int, int]:
@@ -25,9 +26,9 @@ def action_span(tokenizer: Any, token_ids: Sequence[int], pattern: re.Pattern[st
     ids = list(token_ids)
 
     def length(count: int) -> int:
-        return len(tokenizer.decode(ids[:count], skip_special_tokens=True))
+        return len(decode_reply(tokenizer, ids[:count]))
 
-    match = pattern.search(tokenizer.decode(ids, skip_special_tokens=True))
+    match = pattern.search(decode_reply(tokenizer, ids))
     if match is None:
         return 0, 0
     # Text grows with the number of tokens, so the edges are found by bisection: a few decodes, not one per token.

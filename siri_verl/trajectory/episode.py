@@ -113,7 +113,7 @@ class Episode:
         Returns:
             The action for the environment.
         """
-        parsed = parse_reply(reply.text, self.rules)
+        parsed = parse_reply(reply.opening + reply.text, self.rules)
         action = parsed.action if action is None else action
         self._asked = reply, parsed.valid, parsed.problem, action
         self.skill_missing |= reply.skill_missing

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from verl.utils import normalize_token_ids
 
 from siri_verl.failures import ConfigError
+from siri_verl.trajectory.decoding import ControlTokens, reply_opening
 from siri_verl.trajectory.prompts import TEMPLATES, PromptSettings, render_prompt
 from siri_verl.trajectory.turn import TurnView
 
@@ -73,10 +75,28 @@ class PromptBuilder:
         self.history_length = settings.history_length
         self.max_prompt_length = max_prompt_length
         self.chat_template_kwargs = dict(chat_template_kwargs or {})
+        self.clean = ControlTokens(tokenizer).removed
+
+    @cached_property
+    def opening(self) -> str:
+        """What the prompt holds of the reply (`siri_verl.trajectory.decoding.reply_opening`)."""
+        return reply_opening(self.tokenizer, self.chat_template_kwargs)
+
+    def message(self, view: TurnView) -> str:
+        """The user message of a turn. Control tokens in the environment's texts are taken out."""
+        clean = self.clean
+        safe = replace(
+            view,
+            task=clean(view.task),
+            observation=clean(view.observation),
+            admissible_actions=tuple(map(clean, view.admissible_actions)),
+            history=tuple((clean(observation), clean(action)) for observation, action in view.history),
+        )
+        return render_prompt(safe, self.template)
 
     def tokens(self, view: TurnView) -> list[int]:
         """Token ids of a turn's prompt, whatever their number."""
-        message = {"role": "user", "content": render_prompt(view, self.template)}
+        message = {"role": "user", "content": self.message(view)}
         return chat_tokens(self.tokenizer, [message], self.chat_template_kwargs)
 
     def build(self, view: TurnView) -> BuiltPrompt:

@@ -70,6 +70,7 @@ class Reply:
         prompt_tokens, reply_tokens: counts; None where they are unknown (some endpoints do not report them).
         skill_missing: a skill block was to be shown and did not fit into the prompt.
         history_dropped: history pairs left out because the prompt would have been too long.
+        opening: what of the reply stands in the prompt: "<think>", "<think></think>" or "".
     """
 
     text: str
@@ -77,6 +78,7 @@ class Reply:
     reply_tokens: int | None = None
     skill_missing: bool = False
     history_dropped: int = 0
+    opening: str = ""
 
 
 @dataclass(frozen=True)

@@ -92,3 +92,11 @@ def test_the_caps_are_those_of_the_bank(condition, strategy):
     assert parse_mined_skill(answer(), caps).problem is None
     assert parse_mined_skill(answer(1), caps).problem == "condition_too_long"
     assert parse_mined_skill(answer(0, 1), caps).problem == "strategy_too_long"
+
+
+@pytest.mark.parametrize(
+    "thought", ["", "<think>hm</think>", "what worked?\n</think>\n", "<think>condition: x strategy: y</think>"]
+)
+def test_a_thought_whose_tag_stands_in_the_prompt(thought):
+    skill = parse_mined_skill(f"{thought}condition: a\nstrategy: b")
+    assert (skill.condition, skill.strategy, skill.problem) == ("a", "b", None)

@@ -10,6 +10,7 @@ from verl.experimental.agent_loop.tool_agent_loop import ToolAgentLoop
 
 from siri_verl.core.segments import runs
 from siri_verl.rollout.session import SiriSession
+from siri_verl.trajectory.decoding import decode_reply
 
 
 class PostRoomLoop(ToolAgentLoop):
@@ -26,7 +27,7 @@ class PostRoomLoop(ToolAgentLoop):
         output.extra_fields["reward_extra_info"] = {"acc": output.reward_score}
         # GiGPO: what each turn saw and got
         turns = runs(output.response_mask)
-        replies = [self.tokenizer.decode(output.response_ids[a:b], skip_special_tokens=True) for a, b in turns]
+        replies = [decode_reply(self.tokenizer, output.response_ids[a:b]) for a, b in turns]
         task = plain[-1]["content"]
         seen = [task, *output.extra_fields.get("answers", [])][: len(turns)]
         output.extra_fields["anchors"] = seen

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from siri_verl.trajectory.decoding import decode_reply
+
 
 class Player:
     """A model that answers prompts in batches.
@@ -51,7 +53,6 @@ class Player:
                 eos_token_id=self.tokenizer.eos_token_id,
                 **(sampling if self.temperature > 0 else {"do_sample": False}),
             )
-            decoded = self.tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
-            for k, text in zip(part, decoded, strict=True):
-                replies[k] = text
+            for k, ids in zip(part, out[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
+                replies[k] = decode_reply(self.tokenizer, ids)
         return replies

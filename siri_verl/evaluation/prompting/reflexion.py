@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from siri_verl.envs.replies import THOUGHT
 from siri_verl.evaluation.agents import Variant
 from siri_verl.skills.sanitize import UnsafeTextError, neutralise
+from siri_verl.trajectory.decoding import implied_opening
 
 MEMORY = 3
 """Reflections kept, the newest: the paper bounds its memory to one to three."""
@@ -51,9 +53,11 @@ def reflection_request(
 
 
 def clean_reflection(text: str, special_tokens: Sequence[str] = ()) -> str:
-    """A reflection as it may stand in a prompt: control tokens and tags neutralised, one line, capped in length."""
+    """A reflection as it may stand in a prompt: without the thoughts before it, control tokens and tags neutralised,
+    one line, capped in length."""
+    answer = THOUGHT.sub(" ", implied_opening(text) + text)
     try:
-        safe = neutralise(text, special_tokens).text
+        safe = neutralise(answer, special_tokens).text
     except UnsafeTextError:
         safe = ""
     return " ".join(safe.split())[:MAX_CHARS] or NOTHING_LEARNED

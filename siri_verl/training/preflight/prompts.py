@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts the environment for some tasks of each panel and measures their first prompts."""
+"""Starts the environment for some tasks of each panel and checks their first prompts."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def check_first_prompts(config: DictConfig, settings: SiriSettings, panels: Mapp
     Raises:
         ConfigError: the tokenizer, the environment, a task or a prompt is not usable.
     """
+    from siri_verl.training.preflight.reply_format import FormatCheck, check_context
     from siri_verl.trajectory.prompt_builder import PromptBuilder
 
     builder = PromptBuilder(
@@ -37,6 +38,7 @@ def check_first_prompts(config: DictConfig, settings: SiriSettings, panels: Mapp
         config.data.max_prompt_length,
         config.data.get("apply_chat_template_kwargs", {}),
     )
+    format_check = FormatCheck(config, builder)
     name = settings.environment.name
     try:
         env = make_environment(name, **settings.environment.kwargs)
@@ -62,9 +64,11 @@ def check_first_prompts(config: DictConfig, settings: SiriSettings, panels: Mapp
                         f"siri.environment.name={name!r}: the info of reset lacks {absent[0]!r}; `siri-verl check-env "
                         f"{name}` reports what training needs"
                     )
-                builder.first(str(info["task"]), observation, info["admissible_actions"], where=f"task {task!r}")
+                format_check.look_at(f"task {task!r}", observation, info)
     finally:
         env.close()
+    format_check.finish()
+    check_context(settings, builder)
 
 
 def load_tokenizer(config: DictConfig) -> Any:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
+from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from siri_verl.demos.warm_start.model import TAGS
@@ -9,6 +10,9 @@ from siri_verl.demos.webshop import words
 from siri_verl.demos.webshop.demo import DEMO
 from siri_verl.demos.webshop.model import build_tokenizer, make_model
 from siri_verl.skills.text import skill_block
+from siri_verl.training.preflight.reply_format import FormatCheck
+from siri_verl.trajectory.prompt_builder import PromptBuilder
+from siri_verl.trajectory.prompts import PromptSettings
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,14 @@ def test_tags_are_ordinary_tokens(tokenizer):
     for tag in TAGS:
         ids = tokenizer.encode(tag, add_special_tokens=False)
         assert len(ids) == 1 and tokenizer.decode(ids, skip_special_tokens=True) == tag
+
+
+def test_the_format_check_of_a_run_accepts_the_model(env, tokenizer):
+    config = OmegaConf.create({"actor_rollout_ref": {"model": {"path": "model"}}})
+    check = FormatCheck(config, PromptBuilder(tokenizer, PromptSettings(template="compact"), 260))
+    for task in env.task_ids()[:20]:
+        check.look_at(task, *env.reset(seed=0, options={"task_id": task}))
+    check.finish()
 
 
 def test_every_price_limit_and_turn_is_one_token(env, tokenizer):
