@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from benchmarks.siri_vs_gigpo.differences import has_curve, interval, present
 from benchmarks.siri_vs_gigpo.results import Results
 
 
-def draw(found: Results, environment: str, target: Path) -> None:
-    """Write the picture of an environment's finished runs.
+def draw(found: Results, environment: str, target: Path, only: Sequence[str] = ()) -> None:
+    """Write the picture of an environment's finished runs: of all methods, or of those in `only`, in its order.
 
     Left, validation success over environment steps: each run thin, each method's mean over its seeds thick. Right,
     success on the held-out tasks at the end: a point per run, beside them the mean with its 95 % interval (t).
@@ -23,9 +24,14 @@ def draw(found: Results, environment: str, target: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    methods = present(found, environment)
+    methods = list(only) or present(found, environment)
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(13, 5.2), layout="constrained", sharey=True, gridspec_kw={"width_ratios": (3, 2)}
+        1,
+        2,
+        figsize=(13, 5.2) if not only else (9, 4.2),
+        layout="constrained",
+        sharey=True,
+        gridspec_kw={"width_ratios": (3, max(1, len(methods) / 4))},
     )
     for place, method in enumerate(methods):
         if has_curve(method):
@@ -34,11 +40,19 @@ def draw(found: Results, environment: str, target: Path) -> None:
     left.set(xlabel="environment steps", ylabel="success", ylim=(0, 1))
     left.set_title("validation, plain prompt: each run, mean over seeds")
     left.legend(title="mean over seeds (how many)", fontsize="small", loc="upper left")
-    right.set_title("held-out tasks at the end: each run, mean (95 %, t)")
-    right.set_xticks(range(len(methods)), methods, rotation=35, ha="right", fontsize="small")
+    right.set_title(
+        "held-out tasks at the end:\neach run, mean (95 %, t)"
+        if only
+        else "held-out tasks at the end: each run, mean (95 %, t)"
+    )
+    right.set_xticks(
+        range(len(methods)), methods, **({} if only else {"rotation": 35, "ha": "right", "fontsize": "small"})
+    )
+    right.set_xlim(-0.6, len(methods) - 0.4)
     for axis in (left, right):
         axis.grid(alpha=0.3)
-    figure.suptitle(environment)
+    if not only:
+        figure.suptitle(environment)
     figure.savefig(target, dpi=110)
     plt.close(figure)
 

@@ -3,6 +3,7 @@
 
     python benchmarks/siri_vs_gigpo/table.py          prints; writes table.md and curves_<environment>.png
     python benchmarks/siri_vs_gigpo/table.py --folder benchmarks/siri_vs_gigpo/development/first
+    python benchmarks/siri_vs_gigpo/table.py --methods gigpo siri --picture docs/images/siri_vs_gigpo.png
 
 Differences are paired over seeds: Student's t, and a percentile bootstrap beside it, which is narrow with few seeds.
 """
@@ -182,11 +183,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=HERE, help="where results.json and curves.json lie")
-    folder = parser.parse_args(arguments).folder
-    found = Results(folder)
+    parser.add_argument("--picture", type=Path, help="write this picture of --methods, and nothing else")
+    parser.add_argument("--methods", nargs="+", default=["gigpo", "siri"], help="of --picture; default: gigpo siri")
+    asked = parser.parse_args(arguments)
+    folder, found = asked.folder, Results(asked.folder)
     environments = sorted({name[0] for name in found.rows})
     if not environments:
         sys.exit(f"{found.rows_file}: no finished run; run.py makes them")
+    if asked.picture is not None:
+        (environment,) = environments
+        if unknown := set(asked.methods) - set(present(found, environment)):
+            sys.exit(f"--methods {' '.join(sorted(unknown))}: no finished run; use {present(found, environment)}")
+        draw(found, environment, asked.picture, asked.methods)
+        return
     text = "\n".join(table(found, environment) for environment in environments)
     print(text)
     write_text_atomically(folder / "table.md", text)
