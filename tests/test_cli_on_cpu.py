@@ -84,7 +84,7 @@ def test_doctor_exits_non_zero_when_the_plugin_did_not_load(tmp_path):
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: verl\nVersion: 0.10.0\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "siri_verl.cli", "doctor"]
+    command = [sys.executable, "-m", "siri_verl", "doctor"]
     result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180)
     assert result.returncode == 1
     assert "wrong plugin: verl version: RuntimeError: verl 0.10.0 is installed" in " ".join(result.stdout.split())

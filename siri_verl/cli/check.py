@@ -5,22 +5,27 @@ from __future__ import annotations
 
 import typer
 
-from siri_verl.cli.common import Settings, app, console, fail, parse_settings
+from siri_verl.cli.common import Json, Settings, app, console, fail, parse_settings
 
 
 @app.command()
-def doctor() -> None:
-    """Check the installation: versions, plugin, verl's seams, environments, devices. Exits 1 when something is
-    wrong."""
-    from siri_verl.doctor import examine, report
+def doctor(as_json: Json = False) -> None:
+    """Check the installation: versions, plugin, verl's seams, environments, devices. Exits 1 if something is wrong."""
+    from siri_verl.doctor import examine, report, report_json
 
-    if not report(examine(), console):
+    findings = examine()
+    if as_json:
+        typer.echo(report_json(findings))
+        fine = all(finding.ok is not False for finding in findings)
+    else:
+        fine = report(findings, console)
+    if not fine:
         raise typer.Exit(1)
 
 
 @app.command("check-env")
 def check_env(name: str, settings: Settings = None, episodes: int = 5, max_turns: int = 50, seed: int = 0) -> None:
-    """Play an environment (registered name or Gymnasium id) and say what training would stumble over."""
+    """Play an environment (registered name or Gymnasium id) and report what would fail in training."""
     from siri_verl.envs.checker import EnvironmentCheckError, check_text_env
     from siri_verl.envs.registry import make_environment
 

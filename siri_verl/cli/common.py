@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from siri_verl import __version__
 from siri_verl.files import parse_json
 from siri_verl.settings.texts import field_texts
 
@@ -44,9 +45,7 @@ class OneLineErrors(TyperGroup):
             raise fail(f"{message} ({TRACEBACK}=1 shows where)") from error
 
 
-app = typer.Typer(
-    cls=OneLineErrors, help="SIRI for unmodified verl.", no_args_is_help=True, pretty_exceptions_enable=False
-)
+app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console()
 if not console.is_terminal and "COLUMNS" not in os.environ:
     # A file or a pipe has no width; tables cut to 80 columns would lose their cells.
@@ -55,7 +54,23 @@ if not console.is_terminal and "COLUMNS" not in os.environ:
 Settings = Annotated[
     Optional[list[str]], typer.Option("--set", help="A setting of the environment, as key=value; the value is JSON.")
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier call wrote there.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"siri_verl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def version(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """SIRI for unmodified verl."""
 
 
 def fail(message: object) -> typer.Exit:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`siri-verl skills`: a look into a skill bank, and the re-test of its skills."""
+"""`siri-verl skills`: shows a skill bank and tests its skills again."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from siri_verl.cli.common import app, console, fail, options
+from siri_verl.cli.common import Json, app, console, fail, options
 from siri_verl.evaluation.options import RetestOptions
 
 if TYPE_CHECKING:
     from siri_verl.skills.bank import SkillBank
 
-skills = typer.Typer(help="Look into a skill bank.", no_args_is_help=True)
+skills = typer.Typer(help="Show a skill bank; test its skills again.", no_args_is_help=True)
 app.add_typer(skills, name="skills")
 
 
@@ -33,19 +33,24 @@ def skills_list(
     path: Annotated[Path, typer.Argument(help="Bank file, or a run's or checkpoint's folder.")],
     status: Annotated[Optional[str], typer.Option(help="candidate, active or retired.")] = None,
     task_type: Annotated[Optional[str], typer.Option(help="Only this task type.")] = None,
+    as_json: Json = False,
 ) -> None:
-    """All skills with status, utility and evidence."""
-    from siri_verl.report.tables import skill_list
+    """List all skills with status, utility and evidence."""
+    from siri_verl.report.tables import skill_list, skill_list_json
 
+    bank = open_bank(path)
     try:
-        console.print(skill_list(open_bank(path), status, task_type))
+        if as_json:
+            typer.echo(skill_list_json(bank, status, task_type))
+        else:
+            console.print(skill_list(bank, status, task_type))
     except ValueError as error:
         raise fail(error) from error
 
 
 @skills.command("show")
 def skills_show(path: Path, skill_id: str) -> None:
-    """One skill: text, provenance, numbers."""
+    """Show one skill: text, provenance, numbers."""
     from siri_verl.report.tables import skill_show
 
     try:
@@ -56,7 +61,7 @@ def skills_show(path: Path, skill_id: str) -> None:
 
 @skills.command("history")
 def skills_history(path: Path, skill_id: str) -> None:
-    """Every group a skill was shown in, and every decision with its reason."""
+    """Show every group of a skill, and every decision with its reason."""
     from siri_verl.report.tables import skill_history
 
     try:
@@ -67,7 +72,7 @@ def skills_history(path: Path, skill_id: str) -> None:
 
 @skills.command("diff")
 def skills_diff(before: Path, after: Path) -> None:
-    """What changed between two banks."""
+    """Show what changed between two banks."""
     from siri_verl.report.tables import skill_diff
 
     console.print(skill_diff(open_bank(before), open_bank(after)))
@@ -80,8 +85,8 @@ def skills_retest(
     asked: RetestOptions,
     out: Annotated[Optional[Path], typer.Option(help="JSON file; none: retest_<model>.json in the run.")] = None,
 ) -> None:
-    """Test skills again after a run, on fresh tasks: pairs of episodes without and with the skill, same task and
-    seed."""
+    """Test skills again after a run, on fresh tasks: pairs of episodes without and with the skill, with the same task
+    and seed."""
     from siri_verl.evaluation.retest_run import retest_run
     from siri_verl.files import write_text_atomically
     from siri_verl.report.retests import report_json, retest_table

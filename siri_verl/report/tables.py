@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from siri_verl.core.decisions import Decision
 from siri_verl.report.reader import CurvePoint
-from siri_verl.report.skills import skill_lives
+from siri_verl.report.skills import SkillLife, skill_lives
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Evidence
 
@@ -26,21 +27,14 @@ def skill_list(bank: SkillBank, status: str | None = None, task_type: str | None
     Raises:
         ValueError: the status is unknown, or no skill has the type; names the known ones.
     """
-    if status is not None and status not in _STYLE:
-        raise ValueError(f"skills list: status {status!r}, use one of {', '.join(_STYLE)}")
-    types = sorted({skill.task_type for skill in bank.skills.values()})
-    if task_type is not None and task_type not in types:
-        known = f"use one of {', '.join(types)}" if types else "the bank is empty"
-        raise ValueError(f"skills list: no skill of --task-type {task_type!r}; {known}")
-    table = Table(title=f"{len(bank)} skills: {bank.census(set(types))}")
+    lives, types = _selected(bank, status, task_type), {skill.task_type for skill in bank.skills.values()}
+    table = Table(title=f"{len(bank)} skills: {bank.census(types)}")
     for name in ("id", "status", "type", "groups", "mean Delta", "interval", "utility"):
         right = name in ("groups", "mean Delta", "utility")
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     table.add_column("skill")
-    for life in skill_lives(bank):
+    for life in lives:
         skill = life.skill
-        if status not in (None, skill.status) or task_type not in (None, skill.task_type):
-            continue
         table.add_row(
             skill.skill_id,
             Text(skill.status, style=_STYLE[skill.status]),
@@ -52,6 +46,33 @@ def skill_list(bank: SkillBank, status: str | None = None, task_type: str | None
             escape(skill.block),
         )
     return table
+
+
+def skill_list_json(bank: SkillBank, status: str | None = None, task_type: str | None = None) -> str:
+    """The same as a JSON list, one object per skill; `low` and `high` are the interval of the mean Delta.
+
+    Raises:
+        ValueError: as `skill_list`.
+    """
+    listed = []
+    for life in _selected(bank, status, task_type):
+        skill, (low, high) = life.skill, life.interval or (None, None)
+        names = ("status", "task_type", "condition", "strategy")
+        listed.append({"id": skill.skill_id, **{name: getattr(skill, name) for name in names}})
+        listed[-1] |= {"groups": len(skill.evidence), "mean_delta": life.mean_delta, "low": low, "high": high}
+        listed[-1] |= {"utility": life.utility}
+    return json.dumps(listed, indent=2, ensure_ascii=False)
+
+
+def _selected(bank: SkillBank, status: str | None, task_type: str | None) -> list[SkillLife]:
+    if status is not None and status not in _STYLE:
+        raise ValueError(f"skills list: status {status!r}, use one of {', '.join(_STYLE)}")
+    types = sorted({skill.task_type for skill in bank.skills.values()})
+    if task_type is not None and task_type not in types:
+        known = f"use one of {', '.join(types)}" if types else "the bank is empty"
+        raise ValueError(f"skills list: no skill of --task-type {task_type!r}; {known}")
+    chosen = [life for life in skill_lives(bank) if status in (None, life.skill.status)]
+    return [life for life in chosen if task_type in (None, life.skill.task_type)]
 
 
 def skill_show(bank: SkillBank, skill_id: str) -> Table:

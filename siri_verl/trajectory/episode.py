@@ -46,7 +46,8 @@ class Episode:
 
     Args:
         plan: what is played.
-        observation, info: of the environment's reset.
+        observation: of the environment's reset.
+        info: of the environment's reset.
         max_turns: turns after which the episode is truncated; None: the environment alone ends it.
 
     Attributes:
@@ -131,7 +132,11 @@ class Episode:
         """Take the environment's answer to the last action; completes the turn.
 
         Args:
-            observation, reward, terminated, truncated, info: as `gymnasium.Env.step` gives them.
+            observation: as `gymnasium.Env.step` returns it, like the next four.
+            reward: of this turn.
+            terminated: the task is decided.
+            truncated: the environment's limit is reached.
+            info: facts about the new state.
             status: "ok", or the `Status` of an environment that failed.
 
         Raises:
@@ -176,7 +181,8 @@ class Episode:
         """The finished episode as a record.
 
         Args:
-            source, step: see `Trajectory`.
+            source: see `Trajectory`.
+            step: see `Trajectory`.
             facts: further fields of `Trajectory` that the episode does not know: session, trial, task_type.
         """
         return Trajectory(

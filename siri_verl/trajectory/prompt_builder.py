@@ -136,7 +136,9 @@ class PromptBuilder:
         """The first turn's prompt.
 
         Args:
-            task, observation, actions: of the turn.
+            task: the task text.
+            observation: of the first turn.
+            actions: admissible in the first turn.
             where: names the environment in the error.
 
         Raises:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m siri_verl.cli`."""
+"""`python -m siri_verl`: the command `siri-verl`."""
 
 from siri_verl.cli import main
 
