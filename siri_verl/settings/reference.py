@@ -20,7 +20,7 @@ from siri_verl.settings.texts import field_texts
 
 CONF = Path(__file__).parents[1] / "conf" / "siri"
 
-HEAD = """# Configuration reference
+HEAD = """# Configuration
 
 <!-- Made by `siri-verl docs` from the typed settings; edit the fields' texts in siri_verl, not this file. -->
 

@@ -39,19 +39,36 @@ def named(path):
     return str(path.relative_to(ROOT))
 
 
-def nav_files(entries):
-    for entry in entries:
-        for value in entry.values():
-            yield from nav_files(value) if isinstance(value, list) else [value]
+def nav_entries(part):
+    """Titles and files of a part of the navigation."""
+    for title, value in part.items():
+        if isinstance(value, list):
+            for entry in value:
+                yield from nav_entries(entry)
+        else:
+            yield title, value
 
 
 def test_the_navigation_has_every_page_once():
     site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
-    listed, there = list(nav_files(site["nav"])), {path.name for path in DOCS.glob("*.md")}
+    listed = [file for part in site["nav"] for _, file in nav_entries(part)]
+    there = {path.name for path in DOCS.glob("*.md")}
     assert len(set(listed)) == len(listed)
     assert set(listed) == there, (
         f"mkdocs.yml, nav: add {sorted(there - set(listed))}, drop {sorted(set(listed) - there)}"
     )
+
+
+def test_a_page_has_one_name():
+    """In its title, the navigation and the table of docs/index.md."""
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    entries = {file: title for part in site["nav"] for title, file in nav_entries(part)}
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    for file, title in entries.items():
+        if file != "index.md":
+            assert (DOCS / file).read_text(encoding="utf-8").startswith(f"# {title}\n"), file
+            shown = title.removeprefix("API: ")
+            assert f"[{shown}]({file})" in index, f"docs/index.md: link {file} as {shown!r}"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="pip install -e '.[docs]'")
