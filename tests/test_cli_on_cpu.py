@@ -194,7 +194,7 @@ def test_data_webshop_takes_the_full_catalogue_from_its_official_place(tmp_path,
     monkeypatch.setitem(sys.modules, "gdown", None)  # so that nothing is fetched
     given = ["data", "webshop", "--download", "--out", tmp_path / "store"]
     assert "items_shuffle.json: `pip install gdown`" in run(*given, "--size", "full", code=1)
-    assert "the small catalogue alone; take source='drive'" in run(*given, "--size", "full", "--source", "hub", code=1)
+    assert "only the small catalogue; use source='drive'" in run(*given, "--size", "full", "--source", "hub", code=1)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert "axon-rl/webshop: `pip install huggingface_hub`" in run(*given, code=1)
 

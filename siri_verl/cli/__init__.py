@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `siri-verl` command: one module per family of commands, each a few lines over the module that does the work."""
+"""The `siri-verl` command: one module per family of commands; each calls the module with the implementation."""
 
 # each adds its commands
 from siri_verl.cli import alfworld, alfworld_demo, check, data, docs, evaluate, plan, report, runs, skills  # noqa: F401

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`siri-verl data alfworld`: the official games, fetched and checked."""
+"""`siri-verl data alfworld`: fetches and checks the official games."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def data_alfworld(
         Optional[Path], typer.Option(help="Folder with the archives, fetched by other means; instead of --download.")
     ] = None,
 ) -> None:
-    """Fetch ALFWorld's official games and say how many can be played; without --download only the latter."""
+    """Count the playable games of ALFWorld's official splits; with --download, fetch the games first."""
     from siri_verl.envs.alfworld.download import ARCHIVES, OFFICIAL_COUNTS, DownloadError
     from siri_verl.envs.alfworld.download import download as fetch
     from siri_verl.envs.alfworld.games import GameFolder

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`siri-verl data`: made, prepared and downloaded."""
+"""`siri-verl data`: generates, prepares and downloads data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def data_webshop(
     human: Annotated[Optional[Path], typer.Option(help="items_human_ins.json")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the official files first.")] = False,
     source: Annotated[
-        Optional[str], typer.Option(help="With --download: drive or hub; none: hub, for the full catalogue drive.")
+        Optional[str], typer.Option(help="With --download: drive or hub; default: hub, drive for the full catalogue.")
     ] = None,
     size: Annotated[str, typer.Option(help="With --download: small (1,000 products) or full.")] = "small",
     goals: Annotated[str, typer.Option(help="auto, human, synthetic or both.")] = "auto",
@@ -37,7 +37,7 @@ def data_webshop(
     try:
         check_out(out, overwrite)  # before the download
         if download:
-            source = source or ("drive" if size == "full" else "hub")  # the hub has the small catalogue alone
+            source = source or ("drive" if size == "full" else "hub")  # the hub has only the small catalogue
             files = fetch(out.with_name(out.name + "_official"), source=source, size=size)
             products, attributes, human = files["products"], files["attributes"], files.get("human")
         if products is None or attributes is None:
@@ -61,10 +61,10 @@ def data_webshop(
 def data_webshop_demo(
     out: Annotated[Path, typer.Option(help="Folder of the demo shop.")],
     seed: int = 0,
-    products: Annotated[Optional[int], typer.Option(help="How many products; none: all.")] = None,
+    products: Annotated[Optional[int], typer.Option(help="Number of products; default: all.")] = None,
     overwrite: bool = False,
 ) -> None:
-    """Make the demo shop: self-made products in the official format, prepared, with panels."""
+    """Make the demo shop: generated products in the official format, prepared, with panels."""
     from siri_verl.demos.webshop.generator import MAX_PRODUCTS, generate
 
     try:
@@ -78,8 +78,8 @@ def data_webshop_demo(
 @data.command("panel")
 def data_panel(
     environment: Annotated[str, typer.Argument(help="Registered name or Gymnasium id; or a panel's JSON file.")],
-    out: Annotated[Path, typer.Option(help="Parquet file; the panel itself goes beside it as JSON.")],
-    split: Annotated[Optional[str], typer.Option(help="The environment's name for it; none: all tasks.")] = None,
+    out: Annotated[Path, typer.Option(help="Parquet file; a JSON file with the panel is written beside it.")],
+    split: Annotated[Optional[str], typer.Option(help="A split of the environment; default: all tasks.")] = None,
     size: Annotated[Optional[int], typer.Option(help="Draw this many tasks.")] = None,
     seed: Annotated[int, typer.Option(help="Draws the subset.")] = 0,
     settings: Settings = None,

@@ -16,10 +16,10 @@ from siri_verl.evaluation.options import REFLEXION, EvalOptions
 @options(EvalOptions)
 def evaluate(
     asked: EvalOptions,
-    out: Annotated[Optional[Path], typer.Option(help="Folder; none: eval/... in the run or here.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="Folder; default: eval/... in the run or here.")] = None,
 ) -> None:
-    """Measure a model on a panel of tasks: success and score with intervals, every trajectory on disk. Killed and
-    started again with the same words, it goes on where it stopped."""
+    """Measure a model on a panel of tasks: success and score with intervals, every trajectory on disk. A
+    stopped evaluation resumes if rerun with the same arguments."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from siri_verl.evaluation.prepare import prepare
@@ -38,14 +38,14 @@ def evaluate(
         with Progress(
             TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), solved, TimeElapsedColumn(), console=console
         ) as bar:
-            # How many trials Reflexion needs is not known beforehand.
+            # The number of trials that Reflexion needs is not known in advance.
             total = prepared.samples if asked.prompting != REFLEXION else None
             row, count = bar.add_task("", total=total, solved=0), [0]
 
             def begin(done: int) -> None:
                 bar.update(row, completed=done)
                 if done:
-                    console.print(f"{folder}: goes on after {done} finished episodes")
+                    console.print(f"{folder}: resumes after {done} finished episodes")
 
             def end(trajectory: Any) -> None:
                 count[0] += trajectory.success
@@ -63,9 +63,9 @@ def evaluate(
 @app.command()
 def export(
     source: Annotated[Path, typer.Argument(help="Run, checkpoint, or Hugging Face folder.")],
-    out: Annotated[Path, typer.Option(help="Folder to be made.")],
-    step: Annotated[Optional[int], typer.Option(help="Of a run: which checkpoint; none: the newest.")] = None,
-    dtype: Annotated[Optional[str], typer.Option(help="Precision of the weights; none: as they are.")] = None,
+    out: Annotated[Path, typer.Option(help="New folder.")],
+    step: Annotated[Optional[int], typer.Option(help="Checkpoint of a run; default: the newest.")] = None,
+    dtype: Annotated[Optional[str], typer.Option(help="Precision of the weights; default: unchanged.")] = None,
 ) -> None:
     """Write the plain policy as a Hugging Face folder: weights, configuration, tokenizer. No skills are needed beside
     it."""

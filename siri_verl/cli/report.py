@@ -17,7 +17,7 @@ from siri_verl.report.options import ReportOptions
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders (trainer.default_local_dir).")],
     asked: ReportOptions,
-    out: Annotated[Optional[Path], typer.Option(help="Folder of page and pictures; none: report/ in the run.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="Folder; default: report/ in the run.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write one self-contained HTML page about one or more runs; PNG pictures, text and learning curve beside it."""

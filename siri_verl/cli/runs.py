@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`siri-verl curve` and `siri-verl story`: pictures and words of finished runs."""
+"""`siri-verl curve` and `siri-verl story`: pictures and text of finished runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from siri_verl.cli.common import Overwrite, app, console, fail
 @app.command()
 def curve(
     runs: Annotated[list[Path], typer.Argument(help="Run folders (trainer.default_local_dir).")],
-    out: Annotated[Optional[Path], typer.Option(help="PNG file; none: learning_curve.png in the one run.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="PNG file; default: learning_curve.png in the run.")] = None,
 ) -> None:
     """Draw the learning curve of one or more run folders and print it as a table."""
     from siri_verl.report.curve_pictures import draw_curve
@@ -38,10 +38,10 @@ def curve(
 @app.command()
 def story(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
-    out: Annotated[Optional[Path], typer.Option(help="Folder for words and pictures; none: story/ in the run.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="Folder; default: story/ in the run.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Describe a run in words and pictures: which skills were mined, tested, promoted, retired, when and why, and what
+    """Describe a run in text and pictures: which skills were mined, tested, promoted, retired, when and why, and what
     they changed."""
     from rich.markdown import Markdown
 

@@ -83,7 +83,7 @@ def skills_diff(before: Path, after: Path) -> None:
 def skills_retest(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
     asked: RetestOptions,
-    out: Annotated[Optional[Path], typer.Option(help="JSON file; none: retest_<model>.json in the run.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="JSON file; default: retest_<model>.json in the run.")] = None,
 ) -> None:
     """Test skills again after a run, on fresh tasks: pairs of episodes without and with the skill, with the same task
     and seed."""

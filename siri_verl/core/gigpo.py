@@ -57,8 +57,8 @@ class GigpoSettings:
     similarity: float | None = None
     """None groups anchors that are equal; a ratio in (0, 1] groups anchors that are at least that similar."""
     arms: str = "joint"
-    """Statistics over a group's plain and skill arm together (`joint`) or for each arm alone (`separate`). Internalized
-    turns are weighed over both in either case."""
+    """Statistics over a group's two arms together (`joint`) or for each arm separately (`separate`). Internalized turns
+    are weighted over both arms in either case."""
     lone: str = "score"
     """Episode advantage of a group whose statistics have one sample: its raw `score`, or `zero`."""
 

@@ -98,7 +98,7 @@ class PhaseMachine:
         self.settings = settings
         self.phase = settings.fixed or next(p for p in PHASES if p not in settings.skip)
         self.steps = 0
-        """Steps finished in the present phase."""
+        """Steps finished in the current phase."""
         self.updates = 0
         """Updates of the internalization phase so far: k of the lambda schedule."""
         self.solved: set[str] = set()
@@ -159,7 +159,7 @@ class PhaseMachine:
             raise NoActiveSkillError(
                 f"phases: {reason}, and no skill is active ({census}). Give mining more steps "
                 "(siri.phases.mining_max_steps), look at why candidates fail (siri-verl skills history), or set "
-                "siri.phases.allow_empty=true to go on without"
+                "siri.phases.allow_empty=true to continue without skills"
             )
         move = PhaseMove(step, self.phase, after, reason)
         self.moves.append(move)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Similarity of two texts: the Ratcliff-Obershelp ratio, as `difflib.SequenceMatcher(None, a, b, autojunk=False)`.
 
-difflib leaves out frequent characters of texts above 200 characters unless it is told not to, and without that it is
-slow on long texts. The same ratio is computed here by substring searches, after upper bounds that cost less.
+With `autojunk`, difflib ignores frequent characters of texts above 200 characters; without it, difflib is slow on long
+texts. The same ratio is computed here by substring searches, after cheaper upper bounds.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The environment interface: Gymnasium environments whose observations and actions are text.
 
-A task is named by a stable `task_id`; `reset(seed=..., options={"task_id": ...})` starts it. Everything an agent loop
-needs beside the observation travels in `info`, whose keys are listed in `TurnInfo`. Anyone's environment plugs in by
-its gymnasium id as long as `info` carries these keys (`siri_verl.envs.checker.check_text_env` reports what is missing).
+A task is named by a stable `task_id`; `reset(seed=..., options={"task_id": ...})` starts it. What an agent loop
+needs in addition to the observation is in `info`, whose keys are listed in `TurnInfo`. An environment whose `info` has
+these keys is selected by its gymnasium id (`siri_verl.envs.checker.check_text_env` reports what is missing).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from siri_verl.envs.free_text import FreeText
 
 
 class TurnInfo(TypedDict, total=False):
-    """What `reset` and `step` say beside the observation. All keys are required unless marked optional."""
+    """What `reset` and `step` return in addition to the observation. All keys are required unless marked optional."""
 
     task: str
     """The task text the agent is given; constant over an episode."""
@@ -37,10 +37,10 @@ class TurnInfo(TypedDict, total=False):
     category: str
     """Optional: a name for results by kind of task (department, task type). Never shown to the agent."""
     answers: list[str]
-    """Optional, from `reset` alone: what solving this one task comes down to (target ids, option values). Never shown
-    to the agent; a mined skill that quotes one is turned away."""
+    """Optional, from `reset` only: the solution of this task (target ids, option values). Never shown
+    to the agent; a mined skill that quotes one is rejected."""
     action_rules: dict[str, bool]
-    """Optional, from `reset` alone: how actions in replies are read, the fields of
+    """Optional, from `reset` only: how actions in replies are read, the fields of
     `siri_verl.envs.replies.ActionRules`. Without it an action reaches `step` as the model wrote it, without the
     blanks around it."""
 

@@ -179,7 +179,7 @@ class _Checker:
         terminated = truncated = False
         while not (terminated or truncated) and len(actions) < self.max_turns:
             if not info["admissible_actions"]:
-                self.problem(f"{where}: turn {len(actions)} offers no admissible action though the episode goes on")
+                self.problem(f"{where}: turn {len(actions)} offers no admissible action although the episode continues")
                 break
             if script is not None and len(actions) >= len(script):
                 break

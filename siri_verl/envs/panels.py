@@ -61,7 +61,7 @@ class Panel:
             _check_writable(text, f"panel of {self.environment!r}: {text!r}")
         twice = _repeated(self.task_ids)
         if twice:
-            raise PanelError(f"panel of {self.environment!r}: {_name(twice)} stand(s) twice in task_ids")
+            raise PanelError(f"panel of {self.environment!r}: {_name(twice)} occur(s) twice in task_ids")
 
     def subset(self, size: int, seed: int) -> Panel:
         """`size` of the tasks, drawn with `seed` from the set of ids; their order is drawn too.
@@ -233,7 +233,7 @@ def read_dataset(path: Path, where: str | None = None) -> Panel:
         where: what messages call it; None: its path.
 
     Raises:
-        PanelError: missing or unreadable, a column is missing, a row names no task, a task stands twice, or the tasks
+        PanelError: missing or unreadable, a column is missing, a row names no task, a task occurs twice, or the tasks
             are of several environments.
     """
     where = where or str(path)

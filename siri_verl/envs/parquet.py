@@ -40,7 +40,7 @@ def read_rows(
     try:
         table = pyarrow.parquet.read_table(path)
     except Exception as error:  # pyarrow raises errors of many kinds
-        raise ParquetError(f"no panel with columns: not readable as parquet ({error})") from error
+        raise ParquetError(f"not readable as parquet ({error})") from error
     names = list(table.column_names)
     absent = [name for name in columns if name not in names]
     if absent:

@@ -28,7 +28,7 @@ class EnvironmentSpec:
     """One environment known by name.
 
     Attributes:
-        name: what configurations and panels say.
+        name: its name in configurations and panels.
         gymnasium_id: what `gymnasium.make` is given.
         kwargs: default settings, overridden by the caller's.
         required: settings without a default, with the advice given when one is missing.
@@ -69,7 +69,7 @@ def task_type_patterns() -> dict[str, str]:
 
 
 def get_environment(name: str) -> EnvironmentSpec:
-    """The specification of a registered name, or one made up for a gymnasium id.
+    """The specification of a registered name, or a default one for a gymnasium id.
 
     Raises:
         UnknownEnvironmentError: neither; the message lists the names.
@@ -169,7 +169,7 @@ def list_unsolvable(name: str, **kwargs: Any) -> set[str]:
 
 
 def register_gymnasium_ids() -> None:
-    """Tell gymnasium and this registry about the environments shipped here. Loads none of them; safe to call twice."""
+    """Register the environments of this package with gymnasium and here. Loads none of them; safe to call twice."""
     entry_points = {
         TOY_ID: "siri_verl.envs.toy:ToyEnv",
         WEBSHOP_ID: "siri_verl.envs.webshop.env:WebShopEnv",

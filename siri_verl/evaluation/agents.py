@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who plays: a model in this process or behind an endpoint, and what it is prompted with.
+"""Agents: a model in this process or behind an endpoint, and its prompts.
 
 `TokenAgent` builds its prompts as the rollouts do, token by token the same. `ChatAgent` takes the messages of a
 prompting (siri_verl/evaluation/prompting/) and works with either kind of model.

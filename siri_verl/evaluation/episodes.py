@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many episodes at once without a trainer: an agent that answers, environments in this process.
 
-Every episode goes on as soon as its own reply is there, so the model's batch stays full. What an episode meets depends
-on its plan alone: the environment seed, and one request seed per turn (siri_verl/trajectory/seeds.py).
+Every episode continues as soon as its own reply arrives, so the model's batch stays full. An episode depends only on
+its plan: the environment seed, and one request seed per turn (siri_verl/trajectory/seeds.py).
 """
 
 from __future__ import annotations

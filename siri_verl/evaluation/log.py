@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file of an evaluation's trajectories (siri_verl/trajectory/file.py), open for adding.
+"""The file of an evaluation's trajectories (siri_verl/trajectory/file.py), open for appending.
 
-Every line is written in one piece when its episode or reflection is finished, so that an evaluation that was killed
-goes on where it stopped: what stands in the file is not played again.
+Every line is written in one piece when its episode or reflection is finished. A stopped evaluation therefore resumes:
+episodes in the file are not played again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Key = tuple[str, int, int]
 
 
 class TrajectoryLog:
-    """A file of trajectories, open for adding. One process at a time.
+    """A file of trajectories, open for appending. One process at a time.
 
     Args:
         path: the file; begun if absent, and anew if no episode is in it.
@@ -59,7 +59,7 @@ class TrajectoryLog:
             # Not before: nothing is cut off from a file that is no evaluation's.
             if cut_torn_line(path):
                 logger.warning(
-                    "%s: the last line was torn when its writer was stopped; its episode is played again", path
+                    "%s: the last line is incomplete, since its writer was stopped; its episode is played again", path
                 )
                 found = self._read()
             self.trajectories: dict[Key, Trajectory] = {}
@@ -85,7 +85,7 @@ class TrajectoryLog:
             self.reflections[_key(record)] = record
 
     def close(self) -> None:
-        """Let the file go, on disk."""
+        """Flush and close the file."""
         os.fsync(self._file)
         os.close(self._file)
 
@@ -123,6 +123,6 @@ def _check_settings(path: Path, found: Mapping[str, Any], given: Mapping[str, An
         before, after = (repr(some[name]) if name in some else "not set" for some in (was, now))
         if before != after:
             raise TrajectoryFileError(
-                f"{path}: was begun with {name}={before}, now it is {after}; set it back to go on where that "
-                "evaluation stopped, or give another --out"
+                f"{path}: was started with {name}={before}, now it is {after}; set it back to resume that "
+                "evaluation, or give another --out"
             )

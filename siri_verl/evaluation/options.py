@@ -34,21 +34,21 @@ class EvalOptions:
     """
 
     model: str = field(metadata={"argument": True})
-    """Run, checkpoint, Hugging Face folder; with --endpoint the model's name."""
+    """Run, checkpoint or Hugging Face folder; with --endpoint the model's name."""
     panel: Path | None = None
-    """Tasks, JSON or parquet; none: the run's validation."""
+    """Tasks, JSON or parquet; default: the run's validation panel."""
     environment: str | None = field(default=None, metadata={"names": ("--env",)})
-    """Instead of --panel: the environment, with --split."""
+    """Environment, with --split; instead of --panel."""
     split: str | None = None
-    """The environment's name for it."""
+    """A split of the environment."""
     size: int | None = None
-    """Draw this many of the tasks."""
+    """Draw this number of tasks."""
     panel_seed: int = 0
-    """Draws them."""
+    """Seed of the draw."""
     endpoint: str | None = None
     """OpenAI-compatible address, http://.../v1."""
     run: Path | None = None
-    """Run whose settings hold; none: the one MODEL lies in."""
+    """Run whose settings apply; default: the run that contains MODEL."""
     bank: Path | None = None
     """Show the best active skills of this bank."""
     prompting: str = PLAIN
@@ -60,17 +60,17 @@ class EvalOptions:
     repeats: int = field(default=1, metadata={"names": ("--repeats", "-n")})
     """Episodes per task."""
     seed: int | None = None
-    """None: the run's."""
+    """Default: the run's."""
     temperature: float | None = None
-    """None: that of the run's validation, else 0.4."""
+    """Default: that of the run's validation, else 0.4."""
     top_p: float | None = None
     top_k: int | None = None
     template: str | None = None
-    """full, compact or compact_actions; none: the run's."""
+    """full, compact or compact_actions; default: the run's."""
     history_length: int | None = None
     """Earlier turns in the prompt."""
     task_type: str | None = None
-    """How task types are read; none: the run's."""
+    """How task types are derived; default: the run's."""
     max_turns: int | None = None
     max_prompt_length: int | None = None
     """Tokens; an endpoint has its own limit."""
@@ -79,23 +79,23 @@ class EvalOptions:
     device: str = "cpu"
     """cpu or cuda."""
     dtype: str | None = None
-    """None: that of the run's rollouts."""
+    """Default: that of the run's rollouts."""
     concurrent: int | None = None
-    """Episodes in play at a time."""
+    """Concurrent episodes."""
     training_tasks: bool = False
-    """Allow tasks the run trained on."""
+    """Allow tasks that the run trained on."""
     max_malformed_share: float = 0.99
     """Stop where this share of replies in 50 episodes is malformed; above 1 never stops."""
     level: float = 0.95
     """Coverage of the intervals."""
     against: Path | None = None
-    """Folder of another evaluation: paired difference."""
+    """Folder of another evaluation, for the paired difference."""
     api_key_env: str = "OPENAI_API_KEY"
-    """Variable that holds the endpoint's key."""
+    """Environment variable with the endpoint's key."""
     timeout: float = 120.0
     """Seconds to wait for an endpoint's answer."""
     retries: int = 5
-    """Further attempts at an endpoint."""
+    """Retries at an endpoint."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict, metadata={"names": ("--set",)})
     """A setting of the environment, as key=value; the value is JSON."""
 
@@ -125,29 +125,29 @@ class RetestOptions:
     """Which skills to test again, and on which model. None takes the run's value."""
 
     panel: Path
-    """Tasks the run never used: JSON or parquet of `siri-verl data panel`."""
+    """Tasks that the run did not use: JSON or parquet of `siri-verl data panel`."""
     model: Path | None = None
-    """Hugging Face folder or checkpoint; none: the newest."""
+    """Hugging Face folder or checkpoint; default: the newest checkpoint."""
     skill_ids: tuple[str, ...] = field(default=(), metadata={"names": ("--skill",)})
-    """A skill to test; none: the active ones."""
+    """A skill to test; default: the active ones."""
     ever_active: bool = False
-    """Also skills retired after promotion."""
+    """Also test skills retired after promotion."""
     pairs: int = 64
-    """Pairs per skill at least."""
+    """Minimum pairs per skill."""
     seed: int | None = None
-    """None: the run's."""
+    """Default: the run's."""
     temperature: float | None = None
-    """None: that of the run's rollouts."""
+    """Default: that of the run's rollouts."""
     top_p: float | None = None
     top_k: int | None = None
     device: str = "cpu"
     """cpu or cuda."""
     dtype: str | None = None
-    """None: that of the run's rollouts."""
+    """Default: that of the run's rollouts."""
     concurrent: int = 256
-    """Episodes in play at a time."""
+    """Concurrent episodes."""
     bank: Path | None = None
-    """Bank file; none: the run's."""
+    """Bank file; default: the run's."""
     level: float = field(default=0.95, metadata={"hidden": True})
     """Coverage of the intervals."""
     overrides: tuple[str, ...] = field(default=(), metadata={"names": ("--set",)})

@@ -23,7 +23,7 @@ PLAIN = "plain"
 
 
 class RetestError(ValueError):
-    """A re-test cannot be made as asked. The message states why and what to do."""
+    """A re-test is impossible as requested. The message states why and what to do."""
 
 
 @dataclass(frozen=True)

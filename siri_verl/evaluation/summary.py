@@ -121,7 +121,7 @@ def _by_repetition(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
 
 
 def _by_trial(trajectories: Sequence[Trajectory]) -> list[float] | None:
-    """Share of samples solved within 1, 2, ... trials; None where nobody tried twice."""
+    """Share of samples solved within 1, 2, ... trials; None if every sample had one trial."""
     trials = max(t.trial for t in trajectories)
     if trials == 1:
         return None

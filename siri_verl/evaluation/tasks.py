@@ -36,7 +36,7 @@ def _check_untrained(panel: Panel, run: SavedRun) -> None:
     if both:
         raise EvaluationError(
             f"panel: {both[0]} and {len(both) - 1} more of its {len(panel.task_ids)} tasks were trained on; give "
-            "another panel, or --training-tasks to measure on them all the same"
+            "another panel, or --training-tasks to use them anyway"
         )
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys, values and attention of the light server.
 
-The batch is packed: one row of tokens with no padding, whatever the lengths, so the linear layers do no work in vain
-and one matrix product gives the logits of the last position of every request. Only attention looks at requests one by
-one. It is registered with transformers under the name :data:`IMPLEMENTATION`, so any decoder that supports attention
-back ends (Qwen2, Qwen3, Llama, Mistral ...) runs unchanged.
+The batch is packed: one row of tokens without padding, for any lengths. The linear layers compute no padding, and one
+matrix product gives the logits of the last position of every request. Only attention treats requests one by one. It is
+registered with transformers under the name :data:`IMPLEMENTATION`, so any decoder that supports attention back ends
+(Qwen2, Qwen3, Llama, Mistral ...) runs unchanged.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ class LightEngine:
 
         Args:
             weights: (name, tensor) pairs.
-            version: what later completions report; None keeps the present one.
+            version: what later completions report; None keeps the current one.
         """
         with self._state:
             self._updates += 1  # else the thread, which takes the lock at every step, may keep it to the end of a reply

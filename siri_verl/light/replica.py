@@ -110,7 +110,7 @@ class LightReplica(RolloutReplica):
         await asyncio.gather(*[server.sleep.remote() for server in self.servers])
 
     async def abort_request(self, request_id: str) -> dict[str, Any]:
-        """End one request with what it has."""
+        """End one request; it returns the tokens so far."""
         return await self._server_handle.abort_request.remote(request_id)
 
 

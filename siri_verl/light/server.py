@@ -95,7 +95,7 @@ class LightServer:
         settings = self.settings
         for name, data in (("image_data", image_data), ("video_data", video_data), ("audio_data", audio_data)):
             if data:
-                raise ValueError(f"request {request_id}: {name} given, the light server takes text alone")
+                raise ValueError(f"request {request_id}: {name} given, the light server takes text only")
         params = SamplingParams.from_mapping({"ignore_eos": settings.ignore_eos, **sampling_params})
         if params.max_tokens is None:
             budget = settings.prompt_length + settings.response_length - len(prompt_ids)
@@ -134,7 +134,7 @@ class LightServer:
         self._has_weights = True
 
     async def set_global_steps(self, global_steps: int) -> None:
-        """Name the present weights."""
+        """Set the version of the current weights."""
         self.engine.version = global_steps
 
     # ---- sleep and abort
@@ -156,7 +156,7 @@ class LightServer:
             self.engine.wake_up()
 
     async def clear_kv_cache(self) -> None:
-        """Forget earlier prompts; a weight update does so by itself."""
+        """Forget earlier prompts, as a weight update does."""
         await asyncio.to_thread(self.engine.clear_prefixes)
 
     async def release_kv_cache(self) -> None:
@@ -174,12 +174,12 @@ class LightServer:
         return {"aborted_count": await asyncio.to_thread(self.engine.abort), "request_ids": []}
 
     async def abort_request(self, request_id: str, reset_prefix_cache: bool = True) -> dict[str, Any]:
-        """End one request with what it has."""
+        """End one request; it returns the tokens so far."""
         found = await asyncio.to_thread(self.engine.abort, [request_id])
         return {"aborted": bool(found), "request_id": request_id}
 
     async def resume_generation(self) -> None:
-        """Let requests in again."""
+        """Accept requests again."""
         self._rejecting = False
         self._gate.set()
 

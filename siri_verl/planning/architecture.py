@@ -135,7 +135,7 @@ def from_folder(folder: Path) -> Architecture:
         with torch.device("meta"):
             counted = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
     except Exception as error:
-        raise ConfigError(f"{where}: no causal language model could be made from its config.json ({error})") from error
+        raise ConfigError(f"{where}: its config.json does not describe a causal language model ({error})") from error
 
     def size(name: str, default: Any = None) -> int:
         value = getattr(config, name, None) or default

@@ -42,7 +42,7 @@ def plan_json(plan: Plan) -> str:
 
 
 def plan_table(plan: Plan) -> RenderableType:
-    """Everything a person wants to see before a run."""
+    """Everything that matters before a run, as tables."""
     parts: list[RenderableType] = [Text(_model(plan), style="bold")]
     if plan.phases:
         parts.append(_phases(plan))
@@ -52,7 +52,7 @@ def plan_table(plan: Plan) -> RenderableType:
         parts.append(Text.assemble(("too big ", "red"), problem))
     for remark in plan.remarks:
         parts.append(Text.assemble(("note ", "yellow"), remark))
-    parts.append(Text("assumed, nothing of it measured on this machine:"))
+    parts.append(Text("assumptions (not measured on this machine):"))
     parts += [Text(f"  - {line}") for line in ASSUMPTIONS]
     parts.append(Text(conclusion(plan), style=f"bold {COLOURS.get(plan.verdict, 'red')}"))
     return Group(*parts)

@@ -86,7 +86,7 @@ class SiriAgentLoopManager(AgentLoopManagerTQ):
 
 
 def check_trainer_mode(config: Any) -> None:
-    """verl's own trainer modes run SIRI's environments and GiGPO, and not its phases.
+    """verl's own trainer modes support SIRI's environments and GiGPO, but not its phases.
 
     Raises:
         ConfigError: the mode is verl's and the settings ask for more than the first phase.
@@ -94,7 +94,7 @@ def check_trainer_mode(config: Any) -> None:
     mode = config.trainer.v1.trainer_mode
     if mode in ("sync", "colocate_async", "separate_async") and siri_settings(config).phases.fixed != WARM_UP:
         raise ConfigError(
-            f"trainer.v1.trainer_mode={mode!r}: skills are mined between steps, with all groups of a step whole and of "
-            "one policy, which is trainer.v1.trainer_mode=siri alone; for GiGPO without skills in this mode set "
+            f"trainer.v1.trainer_mode={mode!r}: skills need complete groups of one policy in a step, which only "
+            "trainer.v1.trainer_mode=siri provides; for GiGPO without skills in this mode set "
             "siri.phases.fixed=warm_up"
         )

@@ -105,7 +105,7 @@ class RunFolder:
 
     @property
     def story(self) -> Path:
-        """Folder of the run's description in words and pictures."""
+        """Folder of the run's description in text and pictures."""
         return self.path / "story"
 
     @property

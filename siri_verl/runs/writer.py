@@ -64,7 +64,7 @@ class RunWriter:
         if any(moved.values()):
             counts = ", ".join(f"{count} records to {path}" for path, count in moved.items() if count)
             logger.warning(
-                "training goes on after step %d: an earlier run's later records were moved: %s", step, counts
+                "training resumes after step %d: an earlier run's later records were moved: %s", step, counts
             )
 
     def write_metrics(self, kind: str, step: int, metrics: Mapping[str, Any]) -> None:

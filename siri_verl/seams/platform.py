@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The seams of verl on which the CPU platform and the light rollout rest; see :mod:`siri_verl.seams.training`."""
+"""The seams of verl that the CPU platform and the light rollout depend on; see :mod:`siri_verl.seams.training`."""
 
 from __future__ import annotations
 

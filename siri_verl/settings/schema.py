@@ -106,7 +106,7 @@ class BudgetSettings:
     """The run ends with the first step at or past this many environment steps; those of both arms count, and those of
     the run it was resumed from."""
     last_phase: str | None = None
-    """The run ends when this phase does; resumed without it, it goes on with the next phase."""
+    """The run ends when this phase does; resumed without it, it continues with the next phase."""
 
     def __post_init__(self):
         steps = self.env_steps

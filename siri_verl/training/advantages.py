@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from siri_verl.training.turn_table import TurnTable
 
 WEIGHING_ESTIMATORS = ("gigpo", "grpo")
-"""Values of `algorithm.adv_estimator` whose advantages can weigh internalized turns."""
+"""Values of `algorithm.adv_estimator` whose advantages can weight internalized turns."""
 
 
 def table_advantages(table: StepTable, settings: GigpoSettings) -> GigpoAdvantages:
@@ -63,7 +63,7 @@ class BatchAdvantages:
 
 
 def weighing_settings(algorithm: Any) -> GigpoSettings:
-    """The settings of the advantages that weigh internalized turns.
+    """The settings of the advantages that weight internalized turns.
 
     They are the estimator's own, with statistics over both arms whatever `algorithm.gigpo.arms` is: compared with its
     own arm alone, a skill that always works would weigh nothing. GRPO is GiGPO without its step term, with statistics
@@ -82,6 +82,6 @@ def weighing_settings(algorithm: Any) -> GigpoSettings:
         norm = "mean_std" if algorithm.get("norm_adv_by_std_in_grpo", True) else "mean"
         return GigpoSettings(norm=norm, step_weight=0.0, episode_stats="per_trajectory", invalid_penalty=0.0)
     raise ConfigError(
-        f"algorithm.adv_estimator={name!r}: internalization weighs turns by the advantages of gigpo or grpo; use one "
+        f"algorithm.adv_estimator={name!r}: internalization weights turns by the advantages of gigpo or grpo; use one "
         "of them, or leave internalization out with siri.phases.skip=[internalization]"
     )

@@ -74,7 +74,7 @@ def _read(field: str, files: str | Sequence[str], prompt_key: str) -> dict[str, 
                     f"{TASK!r} with the task as the plain prompt words it"
                 )
             if texts.get(task_id, text) != text:
-                raise ConfigError(f"{where}: task {task_id!r} stands twice with different texts; an id names one task")
+                raise ConfigError(f"{where}: task {task_id!r} occurs twice with different texts; an id names one task")
             texts[task_id] = text
     if not texts:
         raise ConfigError(f"{field}={files!r}: no rows")

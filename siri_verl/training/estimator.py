@@ -51,7 +51,7 @@ NEED_MORE = {
     "gdpo": "it normalises reward dimensions per row",
     "remax": "it needs a greedy rollout's score of every row (reward_baselines)",
     "optimal_token_baseline": "it needs sum_pi_squared of every row, and counts rows as samples",
-    "tir_optimal_token_baseline": "it takes a row for a whole trajectory and finds the turns in it by itself",
+    "tir_optimal_token_baseline": "it treats a row as a whole trajectory and finds the turns in it",
 }
 """Estimators of verl that see every row as a sample and cannot be given one row per trajectory, and why."""
 
@@ -102,12 +102,12 @@ def gigpo_estimator(
     response_length).
 
     Raises:
-        ConfigError: called outside `advantages_over_turns`, where no anchors are at hand.
+        ConfigError: called outside `advantages_over_turns`, where no anchors are available.
     """
     batch = _BATCH.get()
     if batch is None or batch.gigpo is None:
         raise ConfigError(
-            "algorithm.adv_estimator=gigpo: no anchors are at hand here. GiGPO runs in verl's V1 trainers "
+            "algorithm.adv_estimator=gigpo: no anchors are available here. GiGPO runs in verl's V1 trainers "
             "(trainer.use_v1=True), where the agent loop states anchors per row (docs/your_agent_loop.md)"
         )
     advantages = torch.as_tensor(batch.gigpo, dtype=torch.float32, device=response_mask.device) * response_mask
@@ -205,7 +205,7 @@ def metrics_of_tokens(original: Callable) -> Callable:
 
 
 def _fetched_advantages(data: Any, batch_keys: Sequence[str], algorithm: Any) -> np.ndarray:
-    """GiGPO advantages from the turn fields in the row store, for trainers that know nothing of them."""
+    """GiGPO advantages from the turn fields in the row store, for trainers that do not have them."""
     from siri_verl.training.turn_table import fetch_turns
 
     mask = data.batch["response_mask"]

@@ -26,7 +26,7 @@ class IncompleteBatchError(RuntimeError):
 
 
 def check_sessions(keys: Sequence[str], expected: int) -> None:
-    """Every task has all its trajectories. verl itself goes on with what there is after a failed rollout.
+    """Check that every task has all its trajectories. verl itself continues with the others after a failed rollout.
 
     Args:
         keys: row keys of a batch, without padding.

@@ -159,7 +159,7 @@ class SiriStep:
     def advantages(self, batch: RowBatch) -> np.ndarray | None:
         """GiGPO advantages for verl's estimator: (rows, 1), in the order of the batch; 0 on padding and extra rows.
 
-        They are computed once per step: those that weigh internalized turns are used again, unless
+        They are computed once per step: those that weight internalized turns are used again, unless
         `algorithm.gigpo.arms=separate` asks for statistics within each arm, which weighing never uses.
 
         Returns:

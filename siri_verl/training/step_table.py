@@ -27,7 +27,7 @@ class MissingAnchorsError(ValueError):
 
 
 class MissingOutcomeError(ValueError):
-    """A turn's reward is stated as the outcome, and the reward function's score is not at hand."""
+    """A turn's reward is stated as the outcome, and the reward function's score is not available."""
 
 
 def split_key(key: str) -> tuple[str, str, int]:

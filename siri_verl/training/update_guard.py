@@ -74,6 +74,6 @@ def _suspects(batch: Any) -> str:
     empty = [key for key, count in zip(batch.keys, tokens, strict=True) if count == 0]
     return (
         f"All advantages and log-probs of the {len(batch.keys)} rows are finite; {len(empty)} rows hold no loss token "
-        f"(first {empty[:8]}): an optimizer step made of such rows alone divides 0 by 0. Use fewer "
+        f"(first {empty[:8]}): an optimizer step made of only such rows divides 0 by 0. Use fewer "
         "siri.update.mini_batches, or a smaller learning rate if the model itself diverged"
     )

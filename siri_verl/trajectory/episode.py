@@ -55,7 +55,7 @@ class Episode:
         rules: how the environment wants actions to be read.
         turns: those played so far.
         observation, info: the environment's last answer.
-        status: why it ended, None while it goes on.
+        status: why it ended, None while it is running.
         skill_missing: in some turn the skill block did not fit into the prompt.
     """
 

@@ -218,7 +218,7 @@ def test_a_run_says_how_its_model_is_to_be_played(run):
     assert f"{summary['success']['mean']:.3f}" in text
     assert "at most 4 turns" in text
     assert "summary.json" in text
-    assert "goes on after 4 finished episodes" in cli(run / "global_step_7")
+    assert "resumes after 4 finished episodes" in cli(run / "global_step_7")
 
 
 @pytest.mark.parametrize("do_sample", [True, False])
@@ -262,7 +262,7 @@ def test_sampling_lengths_and_endpoint_are_refused_before_anything_is_written(pa
     # Nobody listens there: a try without an episode ties nothing down.
     for top_p in (0.8, 0.9):
         text = cli(*there, "--top-p", top_p, code=1)
-        assert "127.0.0.1:9/v1/chat/completions" in text and "was begun" not in text
+        assert "127.0.0.1:9/v1/chat/completions" in text and "was started with" not in text
         found = read_trajectories(tmp_path / "out" / "trajectories.jsonl")
         assert found.settings["sampling"]["top_p"] == top_p and not found.trajectories
 

@@ -176,7 +176,7 @@ def test_bad_requests_fail_alone(make_server, arguments, message):
 
 def test_images_are_refused(make_server):
     server = make_server("actor_rollout_ref.rollout.load_format=auto")
-    with pytest.raises(ValueError, match="image_data.*text alone"):
+    with pytest.raises(ValueError, match="image_data.*text only"):
         asyncio.run(server.generate(PROMPT, {}, "r", image_data=["x"]))
 
 

@@ -88,5 +88,5 @@ def test_a_model_of_unknown_size_is_refused_with_what_to_give(tmp_path):
     assert text.startswith("actor_rollout_ref.model.path='someone/model': its sizes are not known")
     assert "config.json" in text and "Qwen/Qwen2.5-7B-Instruct" in text
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-    with pytest.raises(ConfigError, match="no causal language model could be made from its config.json"):
+    with pytest.raises(ConfigError, match="its config.json does not describe a causal language model"):
         architecture(str(tmp_path))

@@ -40,7 +40,7 @@ def test_texts_are_the_last_user_message_or_the_task_column(tmp_path):
         ([{"prompt": user("x")}], "data.train_files='.*train.parquet': column 'task_id' is missing .found prompt"),
         ([{"task_id": "", "prompt": user("x")}], "row 0 has task_id=''; expected a non-empty text"),
         ([{"task_id": "a", "prompt": user(" ")}], "row 0 .'a'. has no task text in column 'prompt'"),
-        ([*GOOD, {"task_id": "a", "prompt": user("x")}], "task 'a' stands twice with different texts"),
+        ([*GOOD, {"task_id": "a", "prompt": user("x")}], "task 'a' occurs twice with different texts"),
         ([{"task_id": "c", "prompt": user("x")}], "1 task.s. are in data.train_files too, for example 'c'"),
         ([{"task_id": "a", "question": "x"}], "has neither a column 'task' nor 'prompt'"),
     ],

@@ -11,7 +11,7 @@ from siri_verl.trajectory.turn import TurnView
 
 
 class Demo(ABC):
-    """A demo: procedures, the words for them, and how a turn is shown."""
+    """A demo: procedures, their wordings, and how a turn is shown."""
 
     prior: Mapping[str, float]
     """Procedure -> how often a plain episode shows it, in every category alike: sets how rare a success is at the

@@ -40,7 +40,7 @@ def download(
 
     Args:
         out: folder, made if needed; `json_2.1.1` appears in it.
-        archives: part -> URL, should the published ones move; `file://` URLs and paths of archives on disk work too.
+        archives: part -> URL, if the published ones have moved; `file://` URLs and paths on disk work too.
         say: called with progress messages.
 
     Returns:
@@ -84,11 +84,11 @@ def _by_hand(url: str, out: Path) -> str:
 
 
 def _fetch(url: str, path: Path, say: Callable[[str], None]) -> Path:
-    """Download to `path`, going on where an earlier try broke off."""
+    """Download to `path`; resumes an interrupted download."""
     partial = path.with_name(path.name + ".part")
     had = partial.stat().st_size if partial.is_file() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={had}-"} if had else {})
-    say(f"{path.stem}: fetching {url}" + (f" from {had >> 20} MB on" if had else ""))
+    say(f"{path.stem}: fetching {url}" + (f" (resuming at {had >> 20} MB)" if had else ""))
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             # 206: the server sends the rest; anything else is the whole file again.
@@ -103,11 +103,11 @@ def _fetch(url: str, path: Path, say: Callable[[str], None]) -> Path:
         expected, begun = None, 0
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise DownloadError(
-            f"{path.stem}: {url}: {error}; try again (it goes on where it broke off), or {_by_hand(url, path.parent)}"
+            f"{path.stem}: {url}: {error}; try again (the download resumes), or {_by_hand(url, path.parent)}"
         ) from error
     size = partial.stat().st_size
     if expected is not None and size != begun + int(expected):
-        raise DownloadError(f"{path.stem}: the connection broke off after {size} bytes; try again, it goes on there")
+        raise DownloadError(f"{path.stem}: connection lost after {size} bytes; try again, the download resumes")
     os.replace(partial, path)
     return path
 

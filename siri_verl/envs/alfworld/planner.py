@@ -60,7 +60,7 @@ class Place:
         return loaded.library
 
     def apply(self, operator: int, effects: Any) -> None:
-        """Go on by an operator; `effects` receives the atoms it changes."""
+        """Apply an operator; `effects` receives the atoms it changes."""
         self.library()
         assert self._loaded is not None
         self.path.append(operator)

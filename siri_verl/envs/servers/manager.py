@@ -225,7 +225,7 @@ class PoolManager:
         try:
             evicted, live, memory = await asyncio.wait_for(slot.handle.sweep.remote(config.idle_timeout_s), patience)
         except SERVER_GONE as error:
-            await self.server_lost(index, slot.generation, f"found dead or hung when looked after: {error!r}")
+            await self.server_lost(index, slot.generation, f"found dead or hung in a check: {error!r}")
             return
         # A lease without a session is either about to open, or its client died before opening.
         stale = [

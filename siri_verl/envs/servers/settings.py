@@ -30,13 +30,13 @@ class PoolSettings:
     """Longest wait for a turn, those of other sessions on the same server included; beyond it the server counts as hung
     and is replaced."""
     idle_timeout_s: float = 1800.0
-    """A session without a turn for so long is evicted: its client is gone."""
+    """A session without a turn for this long is evicted: its client is gone."""
     sweep_interval_s: float = 30.0
-    """How often servers are looked after."""
+    """How often servers are checked."""
     memory_limit_mib: float | None = None
     """A server whose private memory exceeds this takes no new sessions and is replaced when its last one ends."""
     give_up_after: int = 20
-    """So many servers lost without one session ending well in between, and `open` raises instead of trying on."""
+    """After this many lost servers without a completed session in between, `open` raises instead of retrying."""
     cpus_per_server: float = 0.0
     """Logical Ray CPUs a server reserves. 0: trainers reserve theirs and environments fit beside them."""
 

@@ -48,7 +48,7 @@ def download(
     Args:
         out: a directory, made if needed.
         source: "drive" (needs the package gdown) or "hub" (needs huggingface_hub).
-        size: "small" (1,000 products) or "full" (1.18 million, 5 GB; "drive" alone has it).
+        size: "small" (1,000 products) or "full" (1.18 million, 5 GB; only on "drive").
         drive_ids: other Google Drive ids by role ("products", "attributes", "human"), should the published ones move.
 
     Returns:
@@ -65,7 +65,7 @@ def download(
     if unknown := set(drive_ids or {}) - set(DRIVE_FILES[size]):
         raise ValueError(f"drive_ids: unknown roles {sorted(unknown)}; known are {', '.join(DRIVE_FILES[size])}.")
     if source == "hub" and size != "small":
-        raise ValueError("source='hub' has the small catalogue alone; take source='drive' for size='full'.")
+        raise ValueError("source='hub' has only the small catalogue; use source='drive' for size='full'.")
     out = Path(out)
     with exclusive(out, wait=True):
         out.mkdir(parents=True, exist_ok=True)

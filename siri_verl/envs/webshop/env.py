@@ -32,7 +32,7 @@ def shared_catalog(store: str | Path) -> Catalog:
     path = Path(store).expanduser().absolute()
     manifest = path / "manifest.json"
     if not manifest.is_file():
-        return Catalog.open(path)  # raises, saying what is missing
+        return Catalog.open(path)  # the error names what is missing
     state = manifest.stat()
     key = (str(path), state.st_ino, state.st_mtime_ns)
     with _lock:

@@ -102,7 +102,7 @@ class _Text:
         self._parse = json.JSONDecoder().raw_decode
         self._text, self._ended = "", False
         self.at = 0
-        """Where reading goes on."""
+        """Where reading continues."""
 
     def next_sign(self) -> str:
         """Skip white space; the character that follows, "" at the end of the file."""
@@ -113,7 +113,7 @@ class _Text:
             self._fill()
 
     def value(self) -> Any:
-        """The JSON value that begins here; reading goes on after it."""
+        """The JSON value that begins here; reading continues after it."""
         # An object that is there in full, as most are, is parsed at once. A number may go on in the next chunk.
         if self._text[self.at : self.at + 1] in ("{", "["):
             try:

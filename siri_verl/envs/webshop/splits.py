@@ -52,7 +52,7 @@ class Split:
         return ids
 
     def check(self) -> None:
-        """Raise SplitError if an id stands twice."""
+        """Raise SplitError if an id occurs twice."""
         seen: dict[str, str] = {}
         for part in PARTS:
             for goal_id in getattr(self, part):
@@ -71,7 +71,7 @@ class Split:
 
         Raises:
             DataError: not a split file.
-            SplitError: an id stands twice.
+            SplitError: an id occurs twice.
         """
         try:
             fields = parse_json(path.read_text(encoding="utf-8"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The prompt of training as one message, for models behind an endpoint, whose tokenizer is not at hand."""
+"""The prompt of training as one message, for models behind an endpoint, whose tokenizer is unknown."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings that bound a run: tokens of a row, and steps.
 
-Where two settings bound the same, the smaller one wins without a word, so it must be the one that was asked for.
+If two settings bound the same quantity, the smaller one takes effect without a message. It must be the intended one.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def read_panel(field: str, files: list[str], environment: str) -> Panel:
     """The parquet files of a field as one panel.
 
     Raises:
-        ConfigError: a file is missing or malformed, holds tasks of another environment, or a task stands twice.
+        ConfigError: a file is missing or malformed, holds tasks of another environment, or a task occurs twice.
     """
     try:
         parts = [read_dataset(Path(file).expanduser(), f"{field}={file!r}") for file in files]

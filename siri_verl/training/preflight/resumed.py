@@ -42,9 +42,9 @@ def check_resumed(config: DictConfig) -> None:
         if name in changed:
             raise ConfigError(
                 f"{name}={changed[name][1]!r}: trainer.default_local_dir={str(folder.path)!r} holds checkpoints of a "
-                f"run with {changed[name][0]!r}, and this one would go on from them; give it another folder, start "
+                f"run with {changed[name][0]!r}, and this run would resume from them; give it another folder, start "
                 "anew with trainer.resume_mode=disable, or set it back"
             )
     if changed:
         differences = (f"{name}: {old!r} -> {new!r}" for name, (old, new) in changed.items())
-        logger.warning("%s: goes on with other settings than before: %s", folder.path, "; ".join(differences))
+        logger.warning("%s: resumes with other settings than before: %s", folder.path, "; ".join(differences))

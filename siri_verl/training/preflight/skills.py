@@ -87,7 +87,7 @@ def check_internalization(config: DictConfig, settings: SiriSettings) -> None:
     """
     if config.algorithm.adv_estimator not in WEIGHING_ESTIMATORS:
         raise ConfigError(
-            f"algorithm.adv_estimator={config.algorithm.adv_estimator!r}: internalization weighs turns by the "
+            f"algorithm.adv_estimator={config.algorithm.adv_estimator!r}: internalization weights turns by the "
             f"advantages of {' or '.join(WEIGHING_ESTIMATORS)}; use one of them, or leave the phase out with "
             "siri.phases.skip=[internalization]"
         )

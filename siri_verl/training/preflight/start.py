@@ -40,7 +40,7 @@ def check_start(config: DictConfig) -> None:
 
 
 def check_resume_path(config: DictConfig) -> None:
-    """The checkpoint that a run is told to continue from exists.
+    """Check that the checkpoint to resume from exists.
 
     Raises:
         ConfigError: it does not, or is no checkpoint of a step.

@@ -117,7 +117,7 @@ def test_downloads_refuse_wrong_choices_and_wrong_answers(tmp_path):
         download(tmp_path, size="huge")
     with pytest.raises(ValueError, match="unknown roles \\['prices'\\]"):
         download(tmp_path, drive_ids={"prices": "x"})
-    with pytest.raises(ValueError, match="'hub' has the small catalogue alone"):
+    with pytest.raises(ValueError, match="'hub' has only the small catalogue"):
         download(tmp_path, source="hub", size="full")
     page = tmp_path / "items.json"
     page.write_text("<!DOCTYPE html><p>Quota exceeded")
