@@ -130,7 +130,9 @@ def token_loss(
 
     Args:
         settings: of the method.
-        student, old, teacher: (rows, tokens) s, o, t; o and t may be None where no formula of the settings has them.
+        student: (rows, tokens) s.
+        old: (rows, tokens) o; None if no formula of the settings has it.
+        teacher: (rows, tokens) t; None if no formula of the settings has it.
         mask: (rows, tokens) bool.
         soft: (rows, tokens) D where target is not `sampled`.
     """
