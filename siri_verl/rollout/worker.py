@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 from tensordict import TensorDict
+from verl.trainer.ppo.v1 import agent_loop_tq
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
 import siri_verl.rollout.agent_loop  # noqa: F401  registers the loop
@@ -22,6 +23,7 @@ from siri_verl.core.pairing import PLAIN, SKILL
 from siri_verl.core.phases import WARM_UP
 from siri_verl.failures import ConfigError
 from siri_verl.rollout.complete_rows import complete_rows
+from siri_verl.rollout.grouped_puts import GroupedPuts
 from siri_verl.rollout.task_columns import PLAIN_SESSIONS, SKILL_ID, SKILL_TEXT, add_columns
 from siri_verl.settings.read import siri_settings
 from siri_verl.skills.skill import Skill
@@ -37,21 +39,29 @@ class SiriAgentLoopWorker(_PlainWorker):
     `skill_text`, `plain_sessions`); without these columns, and in validation, every session is plain.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # In this worker's process alone.
+        self._puts = GroupedPuts(agent_loop_tq.tq, agent_loop_tq.list_of_dict_to_tensordict)
+        agent_loop_tq.tq, agent_loop_tq.list_of_dict_to_tensordict = self._puts, list
+
     async def _run_agent_loop(self, sampling_params: dict[str, Any], trajectory: dict[str, Any], **kwargs: Any):
         shown = str(kwargs.pop(SKILL_ID, "")), str(kwargs.pop(SKILL_TEXT, ""))
         plain_sessions = int(kwargs.pop(PLAIN_SESSIONS, 0))
         validate = bool(trajectory["validate"])
         in_skill_arm = bool(shown[0]) and kwargs["session_id"] >= plain_sessions
         skill_id, skill_text = shown if in_skill_arm else ("", "")
-        return await super()._run_agent_loop(
-            sampling_params,
-            trajectory,
-            partition="val" if validate else "train",
-            arm=SKILL if in_skill_arm else PLAIN,
-            skill_id=skill_id,
-            skill_text=skill_text,
-            **kwargs,
-        )
+        partition = "val" if validate else "train"
+        async with self._puts.session(str(kwargs["uid"]), partition):
+            return await super()._run_agent_loop(
+                sampling_params,
+                trajectory,
+                partition=partition,
+                arm=SKILL if in_skill_arm else PLAIN,
+                skill_id=skill_id,
+                skill_text=skill_text,
+                **kwargs,
+            )
 
     @cached_property
     def _success_reward(self) -> float:

@@ -71,6 +71,18 @@ SEAMS: tuple[Seam, ...] = (
         "siri_verl/training/estimator.py",
         "leave rows without tokens out of the metrics of rollout correction",
     ),
+    Seam(
+        "verl.utils.transferqueue_utils:async_kv_batch_meta2batch_meta",
+        ("meta",),
+        "siri_verl/training/queue.py",
+        "restrict the columns that worker calls fetch (tensors_alone) the way verl now selects them",
+        source=("batch_meta = batch_meta.select_fields(fields)",),
+    ),
+    _trainer(
+        "_compute_old_log_prob",
+        "self batch metrics",
+        "restrict the columns that worker calls fetch where verl now calls compute_log_prob",
+    ),
     _trainer("_update_actor", "self batch metrics", "compare with PPOTrainer._update_actor and carry its changes over"),
     Seam(
         "verl.workers.engine.fsdp.transformer_impl",
@@ -162,6 +174,13 @@ SEAMS: tuple[Seam, ...] = (
         ("self", "sampling_params", "trajectory", "agent_name", "trace", "_ray_trace_ctx", "kwargs"),
         "siri_verl/rollout/worker.py",
         "tell the loop the partition ('train' or 'val') where the worker now knows it",
+    ),
+    Seam(
+        f"{V1}.agent_loop_tq:AgentLoopWorkerTQ.__ray_metadata__.modified_class._agent_loop_postprocess",
+        None,
+        "siri_verl/rollout/grouped_puts.py",
+        "collect the rows of a group where verl now stores them, or drop GroupedPuts if verl stores a group at once",
+        source=("await tq.async_kv_batch_put(", "fields=list_of_dict_to_tensordict(fields)"),
     ),
     Seam(
         f"{V1}.agent_loop_tq:AgentLoopManagerTQ",

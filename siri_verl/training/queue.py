@@ -30,6 +30,7 @@ __all__ = [
     "get_texts",
     "put_column",
     "put_rows",
+    "tensors_alone",
     "without_padding",
 ]
 
@@ -75,8 +76,30 @@ def get_texts(keys: Sequence[str], partition_id: str, name: str, tokenizer: Any)
 def get_rows(keys: Sequence[str], partition_id: str) -> list[dict[str, Any]]:
     """Every column of some rows, one dict per row; `extra_fields` is a plain dict, as `put_rows` takes it."""
     data = transfer_queue.kv_batch_get(keys=list(keys), partition_id=partition_id)
-    rows = [dict(data[i].items()) for i in range(len(keys))]
-    return [{**row, EXTRA_FIELDS: _plain(row[EXTRA_FIELDS])} for row in rows]
+    columns = {name: _items(data[name]) for name in data.keys()}
+    return [{name: column[i] for name, column in columns.items()} for i in range(len(keys))]
+
+
+def tensors_alone(batch: RowBatch, processor: Any) -> RowBatch:
+    """Restrict what worker calls fetch of a batch to the columns that a model can use.
+
+    verl hands a worker every column of its rows, texts and dictionaries included; each is serialised, split into
+    micro-batches and moved to the device item by item.
+
+    Args:
+        batch: the rows; all have the same columns.
+        processor: the model's; None where it takes text alone.
+
+    Returns:
+        The same object, with `fields` set.
+    """
+    first = transfer_queue.kv_batch_get(keys=batch.keys[:1], partition_id=batch.partition_id)
+    batch.fields = [
+        name
+        for name in first.keys()
+        if torch.is_tensor(first[name]) or (processor is not None and name == "multi_modal_inputs")
+    ]
+    return batch
 
 
 def put_rows(partition_id: str, rows: Mapping[str, tuple[dict[str, Any], dict[str, Any]]]) -> None:

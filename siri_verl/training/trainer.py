@@ -44,7 +44,7 @@ from siri_verl.training.miners import EndpointMiner, PolicyMiner, make_miner
 from siri_verl.training.planner import make_planner
 from siri_verl.training.preflight.run import preflight
 from siri_verl.training.prompt_log import check_validation_prompts, write_arm_prompts
-from siri_verl.training.queue import RowBatch, without_padding
+from siri_verl.training.queue import RowBatch, tensors_alone, without_padding
 from siri_verl.training.sample import TrajectorySample, due
 from siri_verl.training.step import SiriStep
 from siri_verl.training.step_table import canonical_order
@@ -192,6 +192,9 @@ class SiriTrainer(PPOTrainerSync):
         if due(step.number, self.total_training_steps, self.config.trainer.test_freq):
             self.files.write_trajectories(self.sample.training(step.table, step.number))
 
+    def _compute_old_log_prob(self, batch: RowBatch, metrics: dict) -> RowBatch:
+        return super()._compute_old_log_prob(tensors_alone(batch, self.processor), metrics)
+
     # ---- after the log-probs -------------------------------------------------------------------------------------
 
     def _compute_advantage(self, batch: RowBatch, metrics: dict) -> RowBatch:
@@ -225,7 +228,7 @@ class SiriTrainer(PPOTrainerSync):
                 LAMBDA: weight,
             }
         )
-        output = self.actor_rollout_wg.update_actor(batch)
+        output = self.actor_rollout_wg.update_actor(tensors_alone(batch, self.processor))
         check_update(output["metrics"], batch)
         output = rename_dict(output["metrics"], "actor/")
         output["perf/mfu/actor"] = output.pop("actor/mfu")
