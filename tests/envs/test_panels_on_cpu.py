@@ -27,7 +27,7 @@ def test_a_panel_file_reads_back(tmp_path):
         ({"task_ids": "a"}, "field 'task_ids' is 'a'; expected a list"),
         ({"task_ids": []}, "task_ids is empty"),
         ({"task_ids": ["a", 3]}, "holds 3"),
-        ({"task_ids": ["a", "b", "a"]}, "'a' stand.* twice"),
+        ({"task_ids": ["a", "b", "a"]}, "'a' occur.* twice"),
         ({"environment": None}, "field 'environment' is None; expected a str"),
         ({"env_kwargs": []}, "field 'env_kwargs'"),
     ],

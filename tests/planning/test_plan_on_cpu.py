@@ -93,7 +93,7 @@ def test_runs_that_would_fail_are_refused_with_the_setting(eight, values, says):
         ({"siri__rollout__max_turns": 0}, "siri.rollout.max_turns=0: use at least 1"),
         ({"siri__arms__skill_share": 0.3}, "siri.arms.skill_share=0.3: "),
         ({"siri__mining__max_tokens": 9000}, "siri.mining.max_tokens=9000: leaves no room"),
-        ({"algorithm__adv_estimator": "rloo"}, "algorithm.adv_estimator='rloo': internalization weighs"),
+        ({"algorithm__adv_estimator": "rloo"}, "algorithm.adv_estimator='rloo': internalization weights"),
         ({"actor_rollout_ref__rollout__n": 1}, "actor_rollout_ref.rollout.n=1: gigpo compares"),
     ],
 )
@@ -149,7 +149,7 @@ def test_the_command_prints_writes_and_exits_by_the_verdict(tmp_path):
     text = run(EIGHT, "--out", out)
     for part in ("7.62 billion parameters", "fsdp2 and vllm, 1 x 8 GPUs", "KV cache", "288,000 environment steps"):
         assert part in text
-    assert "nothing of it measured" in text and "fits 80 GiB per GPU: 51.0 GiB at most, in phase rollout" in text
+    assert "(not measured on this machine)" in text and "fits 80 GiB per GPU: 51.0 GiB at most, in phase rollout" in text
     assert json.loads(out.read_text())["verdict"] == FITS
     small = run(EIGHT, "--gpu-gib", 24, code=1)
     assert "does not fit 24 GiB per GPU" in small
