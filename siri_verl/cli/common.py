@@ -55,6 +55,7 @@ Settings = Annotated[
     Optional[list[str]], typer.Option("--set", help="A setting of the environment, as key=value; the value is JSON.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+RUNS = "Run folders (trainer.default_local_dir), or .jsonl files of verl's file logger."
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier call wrote there.")]
 
 

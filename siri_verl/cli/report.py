@@ -8,14 +8,14 @@ from typing import Annotated, Optional
 
 import typer
 
-from siri_verl.cli.common import Overwrite, app, console, fail, options
+from siri_verl.cli.common import RUNS, Overwrite, app, console, fail, options
 from siri_verl.report.options import ReportOptions
 
 
 @app.command()
 @options(ReportOptions)
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders (trainer.default_local_dir).")],
+    runs: Annotated[list[Path], typer.Argument(help=RUNS)],
     asked: ReportOptions,
     out: Annotated[Optional[Path], typer.Option(help="Folder; default: report/ in the run.")] = None,
     overwrite: Overwrite = False,
@@ -30,7 +30,9 @@ def report(
     try:
         if out is not None:
             check_free(out, "a report", parts=(PAGE, PICTURES, STORY, CURVE), mark=PAGE, overwrite=overwrite)
-        page = write_report(runs, out or RunFolder(runs[0]).report, asked, console.print)
+        first = runs[0]
+        beside = first.with_name(f"{first.stem}_report") if first.is_file() else RunFolder(first).report
+        page = write_report(runs, out or beside, asked, console.print)
     except (OSError, ValueError) as error:
         raise fail(error) from error
     size = page.stat().st_size / 1e6

@@ -8,30 +8,33 @@ from typing import Annotated, Optional
 
 import typer
 
-from siri_verl.cli.common import Overwrite, app, console, fail
+from siri_verl.cli.common import RUNS, Overwrite, app, console, fail
 
 
 @app.command()
 def curve(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders (trainer.default_local_dir).")],
+    runs: Annotated[list[Path], typer.Argument(help=RUNS)],
     out: Annotated[Optional[Path], typer.Option(help="PNG file; default: learning_curve.png in the run.")] = None,
 ) -> None:
     """Draw the learning curve of one or more run folders and print it as a table."""
+    from siri_verl.report.curve import read_curve
     from siri_verl.report.curve_pictures import draw_curve
-    from siri_verl.report.reader import read_curve, run_names
+    from siri_verl.report.reader import read_runs
     from siri_verl.report.tables import curve_table
     from siri_verl.runs.folder import RunFolder
 
     if out is None and len(runs) > 1:
         raise fail("--out: not given; with several runs, name a PNG file for the picture")
-    target = out or RunFolder(runs[0]).learning_curve
+    target = out or (runs[0].with_suffix(".png") if runs[0].is_file() else RunFolder(runs[0]).learning_curve)
     try:
-        curves = {name: read_curve(run) for name, run in zip(run_names(runs), runs, strict=True)}
-        draw_curve(curves, target)
+        for run in runs:
+            read_curve(run)  # names the file that has none
+        found = read_runs(runs)
+        draw_curve(found, target)
     except (OSError, ValueError) as error:
         raise fail(error) from error
-    for name, points in curves.items():
-        console.print(curve_table(name, points))
+    for each in found:
+        console.print(curve_table(each))
     console.print(f"picture: {target}", soft_wrap=True)
 
 

@@ -35,8 +35,6 @@ REFERENCE_FLOOR = -5.0
 """Where no floor is set, the share of gated tokens below this plain log-probability is logged."""
 LEAST_WEIGHT = 0.1
 """Under normalise=weights, a gated token counts at least this much on average."""
-KNOWN_LOG_PROB = -0.05
-"""A mean plain log-probability of the gated tokens above this means that the plain policy knows them already."""
 
 
 def open_rows(
@@ -245,9 +243,7 @@ def plain_policy_metrics(
         gated: of those that pass the floor too, if there is one.
         floor: the share of `passing` below it is reported.
     """
-    known = float(gated.mean()) if gated.size else math.nan
     return {
         "below_floor_share": float((passing < floor).mean()) if passing.size else 0.0,
-        "plain_log_prob_mean": known,
-        "already_known": float(known > KNOWN_LOG_PROB),
+        "plain_log_prob_mean": float(gated.mean()) if gated.size else math.nan,
     }

@@ -39,6 +39,9 @@ class TurnInfo(TypedDict, total=False):
     answers: list[str]
     """Optional, from `reset` only: the solution of this task (target ids, option values). Never shown
     to the agent; a mined skill that quotes one is rejected."""
+    explanation: str
+    """Optional, from the `step` that ends the episode: why the score is what it is, in one line. Never shown to the
+    agent."""
     action_rules: dict[str, bool]
     """Optional, from `reset` only: how actions in replies are read, the fields of
     `siri_verl.envs.replies.ActionRules`. Without it an action reaches `step` as the model wrote it, without the

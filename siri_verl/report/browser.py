@@ -123,6 +123,8 @@ def _plain(name: str, trajectory: Trajectory) -> dict[str, Any]:
         "status": trajectory.status,
         "success": trajectory.success,
         "score": trajectory.score,
+        "why": shortened(trajectory.explanation, LONGEST),
+        "final": shortened(trajectory.final_observation, LONGEST),
         "turns": [
             {
                 "o": shortened(turn.observation, LONGEST),

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from siri_verl.files import write_text_atomically
 from siri_verl.report.browser import collect
+from siri_verl.report.comparisons import method_differences
 from siri_verl.report.content import MethodRow, Report, RunPart
 from siri_verl.report.curve_pictures import curve_pictures, draw_curve, kind_pictures
 from siri_verl.report.evaluations import read_evaluations
+from siri_verl.report.headline import headline, retest_sentences
 from siri_verl.report.methods import Method, differences, group_runs
 from siri_verl.report.notes import notes
 from siri_verl.report.options import ReportOptions
@@ -29,7 +31,6 @@ from siri_verl.report.statistics import (
     final_success,
     method_area,
     over_runs,
-    paired_differences,
 )
 from siri_verl.report.words import describe, with_pictures
 
@@ -41,15 +42,15 @@ def write_report(
     folders: Sequence[Path],
     out: Path,
     options: ReportOptions | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Write `report.html`, `pictures/`, `story.md` (the runs shown in full, in words) and `learning_curve.png`.
 
     Args:
-        folders: of the runs.
+        folders: of the runs; a run of plain verl is the file of verl's file logger.
         out: the folder; made if it is not there.
         options: see ReportOptions.
-        tell: is called with a line for each run that is being drawn.
+        progress: is called with a line for each run that is being drawn.
 
     Returns:
         The page.
@@ -58,11 +59,11 @@ def write_report(
         FileNotFoundError: a run or a file is not there.
         ValueError: an argument is wrong or a file is damaged; the message names it and what to do.
     """
-    report = make_report(folders, out, options or ReportOptions(), tell)
+    report = make_report(folders, out, options or ReportOptions(), progress)
     write_text_atomically(out / STORY, "\n".join(describe(part.run) for part in report.parts))
-    curves = {run.name: run.curve for run in report.runs if run.curve}
-    if curves:
-        draw_curve(curves, out / CURVE)
+    with_curve = [run for run in report.runs if run.curve]
+    if with_curve:
+        draw_curve(with_curve, out / CURVE)
     write_text_atomically(out / PAGE, render(report))
     return out / PAGE
 
@@ -75,25 +76,27 @@ def write_story(run: Run, out: Path) -> list[Path]:
     return [out / STORY, *pictures.values()]
 
 
-def make_report(folders: Sequence[Path], out: Path, options: ReportOptions, tell: Callable[[str], None]) -> Report:
+def make_report(folders: Sequence[Path], out: Path, options: ReportOptions, progress: Callable[[str], None]) -> Report:
     """The content of the page; the PNG files are written. For arguments and errors see `write_report`."""
     methods = group_runs(read_runs(folders), options.labels, options.group_by)
     runs = [run for method in methods for run in method.runs]
     detailed = _detailed(methods, options.details)
     browser = collect(runs, options.trajectories, options.most_trajectories)
     album, budget = Album(out / PICTURES), common_budget(methods)
+    compared = method_differences(methods, budget)
     parts = []
     for method in methods:
         for run in method.runs:
             if run in detailed:
-                tell(f"drawing {run.name}")
+                progress(f"drawing {run.name}")
                 parts.append(_part(run, method.name, album))
     return Report(
         title=options.title or (runs[0].name if len(runs) == 1 else f"{len(runs)} runs"),
+        headline=headline(methods, compared) + (retest_sentences(parts[0].retests) if len(runs) == 1 else []),
         methods=methods,
         rows=[_row(method, number, budget) for number, method in enumerate(methods)],
         budget=budget,
-        paired=paired_differences(methods, budget),
+        compared=compared,
         differing=differences(methods),
         curves=curve_pictures(methods, album),
         kinds=kind_pictures(methods, album),

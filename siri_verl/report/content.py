@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 
 from siri_verl.core.phases import WARM_UP
 from siri_verl.report.browser import Browser
+from siri_verl.report.comparisons import Difference
 from siri_verl.report.evaluations import EvaluationRow
 from siri_verl.report.methods import Method
 from siri_verl.report.pictures import Picture
 from siri_verl.report.prompts import ArmPrompts
 from siri_verl.report.reader import Run
-from siri_verl.report.retests import Retest
+from siri_verl.report.retests import Retest, RetestRow, side_by_side
 from siri_verl.report.skills import Mined, SkillLife
 from siri_verl.report.stages import Stage
-from siri_verl.report.statistics import Difference, Estimate
+from siri_verl.report.statistics import Estimate
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class RunPart:
         return all(span.phase == WARM_UP for span in self.run.spans)
 
     @property
+    def retest_rows(self) -> list[RetestRow]:
+        """The skills of its re-tests, side by side."""
+        return side_by_side(self.retests)
+
+    @property
     def largest_utility(self) -> float:
         """The largest absolute utility of its skills at any time: the common scale of their lines."""
         lives = [*self.promoted, *self.tested]
@@ -95,10 +101,11 @@ class Report:
 
     Attributes:
         title: of the page.
+        headline: what the runs show, in sentences.
         methods: of the runs, in order of appearance.
         rows: the table at the top, one row per method.
         budget: environment steps that all curves cover (from, to).
-        paired: differences of methods, paired by seed.
+        compared: differences of methods.
         differing: setting -> its value in each method.
         curves: learning curves.
         kinds: learning curves by kind of task.
@@ -109,10 +116,11 @@ class Report:
     """
 
     title: str
+    headline: list[str]
     methods: list[Method]
     rows: list[MethodRow]
     budget: tuple[float, float] | None
-    paired: list[Difference]
+    compared: list[Difference]
     differing: dict[str, list[str]]
     curves: list[Picture]
     kinds: list[Picture]
@@ -120,6 +128,12 @@ class Report:
     left_out: list[str]
     browser: Browser
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def without_counts(self) -> bool:
+        """Whether some validation has kinds of task whose number of episodes is unknown."""
+        points = [point for run in self.runs for point in run.curve]
+        return any(point.by_category.keys() - point.category_episodes.keys() for point in points)
 
     @property
     def runs(self) -> list[Run]:

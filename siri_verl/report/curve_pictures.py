@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning curves of methods: success with intervals over environment steps and iterations, phases, task kinds."""
+"""Learning curves of methods: success with intervals over environment steps and training steps, phases, task kinds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,10 +17,11 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from siri_verl.core.phases import PHASES
+from siri_verl.report.curve import SUCCESS, CurvePoint
 from siri_verl.report.methods import Method
-from siri_verl.report.pictures import SHADE, STYLE, Album, Picture, literal, look_of
-from siri_verl.report.reader import CurvePoint, Run
-from siri_verl.report.statistics import OVER_SEEDS, success_band
+from siri_verl.report.pictures import GREY, SHADE, STYLE, Album, Picture, banded, literal, look_of
+from siri_verl.report.reader import Run
+from siri_verl.report.statistics import OVER_SEEDS, Band, shares, success_band
 
 AXES = {"env_steps": "environment steps", "step": "training step"}
 STRIP = dict(zip(PHASES, ("#cfd3da", "#f0cf7a", "#8fcb9b"), strict=True))
@@ -40,11 +43,17 @@ def curve_pictures(methods: Sequence[Method], album: Album) -> list[Picture]:
     }
     return [
         picture
-        for axis, name in AXES.items()
+        for axis in _axes(methods)
         for picture in album.add(
-            f"success_over_{axis}", f"success over {name}", captions[axis], partial(_draw, methods, axis)
+            f"success_over_{axis}", f"success over {AXES[axis]}", captions[axis], partial(_draw, methods, axis)
         )
     ]
+
+
+def _axes(methods: Sequence[Method]) -> list[str]:
+    """The axes over which every run with a curve can be drawn; runs of plain verl count no environment steps."""
+    points = [point for method in methods for run in method.runs for point in run.curve]
+    return [axis for axis in AXES if all(getattr(point, axis) is not None for point in points)]
 
 
 def kind_pictures(methods: Sequence[Method], album: Album) -> list[Picture]:
@@ -66,6 +75,8 @@ def _interval_words(methods: Sequence[Method]) -> str:
     bands = [band for method in methods if (band := success_band(method, "step")) is not None]
     several = [band for band in bands if band.method == OVER_SEEDS]
     if not several:
+        if all(np.isnan(band.low).all() for band in bands):
+            return "No intervals: verl does not log the number of episodes of a validation."
         return "Band: 95 % Wilson interval of a run's own validation; it gives no information about other seeds."
     thin = "thin lines are single runs"
     if len(several) == len(bands):
@@ -89,8 +100,7 @@ def _draw(methods: Sequence[Method], axis_name: str) -> Figure:
     axis = parts[0, 0]
     for number, method in enumerate(methods):
         _curve(axis, method, axis_name, number)
-    axis.set(title="validation on the plain prompt" if _plain(methods) else "validation", ylabel="success")
-    axis.set_ylim(-0.02, 1.02)
+    _label(axis, methods)
     if alone:
         _shade(axis, runs[0], axis_name)
     if strips:
@@ -111,24 +121,37 @@ def _draw(methods: Sequence[Method], axis_name: str) -> Figure:
     return figure
 
 
+def _label(axis: Axes, methods: Sequence[Method]) -> None:
+    """Title, scale and the name of what is shown."""
+    runs = [run for method in methods for run in method.runs if run.curve]
+    measures = sorted({run.measure.rpartition("/")[2] for run in runs})
+    counts = {point.episodes for run in runs for point in run.curve}
+    count = f" (n = {counts.pop()} episodes)" if len(counts) == 1 and None not in counts else ""
+    plain = all(run.measure == SUCCESS for run in runs) and _plain(methods)
+    axis.set(title=("validation on the plain prompt" if plain else "validation") + count, ylabel=" or ".join(measures))
+    if shares([point for run in runs for point in run.curve]):
+        axis.set_ylim(-0.02, 1.02)
+
+
 def _plain(methods: Sequence[Method]) -> bool:
     return not any(run.shows_skills_in_validation for method in methods for run in method.runs)
 
 
 def _curve(axis: Axes, method: Method, axis_name: str, number: int) -> None:
-    color, marker = look_of(number)
     band = success_band(method, axis_name)
     if band is None:
         return
     if band.n > 1:
         for run in method.runs:
             x = [getattr(point, axis_name) for point in run.curve]
-            axis.plot(x, [point.success for point in run.curve], color=color, alpha=0.3, linewidth=0.8)
+            axis.plot(x, [point.success for point in run.curve], color=look_of(number)[0], alpha=0.3, linewidth=0.8)
     count = f", {band.n} seeds" if band.n > 1 else ""
-    axis.plot(
-        band.x, band.mean, color=color, marker=marker, markersize=4, linewidth=1.9, label=literal(method.name) + count
-    )
-    axis.fill_between(band.x, band.low, band.high, color=color, alpha=0.16, linewidth=0)
+    _draw_band(axis, band, number, markersize=4, linewidth=1.9, label=literal(method.name) + count)
+
+
+def _draw_band(axis: Axes, band: Band, number: int, **line: Any) -> None:
+    color, marker = look_of(number)
+    banded(axis, band.x, (band.mean, band.low, band.high), color, marker=marker, **line)
 
 
 def _ends(run: Run, first: int, last: int, axis_name: str) -> tuple[float, float]:
@@ -162,54 +185,69 @@ def _strips(axis: Axes, runs: Sequence[Run], methods: Sequence[Method], axis_nam
     axis.spines[["left", "bottom"]].set_visible(False)
 
 
-def _draw_kind(methods: Sequence[Method], kind: str) -> Figure | None:
+def _draw_kind(methods: Sequence[Method], kind: str) -> Figure:
     figure, axis = plt.subplots()
+    n: set[int] = set()
+    axis_name = _axes(methods)[0]
     for number, method in enumerate(methods):
-        curves = [
-            {p.step: (p.env_steps, p.by_category[kind]) for p in run.curve if kind in p.by_category}
-            for run in method.runs
-        ]
-        curves = [curve for curve in curves if curve]
-        shared = sorted(set.intersection(*map(set, curves))) if curves else []
-        if not shared:
-            continue
-        color, marker = look_of(number)
-        x, y = np.array([[curve[step] for step in shared] for curve in curves], float).mean(axis=0).T
-        axis.plot(x, y, color=color, marker=marker, markersize=3, linewidth=1.5)
+        runs = [replace(run, curve=_of_kind(run, kind)) for run in method.runs]
+        n |= {point.episodes for run in runs for point in run.curve if point.episodes}
+        band = success_band(Method(method.name, runs, {}), axis_name)
+        if band is not None:
+            _draw_band(axis, band, number, markersize=3, linewidth=1.5)
     axis.set(title=literal(kind), ylim=(-0.03, 1.03))
+    if len(n) == 1:
+        axis.set_title(f"n = {n.pop()} episodes", loc="right", fontsize=8, color=GREY, fontweight="normal")
     axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1000:g}k" if v >= 1000 else f"{v:g}"))
     return figure
 
 
-def draw_curve(curves: Mapping[str, Sequence[CurvePoint]], target: Path) -> None:
-    """Write one picture of runs: success over environment steps with intervals; for a single run also by category.
+def _of_kind(run: Run, kind: str) -> list[CurvePoint]:
+    """The run's curve in one kind of task."""
+    return [
+        replace(p, success=p.by_category[kind], low=ends[0], high=ends[1], episodes=p.category_episodes.get(kind))
+        for p in run.curve
+        if kind in p.by_category
+        for ends in [p.category_interval(kind)]
+    ]
+
+
+def draw_curve(runs: Sequence[Run], target: Path) -> None:
+    """Write one picture of runs: success with intervals; of a single run also by category.
 
     Args:
-        curves: run -> its validations.
+        runs: with a curve each.
         target: the file; its folder is made if it is not there.
 
     Raises:
         ValueError: the ending of the file names no format.
     """
-    alone = next(iter(curves.values())) if len(curves) == 1 else []
-    categories = sorted({category for point in alone for category in point.by_category})
+    methods = [Method(run.name, [run], {}) for run in runs]
+    kinds = sorted({kind for point in runs[0].curve for kind in point.by_category}) if len(runs) == 1 else []
+    kinds = kinds[:MOST_KINDS]
+    columns = -(-len(kinds) // 2)
+    axis_name = _axes(methods)[0]
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2 if categories else 1, sharey=True, squeeze=False, layout="constrained")
-        figure.set_size_inches(11 if categories else 6, 4)
-        for number, (name, points) in enumerate(curves.items()):
-            x, (color, marker) = [p.env_steps for p in points], look_of(number)
-            axes[0, 0].plot(x, [p.success for p in points], color=color, marker=marker, label=literal(name))
-            axes[0, 0].fill_between(x, [p.low for p in points], [p.high for p in points], alpha=0.2, color=color)
-        axes[0, 0].set(ylabel="validation success", ylim=(0, 1), title="plain prompt, 95 % interval")
-        for number, category in enumerate(categories):
-            y = [p.by_category.get(category, float("nan")) for p in alone]
-            axes[0, 1].plot([p.env_steps for p in alone], y, color=look_of(number)[0], label=literal(category))
-        for axis in axes.flat:
-            axis.set_xlabel(AXES["env_steps"])
-            axis.legend()
-        if categories:
-            axes[0, 1].set_title("by category")
+        figure = plt.figure(figsize=(6 + 1.9 * columns, 4.2))
+        grid = figure.add_gridspec(2, 3 + columns)
+        axis = figure.add_subplot(grid[:, :3])
+        for number, method in enumerate(methods):
+            _curve(axis, method, axis_name, number)
+        _label(axis, methods)
+        for i, kind in enumerate(kinds):
+            small = figure.add_subplot(grid[i // columns, 3 + i % columns], sharex=axis, sharey=axis)
+            points = _of_kind(runs[0], kind)
+            x = np.array([getattr(p, axis_name) for p in points], float)
+            mean, low, high = np.array([(p.success, p.low, p.high) for p in points], float).T
+            _draw_band(small, Band(x, mean, low, high, 1, ""), 0, markersize=2.5, linewidth=1.3)
+            count = f", n = {points[-1].episodes}" if points[-1].episodes else ""
+            small.set_title(literal(kind) + count, fontsize=8.5)
+            small.tick_params(labelleft=False, labelbottom=i // columns == 1 or i + columns >= len(kinds), labelsize=7)
+        axis.set_xlabel(AXES[axis_name])
+        axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1000:g}k" if v >= 1000 else f"{v:g}"))
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(runs), 3))
         target.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(target, dpi=130)
         plt.close(figure)

@@ -12,7 +12,7 @@ from typing import Any
 from siri_verl.report.reader import Run
 from siri_verl.settings.schema import SiriSettings
 
-NO_MATTER = re.compile(
+NEUTRAL = re.compile(
     r"(.*\.)?(\w*seed)$"
     r"|siri\.method$"
     r"|trainer\.(experiment_name|project_name|default_local_dir|default_hdfs_dir|logger|resume_\w+|save_freq)$"
@@ -74,7 +74,7 @@ def group_runs(
     names = [
         key[1] if key[0] == "label" else method_name(group[0]) for key, group in zip(grouped, members, strict=True)
     ]
-    names = _told_apart(names, settings, members)
+    names = _distinct_names(names, settings, members)
     methods = [Method(*values) for values in zip(names, members, settings, strict=True)]
     for method in methods:
         _check_seeds(method)
@@ -137,7 +137,7 @@ def _identity(run: Run, group_by: Sequence[str]) -> tuple[Any, ...]:
 
 def _own_settings(run: Run) -> dict[str, Any]:
     home = str(run.config.get("trainer.default_local_dir") or run.folder)
-    return {key: _placed(value, home) for key, value in run.config.items() if not NO_MATTER.fullmatch(key)}
+    return {key: _placed(value, home) for key, value in run.config.items() if not NEUTRAL.fullmatch(key)}
 
 
 def _placed(value: Any, home: str) -> Any:
@@ -161,15 +161,15 @@ def _shared(group: Sequence[Run]) -> dict[str, Any]:
     return shared
 
 
-def _told_apart(names: list[str], settings: list[dict[str, Any]], members: Sequence[Sequence[Run]]) -> list[str]:
+def _distinct_names(names: list[str], settings: list[dict[str, Any]], members: Sequence[Sequence[Run]]) -> list[str]:
     """Methods that share a name get the setting or two in which they differ; where there are more, a run's name."""
     result = list(names)
     for name in {name for name in names if names.count(name) > 1}:
         same = [i for i, other in enumerate(names) if other == name]
         keys = sorted({key for i in same for key in settings[i]})
-        telling = [key for key in keys if len({_text(settings[i].get(key, MISSING)) for i in same}) > 1]
+        differing = [key for key in keys if len({_text(settings[i].get(key, MISSING)) for i in same}) > 1]
         for i in same:
-            values = [f"{key.rsplit('.', 1)[-1]}={_text(settings[i].get(key, MISSING))}" for key in telling]
+            values = [f"{key.rsplit('.', 1)[-1]}={_text(settings[i].get(key, MISSING))}" for key in differing]
             result[i] = f"{name} ({', '.join(values)})" if 0 < len(values) <= 2 else name
     clash = {name for name in result if result.count(name) > 1}
     return [f"{name} [{group[0].name}]" if name in clash else name for name, group in zip(result, members, strict=True)]

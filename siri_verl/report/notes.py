@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from siri_verl.report.curve import SUCCESS
 from siri_verl.report.reader import Run
 
 
@@ -20,6 +21,12 @@ def notes(runs: Sequence[Run]) -> list[str]:
     blind = [run.name for run in runs if not run.curve]
     if blind:
         found.append(f"{_names(blind)}: no validation with success, so no learning curve.")
+    plain = [f"{run.name} (val-core .../{run.measure})" for run in runs if run.curve and run.measure != SUCCESS]
+    if plain:
+        found.append(
+            f"{_names(plain)}: metrics of verl without siri fields. Validations have no interval, since verl does not "
+            "log their number of episodes; environment steps are not counted."
+        )
     expected = {run.name: int(run.config.get("trainer.total_training_steps") or 0) for run in runs}
     short = [f"{run.name} ({run.steps} of {expected[run.name]})" for run in runs if run.steps < expected[run.name]]
     if short:
@@ -27,7 +34,7 @@ def notes(runs: Sequence[Run]) -> list[str]:
     worlds = sorted({str(run.config["siri.environment.name"]) for run in runs if "siri.environment.name" in run.config})
     if len(worlds) > 1:
         found.append(f"Environments differ ({_names(worlds)}): success and steps cannot be compared across them.")
-    episodes = {point.episodes for run in runs for point in run.curve}
+    episodes = {point.episodes for run in runs for point in run.curve if point.episodes}
     if len(episodes) > 1:
         found.append(f"Validations differ in size: {min(episodes)} to {max(episodes)} episodes.")
     return found

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from importlib.resources import files
@@ -15,6 +16,7 @@ from markupsafe import Markup
 from siri_verl.report.content import Report, RunPart
 from siri_verl.report.statistics import Estimate
 
+_PATH = re.compile(r"(?<![\w./…])/(?:[\w.@+~-]+/)+[\w.@+~-]*")
 TEMPLATES = files("siri_verl.report") / "templates"
 
 
@@ -35,6 +37,7 @@ def render(report: Report) -> str:
         "whole": whole,
         "span_words": span_words,
         "command": command,
+        "shortened": without_places,
         "spark": spark,
         "phase": lambda name: name.replace("_", "-"),
     }
@@ -119,8 +122,13 @@ def spark(values: Sequence[float], scale: float) -> str:
     return " ".join(f"{2 + i * step:.1f},{17 - 15 * value / scale:.1f}" for i, value in enumerate(values))
 
 
+def without_places(text: str) -> str:
+    """A text with the last two parts of every absolute path: the rest names folders of one machine."""
+    return _PATH.sub(lambda found: "/".join(["…", *found[0].rstrip("/").split("/")[-2:]]), text)
+
+
 def command(text: str | None) -> str:
-    """A command line, one argument per line where it is long."""
+    """A command line, one argument per line where it is long; paths of the machine are shortened."""
     if not text:
         return "not known"
     if len(text) < 100:

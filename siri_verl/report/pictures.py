@@ -20,6 +20,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from scipy.stats import t as student_t
 
 from siri_verl.core.phases import INTERNALIZATION, MINING, WARM_UP
 from siri_verl.report.reader import Run
@@ -128,9 +129,12 @@ class Album:
 
 
 def _data_uri(figure: Figure) -> str:
-    """The figure as SVG without references to anything outside itself."""
+    """The figure as SVG without background, so that the page's shows through, and without references to anything
+    outside itself."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
+    figure.savefig(
+        buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Type": None, "Format": None}
+    )
     text = _PROLOGUE.sub("", buffer.getvalue())
     return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
 
@@ -146,14 +150,18 @@ def literal(text: str) -> str:
 
 
 def shade(run: Run, axis: Axes, names: bool = True) -> None:
-    """Phases as background, named above the axis where there is room for the name."""
+    """Phases as background, named above the axis where there is room for the name.
+
+    The axis is a little longer than the run, so that markers and the caps of intervals at its ends lie inside.
+    """
     for span in run.spans:
         axis.axvspan(span.first - 0.5, span.last + 0.5, color=SHADE[span.phase], linewidth=0, zorder=0)
         # A letter takes about a hundredth of a small picture's width.
         if names and span.steps >= 0.012 * len(span.phase) * (run.last - run.first + 1):
             place: dict[str, Any] = {"transform": axis.get_xaxis_transform(), "ha": "center", "va": "bottom"}
             axis.text((span.first + span.last) / 2, 1.01, span.phase.replace("_", "-"), fontsize=8, color=GREY, **place)
-    axis.set_xlim(run.first - 0.5, run.last + 0.5)
+    margin = 0.5 + 0.012 * (run.last - run.first)
+    axis.set_xlim(run.first - margin, run.last + margin)
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
@@ -161,6 +169,32 @@ def legend_below(figure: Figure, handles: Sequence[Any], columns: int) -> None:
     """A legend under the figure."""
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def rolling_interval(
+    windows: Sequence[np.ndarray], bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean of the values of each window and its 95 % t interval, cut to the bounds.
+
+    Returns:
+        (means, low, high), each (windows,); low and high are NaN where a window has a single value.
+    """
+    found = np.full((3, len(windows)), np.nan)
+    for i, values in enumerate(windows):
+        found[0, i] = values.mean()
+        if len(values) > 1:
+            half = student_t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+            found[1:, i] = np.clip([found[0, i] - half, found[0, i] + half], *bounds)
+    return found[0], found[1], found[2]
+
+
+def banded(
+    axis: Axes, x: np.ndarray, curve: tuple[np.ndarray, np.ndarray, np.ndarray], color: str, **line: Any
+) -> None:
+    """A curve (mean, low, high) with its interval as a band."""
+    mean, low, high = curve
+    axis.fill_between(x, low, high, color=color, alpha=0.16, linewidth=0)
+    axis.plot(x, mean, color=color, **{"linewidth": 1.9, **line})
 
 
 def rolling(values: np.ndarray, window: int = WINDOW) -> np.ndarray:

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's folder, read once: metrics by step, phases, validation curve, skill bank, settings and starts.
-
-`read_run` reads all of it, `read_curve` the validations alone.
-"""
+"""A run, read once: metrics by step, phases, validation curve, skill bank, settings and starts."""
 
 from __future__ import annotations
 
@@ -17,9 +14,10 @@ import numpy as np
 
 from siri_verl.core.phases import PHASES
 from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED
+from siri_verl.report.curve import SUCCESS, CurvePoint, curve_points, measure_of
+from siri_verl.report.records import GIVE, read_records, run_name
 from siri_verl.runs.config import flat_config
 from siri_verl.runs.folder import RunFolder
-from siri_verl.runs.metrics import read_metrics
 from siri_verl.runs.record import read_starts
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import ANY_LENGTH, load_bank
@@ -27,7 +25,6 @@ from siri_verl.skills.skill import Evidence, Skill
 
 Metrics = Mapping[int, Mapping[str, float]]
 """Training step -> metric -> value."""
-_SUCCESS = "siri/val/success"
 
 
 @dataclass(frozen=True)
@@ -60,32 +57,19 @@ class Series:
         return Series(self.steps[inside], self.values[inside])
 
 
-@dataclass(frozen=True)
-class CurvePoint:
-    """One validation. Shares in [0, 1]; the interval is Wilson's 95 %."""
-
-    step: int
-    success: float
-    low: float
-    high: float
-    episodes: int
-    env_steps: int
-    by_category: Mapping[str, float]
-
-
 @dataclass(frozen=True, eq=False)
 class Run:
     """A run.
 
     Attributes:
         name: unique among the runs that are read together.
-        folder: the run's.
+        folder: the run's; of a plain verl run, the file of verl's file logger.
         train: metrics of training steps.
         validation: metrics of validations.
         bank: the skill bank; an empty one where the run has none.
         config: settings by dotted name; empty where the run has no settings file.
         starts: command, machine and versions of each start (siri_verl/runs/record.py); empty without a record.
-        curve: validations by step; empty where one has no success.
+        curve: validations by step; empty where one has neither success nor a core metric of verl.
     """
 
     name: str
@@ -136,6 +120,11 @@ class Run:
         return int(self.starts[0]["seed"]) if self.starts else None
 
     @property
+    def measure(self) -> str:
+        """What the curve shows: `siri/val/success`, or verl's variable `acc` or `reward`; "" without a curve."""
+        return measure_of(self.validation[self.curve[-1].step]) if self.curve else ""
+
+    @property
     def shows_skills_in_validation(self) -> bool:
         """Whether it is the control whose validation has skills in the prompt."""
         return bool(self.config.get("siri.control.skills_in_prompt"))
@@ -170,7 +159,7 @@ class Run:
 
     def validation_of(self, task_type: str) -> Series:
         """Validation success of the category that is named like the task type; empty where there is none."""
-        return self.series(f"{_SUCCESS}/{task_type}", "validation")
+        return self.series(f"{SUCCESS}/{task_type}", "validation")
 
 
 def phase_spans(phase: Series) -> list[PhaseSpan]:
@@ -186,12 +175,12 @@ def phase_spans(phase: Series) -> list[PhaseSpan]:
 
 
 def run_names(folders: Sequence[Path]) -> list[str]:
-    """A unique name for each run: the shortest end of its folder's path that no other run has.
+    """A unique name for each run: the shortest end of its path that no other run has; a file without its ending.
 
     Raises:
         ValueError: one was given twice.
     """
-    paths = [folder.resolve() for folder in folders]
+    paths = [folder.resolve().with_name(run_name(folder)) for folder in folders]
     twice = [str(path) for path, count in Counter(paths).items() if count > 1]
     if twice:
         raise ValueError(f"{twice[0]} was given twice; give every run once")
@@ -202,25 +191,26 @@ def run_names(folders: Sequence[Path]) -> list[str]:
 
 
 def read_run(folder: Path, name: str | None = None) -> Run:
-    """Read a run's folder.
+    """Read a run.
 
     Args:
-        folder: the run's.
-        name: None: the folder's name.
+        folder: the run's, or a file of verl's file logger.
+        name: None: that of the folder, or of the file without its ending.
 
     Raises:
-        FileNotFoundError: no such folder, or it holds no metrics.
+        FileNotFoundError: no such folder or file, or it holds no metrics.
         ValueError: metrics, settings, record or bank are damaged, or the metrics are empty; names the file.
     """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; give a run's folder (trainer.default_local_dir)")
-    records, bank = _records(folder), RunFolder(folder).bank
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder}: no such folder; {GIVE}")
+    records, bank = read_records(folder), RunFolder(folder).bank
     if not records:
-        raise ValueError(f"{RunFolder(folder).metrics}: holds no metrics yet; the run has not finished a step")
+        file = folder if folder.is_file() else RunFolder(folder).metrics
+        raise ValueError(f"{file}: holds no metrics yet; the run has not finished a step")
     validation = {r["step"]: r["metrics"] for r in records if r["kind"] == "validation"}
-    has_curve = bool(validation) and all(_SUCCESS in metrics for metrics in validation.values())
+    has_curve = bool(validation) and all(map(measure_of, validation.values()))
     return Run(
-        name=name or folder.resolve().name,
+        name=name or run_name(folder),
         folder=folder,
         train={r["step"]: r["metrics"] for r in records if r["kind"] == "train"},
         validation=validation,
@@ -228,7 +218,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
         bank=load_bank(bank, ANY_LENGTH) if bank.is_file() else SkillBank(),
         config=flat_config(folder),
         starts=read_starts(folder),
-        curve=_curve(folder, records) if has_curve else [],
+        curve=curve_points(folder, records) if has_curve else [],
     )
 
 
@@ -241,53 +231,3 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     if not folders:
         raise ValueError("report: no run was given; give one or more run folders (trainer.default_local_dir)")
     return [read_run(folder, name) for folder, name in zip(folders, run_names(folders), strict=True)]
-
-
-def read_curve(folder: Path) -> list[CurvePoint]:
-    """The validations of a run, by step.
-
-    Raises:
-        FileNotFoundError: the folder holds no metrics file.
-        ValueError: the file holds no validation, or one without success.
-    """
-    points = _curve(folder, _records(folder))
-    if not points:
-        raise ValueError(
-            f"{RunFolder(folder).metrics}: holds no validation; run with trainer.test_freq > 0 or "
-            "trainer.val_before_train=True"
-        )
-    return points
-
-
-def _records(folder: Path) -> list[dict[str, Any]]:
-    path = RunFolder(folder).metrics
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; give the run's folder (trainer.default_local_dir)")
-    return read_metrics(path)
-
-
-def _curve(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[CurvePoint]:
-    env_steps, points = 0, []
-    for record in records:
-        metrics = record["metrics"]
-        if record["kind"] == "train":
-            env_steps = int(metrics.get("siri/env_steps_total", env_steps))
-            continue
-        if _SUCCESS not in metrics:
-            raise ValueError(
-                f"{RunFolder(folder).metrics}, validation of step {record['step']}: has no {_SUCCESS}; the agent loop "
-                "states no success in reward_extra_info (siri_verl/rollout/agent_loop.py does)"
-            )
-        categories = {name: value for name, value in metrics.items() if name.startswith(f"{_SUCCESS}/")}
-        points.append(
-            CurvePoint(
-                step=record["step"],
-                success=metrics[_SUCCESS],
-                low=metrics[f"{_SUCCESS}_low"],
-                high=metrics[f"{_SUCCESS}_high"],
-                episodes=int(metrics["siri/val/episodes"]),
-                env_steps=env_steps,
-                by_category={name.removeprefix(f"{_SUCCESS}/"): value for name, value in categories.items()},
-            )
-        )
-    return points

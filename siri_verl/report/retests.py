@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class Retest:
 
     Attributes:
         file: its name.
-        model: name and folder of the model that was tested.
+        model: name of the model that was tested.
         level: coverage of the intervals.
         skills: one entry per skill, with `skill_id`, `task_type`, `block`, `success`.
         overall: all pairs together.
@@ -37,6 +37,38 @@ class Retest:
     level: float
     skills: list[dict[str, Any]]
     overall: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RetestRow:
+    """A skill in several re-tests.
+
+    Attributes:
+        skill_id, task_type, block: of the skill.
+        effects: its `success` in each re-test; None where it was not tested.
+    """
+
+    skill_id: str
+    task_type: str
+    block: str
+    effects: list[dict[str, Any] | None]
+
+
+def side_by_side(retests: Sequence[Retest]) -> list[RetestRow]:
+    """The skills of all re-tests, one row each."""
+    by_id = [{skill["skill_id"]: skill for skill in retest.skills} for retest in retests]
+    first: dict[str, dict[str, Any]] = {}
+    for found in by_id:
+        first = found | first
+    return [
+        RetestRow(
+            skill_id,
+            first[skill_id]["task_type"],
+            first[skill_id]["block"],
+            [found[skill_id]["success"] if skill_id in found else None for found in by_id],
+        )
+        for skill_id in sorted(first)
+    ]
 
 
 def retest_table(report: RetestReport) -> Table:
@@ -113,7 +145,7 @@ def read_retests(run: Path) -> list[Retest]:
                 "with siri-verl skills retest"
             )
         model = content.get("model") or {}
-        name = f"{model.get('name', 'no model')} ({model.get('folder', '')})" if model else "no model"
+        name = str(model.get("name") or "no model")
         if content["skills"]:
             found.append(Retest(file.name, name, content["level"], content["skills"], content["overall"]))
     return found

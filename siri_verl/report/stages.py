@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from siri_verl.core.phases import WARM_UP
-from siri_verl.report.pictures import PALETTE, rolling, shade
+from siri_verl.report.pictures import DARK, PALETTE, WINDOW, rolling, shade
 from siri_verl.report.reader import Run, Series
 
 TIMING = "timing_s/"
@@ -60,18 +60,22 @@ def draw_time(run: Run) -> Figure | None:
     total = run.series(TOTAL)
     if not len(total):
         return None
-    names = list(_seconds(run))[:MOST_STAGES]
+    names = [name for name in _seconds(run) if name != VALIDATION][:MOST_STAGES]
     place = {step: i for i, step in enumerate(total.steps.tolist())}
     heights = [rolling(_aligned(run.series(name), place)) for name in names]
-    whole = rolling(total.values + _aligned(run.series(VALIDATION), place))
+    whole = rolling(total.values)
     rest = np.maximum(whole - np.sum(heights, axis=0), 0) if heights else whole
     figure, axis = plt.subplots(layout="constrained")
     shade(run, axis, names=any(span.phase != WARM_UP for span in run.spans))
     colors = [*(PALETTE[i % len(PALETTE)] for i in range(len(names))), "#c9ccd3"]
     labels = [*map(_words, names), "other"]
     axis.stackplot(total.steps, *heights, rest, labels=labels, colors=colors, alpha=0.85)
+    validation = run.series(VALIDATION)
+    if len(validation):
+        seconds = _aligned(validation, place)
+        axis.bar(total.steps, seconds, 0.7, bottom=whole, color=DARK, label="validation after the step")
     axis.set(ylabel="seconds", xlabel="training step", ylim=(0, None))
-    axis.set_title("time per stage", pad=16)
+    axis.set_title(f"time per stage, mean of {WINDOW} steps", pad=16)
     figure.legend(handles=axis.get_legend_handles_labels()[0], loc="outside right center")
     return figure
 

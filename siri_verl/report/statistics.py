@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Curves over seeds, the area under them, and differences of methods paired by seed.
+"""Curves over seeds and the area under them.
 
 The unit is the run: with several seeds an interval is Student's t over runs. One run has no spread over seeds; its
 interval is Wilson's over the validation's episodes, which measures the uncertainty of that one policy, not the
@@ -8,15 +8,16 @@ spread of the method. Every interval states its kind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.integrate import trapezoid
 from scipy.stats import t as student_t
 
+from siri_verl.report.curve import CurvePoint
 from siri_verl.report.methods import Method
-from siri_verl.report.reader import CurvePoint, Run
 
 OVER_SEEDS, OVER_EPISODES = "t over seeds", "Wilson over episodes"
 LEVEL = 0.95
@@ -28,7 +29,7 @@ class Estimate:
 
     Attributes:
         mean: over `n` runs.
-        low, high: None where one run alone gives none.
+        low, high: None where the data give no interval.
         n: runs.
         method: `t over seeds` or `Wilson over episodes`; "" without interval.
     """
@@ -79,9 +80,14 @@ def success_band(method: Method, axis: str) -> Band | None:
     Args:
         method: with at least one run that validated.
         axis: `step` or `env_steps`.
+
+    Returns:
+        None where no run validated, or one does not count its environment steps.
     """
     curves = [run.curve for run in method.runs if run.curve]
     if not curves:
+        return None
+    if any(getattr(p, axis) is None for curve in curves for p in curve):
         return None
     if len(curves) == 1:
         x, mean, low, high = np.array([(getattr(p, axis), p.success, p.low, p.high) for p in curves[0]], float).T
@@ -91,7 +97,8 @@ def success_band(method: Method, axis: str) -> Band | None:
         return None
     x = np.array([np.mean([getattr(p, axis) for c in curves for p in c if p.step == step]) for step in shared])
     values = np.array([read_off(curve, axis, x) for curve in curves])
-    estimates = [over_runs(column, (0.0, 1.0)) for column in values.T]
+    bounds = shares([point for curve in curves for point in curve])
+    estimates = [over_runs(column, bounds) for column in values.T]
     mean, low, high = np.array([(e.mean, e.low, e.high) for e in estimates], dtype=float).T
     return Band(x, mean, low, high, len(curves), OVER_SEEDS)
 
@@ -108,8 +115,20 @@ def final_success(method: Method) -> Estimate | None:
     if not last:
         return None
     if len(last) == 1:
-        return Estimate(last[0].success, last[0].low, last[0].high, 1, OVER_EPISODES)
-    return over_runs([p.success for p in last], (0.0, 1.0))
+        return of_point(last[0])
+    return over_runs([p.success for p in last], shares(last))
+
+
+def of_point(point: CurvePoint) -> Estimate:
+    """A validation of one run; without interval where its number of episodes is unknown."""
+    if math.isnan(point.low):
+        return Estimate(point.success, None, None, 1)
+    return Estimate(point.success, point.low, point.high, 1, OVER_EPISODES)
+
+
+def shares(points: Sequence[CurvePoint]) -> tuple[float, float] | None:
+    """(0, 1) where all points are shares; None for rewards, which have no bounds."""
+    return (0.0, 1.0) if all(0 <= point.success <= 1 for point in points) else None
 
 
 def final_score(method: Method) -> Estimate | None:
@@ -122,7 +141,7 @@ def final_score(method: Method) -> Estimate | None:
 def common_budget(methods: Sequence[Method]) -> tuple[float, float] | None:
     """The environment steps that every run's curve covers (from, to); None where there is no such stretch."""
     curves = [run.curve for method in methods for run in method.runs if len(run.curve) > 1]
-    if not curves:
+    if not curves or any(p.env_steps is None for curve in curves for p in curve):
         return None
     start, end = max(c[0].env_steps for c in curves), min(c[-1].env_steps for c in curves)
     return (float(start), float(end)) if end > start else None
@@ -132,7 +151,7 @@ def area(curve: Sequence[CurvePoint], budget: tuple[float, float]) -> float:
     """Area under the success curve over a stretch of environment steps, divided by its length: mean success on the
     way, in [0, 1]."""
     start, end = budget
-    inside = [p.env_steps for p in curve if start < p.env_steps < end]
+    inside = [p.env_steps for p in curve if p.env_steps is not None and start < p.env_steps < end]
     x = np.unique(np.array([start, *inside, end], dtype=float))
     return float(trapezoid(read_off(curve, "env_steps", x), x) / (end - start))
 
@@ -142,41 +161,4 @@ def method_area(method: Method, budget: tuple[float, float] | None) -> Estimate 
     curves = [run.curve for run in method.runs if len(run.curve) > 1]
     if budget is None or not curves:
         return None
-    return over_runs([area(curve, budget) for curve in curves], (0.0, 1.0))
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One method minus another over the seeds both have."""
-
-    first: str
-    second: str
-    seeds: list[int]
-    success: Estimate
-    area: Estimate | None
-
-
-def paired_differences(methods: Sequence[Method], budget: tuple[float, float] | None) -> list[Difference]:
-    """Every method that shares at least two seeds with the reference, minus the reference.
-
-    The reference is the method named `gigpo`, else the first.
-    """
-    reference = next((method for method in methods if method.name == "gigpo"), methods[0])
-    of_reference = _by_seed(reference)
-    found = []
-    for method in methods:
-        mine = _by_seed(method)
-        seeds = sorted(mine.keys() & of_reference.keys())
-        if method is reference or len(seeds) < 2:
-            continue
-        pairs = [(mine[seed].curve, of_reference[seed].curve) for seed in seeds]
-        success = over_runs([a[-1].success - b[-1].success for a, b in pairs])
-        areas = None
-        if budget is not None and all(len(curve) > 1 for pair in pairs for curve in pair):
-            areas = over_runs([area(a, budget) - area(b, budget) for a, b in pairs])
-        found.append(Difference(method.name, reference.name, seeds, success, areas))
-    return found
-
-
-def _by_seed(method: Method) -> Mapping[int, Run]:
-    return {run.seed: run for run in method.runs if run.seed is not None and run.curve}
+    return over_runs([area(curve, budget) for curve in curves], shares([p for curve in curves for p in curve]))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
 from rich.console import Group
@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from siri_verl.core.decisions import Decision
-from siri_verl.report.reader import CurvePoint
+from siri_verl.report.curve import SUCCESS
+from siri_verl.report.reader import Run
 from siri_verl.report.skills import SkillLife, skill_lives
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Evidence
@@ -191,16 +192,20 @@ def skill_diff(before: SkillBank, after: SkillBank) -> Table | Group:
     return table if table.row_count else Group(Text("no difference"))
 
 
-def curve_table(name: str, points: Sequence[CurvePoint]) -> Table:
+def curve_table(run: Run) -> Table:
     """The validations of a run, one per line."""
+    points = run.curve
     categories = sorted({category for point in points for category in point.by_category})
-    table = Table(title=f"{name}: validation on the plain prompt")
-    for column in ("step", "env steps", "episodes", "success", "95 % interval", *categories):
+    measure = run.measure.rpartition("/")[2]
+    prompt = " on the plain prompt" if run.measure == SUCCESS and not run.shows_skills_in_validation else ""
+    table = Table(title=f"{run.name}: validation{prompt}")
+    for column in ("step", "env steps", "episodes", measure, "95 % interval", *categories):
         table.add_column(column, justify="right")
     for p in points:
         shares = [f"{p.by_category[c]:.2f}" if c in p.by_category else "" for c in categories]
-        interval = f"{p.low:.3f}-{p.high:.3f}"
-        table.add_row(str(p.step), str(p.env_steps), str(p.episodes), f"{p.success:.3f}", interval, *shares)
+        interval = "-" if math.isnan(p.low) else f"{p.low:.3f}-{p.high:.3f}"
+        counts = ["-" if n is None else str(n) for n in (p.env_steps, p.episodes)]
+        table.add_row(str(p.step), *counts, f"{p.success:.3f}", interval, *shares)
     return table
 
 

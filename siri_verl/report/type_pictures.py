@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,14 +26,17 @@ from siri_verl.report.pictures import (
     SKILL,
     STATUS,
     WINDOW,
+    banded,
     legend_below,
     literal,
-    rolling,
+    rolling_interval,
     shade,
 )
 from siri_verl.report.reader import Run
 from siri_verl.report.skills import UtilityPath, utility_paths
 
+_LABEL_HEIGHT = 0.075
+"""Of a skill's name, as a share of a small picture's height."""
 MOST_TYPES = 12
 """Task types drawn: those with the most evidence; the title states when some are left out."""
 
@@ -86,19 +89,19 @@ def draw_arms(run: Run, only: str | None = None) -> Figure | None:
 
     def draw(axis: Axes, task_type: str) -> None:
         groups = [e for skill, e in run.evidence if skill.task_type == task_type]
-        steps = [e.step for e in groups]
+        steps = np.array([e.step for e in groups])
+        last = np.flatnonzero(np.diff(steps, append=run.last + 1))  # one point per step
         for means, color in (([e.plain_mean for e in groups], PLAIN), ([e.skill_mean for e in groups], SKILL)):
-            last = dict(zip(steps, rolling(np.array(means), 2 * WINDOW), strict=True))  # one point per step
-            axis.plot(list(last), list(last.values()), color=color, linewidth=1.8)
-        validation = run.validation_of(task_type)
-        axis.plot(validation.steps, validation.values, color=DARK, marker="o", markersize=3, linewidth=0.9)
+            windows = [np.array(means[max(0, i - 2 * WINDOW + 1) : i + 1]) for i in last]
+            banded(axis, steps[last], rolling_interval(windows, (0.0, 1.0)), color, linewidth=1.8)
+        _draw_validation(axis, run, task_type)
         for decision in (d for skill in run.promoted if skill.task_type == task_type for d in skill.decisions):
             axis.axvline(decision.step, color=_decision_color(decision), linewidth=1, linestyle=":")
         axis.set_ylim(-0.03, 1.03)
 
     handles = [
-        Line2D([], [], color=PLAIN, label="plain arm"),
-        Line2D([], [], color=SKILL, label="skill arm, whichever was shown"),
+        Line2D([], [], color=PLAIN, label="plain arm, 95 % interval"),
+        Line2D([], [], color=SKILL, label="skill arm (any skill), 95 % interval"),
     ]
     if any(len(run.validation_of(task_type)) for task_type in types):
         handles.append(Line2D([], [], color=DARK, marker="o", markersize=3, label="validation"))
@@ -108,6 +111,16 @@ def draw_arms(run: Run, only: str | None = None) -> Figure | None:
     if len(afters) > 1:
         handles.append(Line2D([], [], color=RED, linestyle=":", label="retirement"))
     return _by_type(run, draw, f"success in the paired groups, mean of the last {2 * WINDOW}", handles, only)
+
+
+def _draw_validation(axis: Axes, run: Run, task_type: str) -> None:
+    """Validation success of the task type with Wilson's interval, where the run logs the number of episodes."""
+    points = [point for point in run.curve if task_type in point.by_category]
+    y = np.array([point.by_category[task_type] for point in points])
+    ends = np.array([point.category_interval(task_type) for point in points]).reshape(-1, 2)
+    look = {"color": DARK, "marker": "o", "markersize": 3, "linewidth": 0.9, "capsize": 1.5, "elinewidth": 0.7}
+    error = None if np.isnan(ends).any() else np.abs(ends.T - y)
+    axis.errorbar([point.step for point in points], y, error, **look)
 
 
 def _by_type(
@@ -129,6 +142,8 @@ def _by_type(
     for task_type, axis in zip(types, flat, strict=False):
         shade(run, axis, names=False)
         axis.set_title(literal(task_type), fontsize=9)
+        groups = sum(skill.task_type == task_type for skill, _ in run.evidence)
+        axis.set_title(f"n = {groups} groups", loc="right", fontsize=7.5, color=GREY, fontweight="normal")
         draw(axis, task_type)
     for axis in flat[max(len(types) - columns, 0) : len(types)]:
         axis.set_xlabel("training step", fontsize=9)
@@ -146,15 +161,38 @@ def _draw_path(axis: Axes, path: UtilityPath, color: object, promoted: bool) -> 
         axis.scatter(decision.step, utility, s=size, marker=marker, color=_decision_color(decision), zorder=5)
 
 
-def _name_ends(axis: Axes, ends: Iterable[tuple[str, float, float, object]]) -> None:
-    """Names of promoted skills where their lines end; names at the same height are moved apart."""
-    last = -np.inf
+def _name_ends(axis: Axes, ends: Sequence[tuple[str, float, float, object]]) -> None:
+    """Write names of promoted skills right of the axis, each with a thin line from the end of its curve. Names at the
+    same height are moved apart."""
     low, high = axis.get_ylim()
-    for name, x, y, color in sorted(ends, key=lambda end: end[2]):
-        place = max(y, last + 0.07 * (high - low))
-        shift = (place - y) / (high - low) * 120  # points: about the height of a small picture
-        axis.annotate(name, (x, y), (3, shift), textcoords="offset points", fontsize=7, color=color, va="center")
-        last = place
+    ordered = sorted(ends, key=lambda end: (end[2], end[1]))
+    heights = _apart([(y - low) / (high - low) for _, _, y, _ in ordered], _LABEL_HEIGHT)
+    for (name, x, y, color), height in zip(ordered, heights, strict=True):
+        arrow = {"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.6, "linestyle": ":", "shrinkA": 0}
+        axis.annotate(
+            name,
+            (x, y),
+            (1.02, height),
+            textcoords="axes fraction",
+            fontsize=7,
+            color=color,  # type: ignore[arg-type]
+            va="center",
+            annotation_clip=False,
+            arrowprops=arrow,
+        )
+
+
+def _apart(heights: Sequence[float], room: float) -> list[float]:
+    """Increasing heights in [0, 1], moved so that neighbours are at least `room` apart, as far as they fit."""
+    placed = list(heights)
+    for i in range(1, len(placed)):
+        placed[i] = max(placed[i], placed[i - 1] + room)
+    excess = max(placed[-1] - 1.0, 0.0) if placed else 0.0
+    if excess:
+        placed[-1] = 1.0
+        for i in range(len(placed) - 2, -1, -1):
+            placed[i] = min(placed[i], placed[i + 1] - room)
+    return placed
 
 
 def _decision_color(decision: Decision) -> str:

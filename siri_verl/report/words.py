@@ -22,7 +22,8 @@ LONGEST = 20
 INTERNAL = "siri/internalization/"
 GATE_METRICS = (
     *("rows_gated", "rows_weighted", "tokens_gated", "weight_mean", "lambda"),
-    *("plain_log_prob_mean", "plain_log_prob_weighted_mean", "already_known"),
+    *("plain_log_prob_mean", "plain_log_prob_weighted_mean", "deciding_tokens", "deciding_share"),
+    *("deciding_plain_log_prob_mean", "deciding_skill_log_prob_mean"),
 )
 
 
@@ -164,26 +165,36 @@ def _internalization(run: Run) -> str:
         f"{get['rows_gated'].mean():.1f} turns and {tokens.mean():.0f} tokens, {get['rows_weighted'].mean():.1f} turns "
         f"with a positive weight (mean weight {get['weight_mean'].mean():.2f})",
         f"- lambda reached {get['lambda'].max():.3g}" if len(get["lambda"]) else "",
-        _log_probs("gated tokens", get["plain_log_prob_mean"]),
-        _log_probs("gated tokens of positive weight", get["plain_log_prob_weighted_mean"]),
-    ]
-    known = int(get["already_known"].sum())
-    if known:
-        lines.append(
-            f"- in {_count(known, 'step')} the plain policy already knew the gated tokens: little was left to learn"
-        )
-    lines.append(
+        _deciding(get["deciding_tokens"], get["deciding_share"]),
+        _log_probs("deciding tokens on the plain prompt", get["deciding_plain_log_prob_mean"]),
+        _log_probs("deciding tokens on the skill prompt", get["deciding_skill_log_prob_mean"]),
+        _log_probs("all gated tokens on the plain prompt", get["plain_log_prob_mean"]),
+        _log_probs("gated tokens of positive weight on the plain prompt", get["plain_log_prob_weighted_mean"]),
         f"- for the self-imitation control: `TOKENS={max(1, round(tokens.sum() / span.steps))} "
-        f"MINING_STEPS={mining.steps if mining else 1}` (recipes/ablations/self_imitation.sh)"
-    )
+        f"MINING_STEPS={mining.steps if mining else 1}` (recipes/ablations/self_imitation.sh)",
+    ]
     return "## Internalization\n\n" + "\n".join(line for line in lines if line)
 
 
+def _deciding(count: np.ndarray, share: np.ndarray) -> str:
+    if not len(count):
+        return ""
+    return (
+        "- deciding tokens, more than twice as probable on the skill prompt as on the plain prompt: "
+        f"{count.mean():.1f} per step, {share.mean():.1%} of the tokens of positive weight"
+    )
+
+
 def _log_probs(what: str, values: np.ndarray) -> str:
+    """The first and the last value; steps without a deciding token have none."""
     if not len(values):
         return ""
-    ends = f"{values[0]:.2f} in the first step, {values[-1]:.2f} in the last" if len(values) > 1 else f"{values[0]:.2f}"
-    return f"- mean log-prob of {what} on the plain prompt: {ends}"
+    ends = (
+        f"{values[0]:.2f} in the first step, {values[-1]:.2f} in the last step"
+        if len(values) > 1
+        else f"{values[0]:.2f}"
+    )
+    return f"- mean log-prob of {what}: {ends}"
 
 
 def _arms(evidence: Iterable[Evidence]) -> str:

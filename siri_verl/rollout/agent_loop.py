@@ -158,6 +158,8 @@ class EnvAgentLoop(AgentLoopBase):
             "score": episode.score,
             "node": node,
             "transcript": episode.history,
+            "final_observation": episode.observation,
+            "explanation": episode.explanation,
             "reward_extra_info": {"category": episode.category, "split": split, "status": status},
         }
         return [

@@ -112,7 +112,7 @@ def complete_rows(
         fields["plain_prompt_ids"] = None if not skill_id else plain
         fields.setdefault("score", float(success))
         if row is not rows[-1]:
-            fields["transcript"] = None
+            fields.update(dict.fromkeys(row_contract.LAST_ROW_ONLY))
         if not Status.counts(fields.get("status", "")):
             # None of its tokens enters a loss.
             row.response_mask = [0] * len(row.response_ids)

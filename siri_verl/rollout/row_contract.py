@@ -60,8 +60,11 @@ OPTIONAL: dict[str, object] = {
     "server": "",  # str: policy server that wrote the reply, where it is known
 }
 
-# Beside these, read where they are needed alone: "plain_prompt_ids" (list of int, on rows that show a skill),
-# "transcript" (list of (observation, action), on an episode's last row) and "task" (str).
+# Beside these, read where they are needed alone: "plain_prompt_ids" (list of int, on rows that show a skill), "task"
+# (str), and on an episode's last row "transcript" (list of (observation, action)), "final_observation" and
+# "explanation" (str, optional: siri_verl/trajectory/turn.py).
+
+LAST_ROW_ONLY = ("transcript", "final_observation", "explanation")
 
 MISSING_ANCHORS = (
     "algorithm.adv_estimator=gigpo: {count} of {rows} rows state no {field!r} (first: {key}). An agent loop states "

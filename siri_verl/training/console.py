@@ -69,8 +69,8 @@ def warn_excluded(table: StepTable, effects: Mapping[Hashable, TreatmentEffect],
             logger.warning("step %d: no treatment effect of %s on %s: %s", step, effect.skill_id, task, why)
 
 
-def warn_already_known(step: int) -> None:
-    """Log that the plain policy has already learned the gated tokens."""
+def warn_no_deciding_token(step: int) -> None:
+    """Log that the skill prompts decided none of the learned tokens."""
     logger.warning(
-        "step %d: the plain policy already gives gated tokens a log-prob near 0; little is left to learn", step
+        "step %d: no internalized token is twice as probable on the skill prompt as on the plain prompt", step
     )

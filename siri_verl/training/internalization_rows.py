@@ -33,6 +33,8 @@ class ExtraRows:
     Attributes:
         selection: the selected turns. Those of weight 0 count in the denominator and need no row.
         keys: (selected,) key of each turn's row, None where it has none.
+        sources: (selected,) key of the row each turn was played in, whose prompt shows the skill.
+        offset: (selected,) the token of the source's reply that is the first of the extra row's.
         span: (selected, 2) first and one past the last learned token, in the response of the extra row.
         filler: keys of rows that only make the cells equally large; their weights are 0.
         optimizer_steps: M.
@@ -40,6 +42,8 @@ class ExtraRows:
 
     selection: Selection
     keys: list[str | None]
+    sources: list[str]
+    offset: np.ndarray
     span: np.ndarray
     filler: list[str]
     optimizer_steps: int
@@ -72,19 +76,21 @@ def append(
         cuts.append(cut_reply(int(table.span_start[row]), int(table.span_end[row]), length, settings))
     span = np.array([cut.span for cut in cuts], dtype=np.int64).reshape(-1, 2)
     keys: list[str | None] = [None] * len(selection)
+    sources = [table.keys[row] for row in selection.rows.tolist()]
+    offset = np.array([cut.first for cut in cuts], dtype=np.int64)
 
     # A floor needs the plain log-prob of every gated token; without one, a row of weight 0 would be scored for nothing.
     placed = (selection.weight > 0) | (settings.log_prob_floor is not None)
     cells = Cells.fill(selection, placed, layout)
     if cells.height == 0:
-        return batch, ExtraRows(selection, keys, span, [], layout.optimizer_steps)
+        return batch, ExtraRows(selection, keys, sources, offset, span, [], layout.optimizer_steps)
 
     uid = f"internal{uuid.uuid4().hex}"
     chosen = np.flatnonzero(placed).tolist()
-    source_keys = [table.keys[int(selection.rows[i])] for i in chosen]
+    source_keys = [sources[i] for i in chosen]
     rows: dict[str, tuple[dict, dict]] = {}
-    sources = queue.get_rows(source_keys, batch.partition_id)
-    for i, source_key, source in zip(chosen, source_keys, sources, strict=True):
+    contents = queue.get_rows(source_keys, batch.partition_id)
+    for i, source_key, source in zip(chosen, source_keys, contents, strict=True):
         content = _extra_row(source, cuts[i], uid)
         tag = {**copy.deepcopy(tags[source_key]), "is_padding": True, ROW_TAG: True}
         tag.update(prompt_len=len(content["prompts"]), response_len=len(content["responses"]))
@@ -105,7 +111,7 @@ def append(
         fields=batch.fields,
         extra_info=batch.extra_info,
     )
-    return larger, ExtraRows(selection, keys, span, filler, layout.optimizer_steps)
+    return larger, ExtraRows(selection, keys, sources, offset, span, filler, layout.optimizer_steps)
 
 
 def _extra_row(source: dict[str, Any], cut: Cut, uid: str) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
+from siri_verl.core.deciding_tokens import deciding_metrics
 from siri_verl.core.internalization import InternalizationSettings, WeightColumn, plain_policy_metrics, weight_column
 from siri_verl.training import queue
 from siri_verl.training.internalization_rows import ExtraRows
@@ -29,13 +32,11 @@ def put_weights(
         (the batch with the column, the column and its metrics).
     """
     placed = [i for i, key in enumerate(extra.keys) if key is not None]
-    scored = queue.get_columns([extra.keys[i] for i in placed], batch.partition_id, ["old_log_probs"])
     shape = len(extra.selection), int(extra.span[:, 1].max(initial=1))
     tokens = np.arange(shape[1])
     spans = (tokens >= extra.span[:, :1]) & (tokens < extra.span[:, 1:])
-    log_probs = np.zeros(shape)
-    for i, values in zip(placed, scored["old_log_probs"], strict=True):
-        log_probs[i, : len(values)] = values.double().numpy()
+    keys = [extra.keys[i] for i in placed]
+    log_probs = _log_probs(batch, placed, keys, np.zeros(len(extra.selection), dtype=np.int64), shape)
     learned_in_step = np.bincount(extra.selection.step, weights=spans.sum(axis=1), minlength=extra.optimizer_steps)
     all_tokens = np.maximum(policy_tokens / extra.optimizer_steps, learned_in_step)
     column = weight_column(
@@ -53,6 +54,10 @@ def put_weights(
         column.metrics.update(plain_policy_metrics(gated, gated))
     learned = log_probs[placed][column.column[placed] > 0]
     column.metrics["plain_log_prob_weighted_mean"] = float(learned.mean()) if learned.size else float("nan")
+    if settings.source == "skill":
+        on_skill = _log_probs(batch, placed, [extra.sources[i] for i in placed], extra.offset, shape)
+        gate = column.gate[placed]
+        column.metrics.update(deciding_metrics(log_probs[placed][gate], on_skill[placed][gate]))
 
     lengths = {key: int(tag["response_len"]) for key, tag in zip(batch.keys, batch.tags, strict=True)}
     position = {key: i for i, key in enumerate(extra.keys) if key is not None}
@@ -63,3 +68,23 @@ def put_weights(
             row[:] = torch.as_tensor(column.column[position[key], : lengths[key]], dtype=torch.float32)
         values.append(row)
     return queue.put_column(batch, WEIGHT_COLUMN, values), column
+
+
+def _log_probs(
+    batch: RowBatch, placed: Sequence[int], keys: Sequence[str | None], offset: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """(selected, tokens) log-probs of the turns in `placed` on the prompts of these rows; 0 elsewhere.
+
+    Args:
+        batch: with `old_log_probs`.
+        placed: positions in the selection.
+        keys: (placed,) of the rows.
+        offset: (selected,) the token of the row's reply that becomes token 0.
+        shape: (selected, tokens).
+    """
+    found = np.zeros(shape)
+    scored = queue.get_columns(keys, batch.partition_id, ["old_log_probs"])["old_log_probs"]
+    for i, values in zip(placed, scored, strict=True):
+        part = values.double().numpy()[offset[i] :][: shape[1]]
+        found[i, : len(part)] = part
+    return found

@@ -187,6 +187,7 @@ def validation_metrics(infos: Mapping[str, Sequence[Any]]) -> dict[str, float]:
             metrics[f"siri/val/{name}"] = float(np.mean([float(value) for value in infos[name]]))
     categories = [str(c or "") for c in infos.get("category", [""] * len(success))]
     metrics.update(by_category(categories, success, "siri/val/success"))
+    metrics |= {f"siri/val/episodes/{n}": float(categories.count(n)) for n in sorted(set(categories)) if n}
     splits = np.array([str(s or "") for s in infos.get("split", [""] * len(success))])
     names = sorted(set(splits) - {""})
     for name in names if len(names) > 1 else []:

@@ -88,6 +88,7 @@ class TrajectorySample:
     ) -> Trajectory:
         last, longest = rows[-1], self.settings.max_chars
         task, transcript = table.transcripts.get(table.trajectory[last], ("", None))
+        final, explanation = table.endings.get(table.trajectory[last], ("", ""))
         turns = []
         for turn, i in enumerate(rows):
             # A loop without transcripts still states anchors: the observation, for siri_verl's environments.
@@ -120,6 +121,8 @@ class TrajectorySample:
             skill_text=self.skill_text(skill_id) if skill_id else "",
             skill_missing=bool(table.skill_missing[last]),
             status=str(table.status[last]),
+            final_observation=shortened(final, longest),
+            explanation=shortened(explanation, longest),
         )
 
 

@@ -185,8 +185,8 @@ class SiriStep:
         policy_tokens = int(table.span_tokens(settings.span)[table.usable].sum())
         batch, column = put_weights(batch, self.extra, settings, policy_tokens)
         self.metrics |= {f"siri/internalization/{name}": value for name, value in column.metrics.items()}
-        if column.metrics["already_known"]:
-            console.warn_already_known(self.number)
+        if column.metrics.get("deciding_tokens") == 0:
+            console.warn_no_deciding_token(self.number)
         return batch
 
     def next_lambda(self) -> float:

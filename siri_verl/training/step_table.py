@@ -104,6 +104,8 @@ class StepTable:
     """str: policy server that wrote the reply."""
     transcripts: dict[str, tuple[str, list]]
     """Trajectory -> (task text, [(observation, action), ...]), where the agent loop states it."""
+    endings: dict[str, tuple[str, str]]
+    """Trajectory -> (final observation, explanation of its score), where the agent loop states them."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -161,6 +163,11 @@ class StepTable:
                 f"{uid}_{session}": (stated_value(key, "task", row.get("task", "")), row["transcript"])
                 for key, (uid, session, _), row in zip(keys, parts, rows, strict=True)
                 if row.get("transcript") is not None
+            },
+            endings={
+                f"{uid}_{session}": (str(row.get("final_observation") or ""), str(row.get("explanation") or ""))
+                for (uid, session, _), row in zip(parts, rows, strict=True)
+                if row.get("final_observation") or row.get("explanation")
             },
             **optional,
         )

@@ -89,6 +89,11 @@ class Episode:
         return str(self.info.get("category", ""))
 
     @property
+    def explanation(self) -> str:
+        """Why the score is what it is, in the environment's words; "" where it gives none."""
+        return str(self.info.get("explanation", ""))
+
+    @property
     def history(self) -> list[tuple[str, str]]:
         """(observation, action) of every turn."""
         return [(turn.observation, turn.action) for turn in self.turns]
@@ -201,5 +206,6 @@ class Episode:
             skill_missing=self.skill_missing,
             status="" if self.status is None else self.status.value,
             final_observation=self.observation,
+            explanation=self.explanation,
             **facts,
         )

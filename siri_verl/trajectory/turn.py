@@ -131,6 +131,7 @@ class Trajectory:
         skill_missing: in some turn the skill block did not fit into the prompt.
         status: why it ended, a `Status` or another agent loop's own word.
         final_observation: the state after the last turn, "" where it was not kept.
+        explanation: why the score is what it is, in the environment's words; "" where it gives none.
     """
 
     source: str
@@ -151,6 +152,7 @@ class Trajectory:
     skill_missing: bool = False
     status: str = ""
     final_observation: str = ""
+    explanation: str = ""
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -138,13 +138,13 @@ def test_rows_of_weight_zero_count_in_the_denominator():
     assert got.metrics["rows_gated"] == 2 and got.metrics["rows_weighted"] == 1
 
 
-def test_metrics_say_what_the_plain_policy_already_knows():
+def test_metrics_of_the_plain_policys_log_probs():
     log_prob = np.array([[-0.01, -0.02, -9.0]])
     got = weight_column([True], [1.0], [[1, 1, 0]], InternalizationSettings(), plain_log_prob=log_prob)
-    assert got.metrics["plain_log_prob_mean"] == pytest.approx(-0.015) and got.metrics["already_known"] == 1.0
+    assert got.metrics["plain_log_prob_mean"] == pytest.approx(-0.015)
     got = weight_column([True], [1.0], [[1, 1, 1]], InternalizationSettings(), plain_log_prob=log_prob)
     assert got.metrics["below_floor_share"] == pytest.approx(1 / 3), "logged although no floor is set"
-    assert got.gate.sum() == 3 and got.metrics["already_known"] == 0.0
+    assert got.gate.sum() == 3
 
 
 @settings(max_examples=100, deadline=None)

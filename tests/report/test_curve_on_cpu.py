@@ -8,10 +8,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
+from siri_verl.core.statistics import wilson
+from siri_verl.report.curve import curve_points, read_curve
 from siri_verl.report.curve_pictures import draw_curve
-from siri_verl.report.reader import read_curve
+from siri_verl.report.reader import read_run
 from siri_verl.report.tables import curve_table
-from siri_verl.runs.metrics import MetricsLog
+from siri_verl.runs.metrics import MetricsLog, read_metrics
 from siri_verl.training.metrics import validation_metrics
 
 
@@ -43,26 +45,39 @@ def test_a_folder_without_a_run_or_without_validation_says_what_to_do(tmp_path):
 
 
 def test_a_validation_of_another_agent_loop_is_named(tmp_path):
-    MetricsLog(tmp_path / "metrics.jsonl").write("validation", 4, {"val-core/x/acc/mean@1": 0.5})
-    with pytest.raises(ValueError, match=r"step 4.*siri/val/success"):
+    MetricsLog(tmp_path / "metrics.jsonl").write("validation", 4, {"val-aux/x/score/mean@1": 0.5})
+    with pytest.raises(ValueError, match=r"step 4.*siri/val/success.*val-core"):
         read_curve(tmp_path)
+
+
+def test_kinds_of_task_have_intervals_with_logged_or_inferred_counts(tmp_path):
+    folder = write_run(tmp_path, (1, 4, 3))
+    logged = read_curve(folder)[1]
+    assert logged.category_episodes == {"a": 4, "b": 4}
+    assert logged.category_interval("a") == wilson(4, 4) and logged.category_interval("b") == wilson(0, 4)
+    records = read_metrics(folder / "metrics.jsonl")
+    for record in records:
+        record["metrics"] = {n: v for n, v in record["metrics"].items() if not n.startswith("siri/val/episodes/")}
+    assert [p.category_episodes for p in curve_points(folder, records[:2])] == [{}], "0 of n and 1/4: n of b is unknown"
+    records[-1]["metrics"]["siri/val/success/b"] = 0.25
+    assert curve_points(folder, records)[0].category_episodes == {"a": 4, "b": 4}
 
 
 def test_the_table_shows_every_point(tmp_path):
     out = io.StringIO()
-    Console(file=out, width=120).print(curve_table("run", read_curve(write_run(tmp_path, (1, 4, 8)))))
+    Console(file=out, width=120).print(curve_table(read_run(write_run(tmp_path, (1, 4, 8)))))
     text = out.getvalue()
     for part in ("0.125", "0.500", "1.000", "200", "400", "95 % interval", " a ", " b "):
         assert part in text
 
 
 def test_the_picture_is_a_png_of_one_run_or_several(tmp_path):
-    one = read_curve(write_run(tmp_path / "one"))
-    other = read_curve(write_run(tmp_path / "other", (0, 2, 6)))
+    one = read_run(write_run(tmp_path / "one"))
+    other = read_run(write_run(tmp_path / "other", (0, 2, 6)))
     sizes = []
-    for curves in ({"one": one}, {"one": one, "other": other}):
-        target = tmp_path / "pictures" / f"{len(curves)}.png"
-        draw_curve(curves, target)
+    for runs in ([one], [one, other]):
+        target = tmp_path / "pictures" / f"{len(runs)}.png"
+        draw_curve(runs, target)
         data = target.read_bytes()
         assert data.startswith(b"\x89PNG")
         sizes.append(int.from_bytes(data[16:20], "big"))

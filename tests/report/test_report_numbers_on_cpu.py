@@ -2,6 +2,7 @@
 """The report's numbers: which runs are one method, curves and areas over seeds, differences paired by seed."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from support.report_run import make_run
 
+from siri_verl.core.statistics import wilson
+from siri_verl.report.comparisons import EPISODES, PAIRED, WELCH, difference_of_points, method_differences, welch
+from siri_verl.report.curve import CurvePoint
+from siri_verl.report.headline import headline
 from siri_verl.report.methods import Method, differences, group_runs, method_name
-from siri_verl.report.reader import CurvePoint, Run, read_run, read_runs
+from siri_verl.report.reader import Run, read_run, read_runs
 from siri_verl.report.statistics import (
     OVER_EPISODES,
     OVER_SEEDS,
@@ -20,7 +25,6 @@ from siri_verl.report.statistics import (
     final_success,
     method_area,
     over_runs,
-    paired_differences,
     success_band,
 )
 from siri_verl.skills.bank import SkillBank
@@ -212,11 +216,62 @@ def test_differences_are_paired_by_seed(tmp_path):
     gigpo = method(tmp_path, points(0, 0.3), points(0, 0.5), points(0, 0.9), name="gigpo", seeds=[1, 2, 7])
     siri = method(tmp_path, points(0, 0.4), points(0, 0.7), name="siri", seeds=[2, 1])
     few = method(tmp_path, points(0, 0.4), name="few", seeds=[1])
-    (found,) = paired_differences([siri, gigpo, few], (0.0, 100.0))
-    assert (found.first, found.second, found.seeds) == ("siri", "gigpo", [1, 2])
+    found, other = method_differences([siri, gigpo, few], (0.0, 100.0))
+    assert (found.first, found.second, found.seeds, found.success.method) == ("siri", "gigpo", [1, 2], PAIRED)
+    assert (other.first, other.seeds, other.success.low) == ("few", [], None), "one run of three seeds has no interval"
     assert found.success.mean == pytest.approx(((0.7 - 0.3) + (0.4 - 0.5)) / 2)
     assert found.area.mean == pytest.approx(found.success.mean / 2)
     expected = stats.t.interval(0.95, 1, found.success.mean, stats.sem([0.4, -0.1]))
     assert (found.success.low, found.success.high) == pytest.approx(expected)
-    assert paired_differences([siri], None) == []
+    assert method_differences([siri], None) == []
     assert not math.isnan(found.success.low)
+
+
+@given(*[st.lists(st.floats(0, 1), min_size=2, max_size=6)] * 2)
+def test_methods_without_common_seeds_are_compared_by_welch(first, second):
+    found = welch(first, second)
+    assert found.mean == pytest.approx(np.mean(first) - np.mean(second))
+    if np.std(first) > 1e-6 and np.std(second) > 1e-6:
+        interval = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+        assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.method == WELCH
+
+
+def test_single_runs_are_compared_over_the_episodes_of_their_last_validations(tmp_path):
+    # Newcombe 1998, table II, example (a): 56/70 and 48/80.
+    first, second = (
+        CurvePoint(0, k / n, *wilson(k, n), episodes=n, env_steps=0, by_category={}) for k, n in ((56, 70), (48, 80))
+    )
+    found = difference_of_points(first, second)
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-4) and found.method == EPISODES
+    unknown = replace(first, low=math.nan, high=math.nan, episodes=None)
+    assert difference_of_points(unknown, second).low is None
+    methods = [Method(name, [run(name, tmp_path, 1, [p])], {}) for name, p in (("a", second), ("b", first))]
+    (difference,) = method_differences(methods, None)
+    assert (difference.first, difference.second, difference.success.mean) == ("b", "a", pytest.approx(0.2))
+    assert difference.area is None
+
+
+def with_measure(each, points):
+    metrics = {p.step: {"siri/val/success": p.success} for p in points}
+    return replace(each, validation=metrics, curve=points)
+
+
+def test_the_headline_states_the_change_with_its_interval(tmp_path):
+    start, end = (
+        CurvePoint(step, k / 50, *wilson(k, 50), episodes=50, env_steps=0, by_category={})
+        for step, k in ((0, 10), (40, 35))
+    )
+    one = with_measure(run("a", tmp_path, 1), [start, end])
+    (sentence,) = headline([Method("a", [one], {})], [])
+    change = difference_of_points(end, start)
+    assert "went from 0.200" in sentence and "to 0.700" in sentence and "at step 40, 50 episodes" in sentence
+    assert f"a change of +0.500 ({change.low:+.3f} to {change.high:+.3f}), above 0." in sentence
+    flat = with_measure(run("b", tmp_path, 1), [start, replace(start, step=40)])
+    assert "not distinguishable from 0" in headline([Method("b", [flat], {})], [])[0]
+    methods = [Method("a", [one], {}), Method("gigpo", [flat], {})]
+    lines = headline(methods, method_differences(methods, None))
+    assert lines[0].startswith("a: success 0.700") and lines[-1].startswith("a minus gigpo: +0.500")
+    assert EPISODES in lines[-1]
+    empty = headline([Method("c", [run("c", tmp_path, 1)], {})], [])
+    assert empty == ["The run has no validation, so its success is unknown."]

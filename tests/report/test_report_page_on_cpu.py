@@ -17,6 +17,7 @@ from siri_verl.report.browser import collect
 from siri_verl.report.build import write_report
 from siri_verl.report.notes import notes
 from siri_verl.report.options import ReportOptions
+from siri_verl.report.page import without_places
 from siri_verl.report.reader import read_run, read_runs
 from siri_verl.report.words import describe
 from siri_verl.runs.metrics import MetricsLog
@@ -122,7 +123,7 @@ def test_texts_of_a_model_stay_texts(whole):
 def test_the_summary_holds_every_method_with_seeds_and_intervals(whole, runs):
     page, _ = whole
     text = page.text
-    for words in ("siri 1, 2", "gigpo 1, 2", "grpo 1", "Differences, paired by seed", "no skills"):
+    for words in ("siri 1, 2", "gigpo 1, 2", "grpo 1", "Differences of methods", "siri minus gigpo: ", "no skills"):
         assert words in text
     final = [json.loads(line) for line in (runs[4] / "metrics.jsonl").read_text().splitlines()][-1]["metrics"]
     low, high = (f"{final[f'siri/val/success_{end}']:.3f}".lstrip("0") for end in ("low", "high"))
@@ -148,6 +149,32 @@ def test_the_way_a_run_was_made_is_told(whole):
     assert "python -m verl.trainer.main_ppo +siri=base siri.seed=2" in page.text
     assert "0123456789ab" in page.text and "a CPU, 2 cores, 8.0 GiB" in page.text
     assert "vllm" not in page.text
+
+
+def test_no_folder_of_the_machine_is_on_the_page(whole, runs):
+    page, out = whole
+    html = (out / "report.html").read_text(encoding="utf-8")
+    assert str(runs[0].parent) not in html and str(out) not in html and "/machine" not in html
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("python -m x data=/home/me/runs/a/train.parquet lr=1/2", "python -m x data=…/a/train.parquet lr=1/2"),
+        ("/opt/venv/bin/python [/a/b/c,/d/e/f]", "…/bin/python […/b/c,…/e/f]"),
+        ("runs/a/b http://host:8000/v1/models", "runs/a/b http://host:8000/v1/models"),
+    ],
+)
+def test_absolute_paths_keep_their_last_two_parts(text, shown):
+    assert without_places(text) == shown
+
+
+def test_the_page_has_a_dark_scheme(whole):
+    style = whole[0].scripts["style"]
+    light, dark = style.split("prefers-color-scheme: dark", 1)
+    names = set(re.findall(r"(--[\w-]+): #", light))
+    assert names - set(re.findall(r"(--[\w-]+): #", dark.split("@media print")[0])) == set(), "every colour has both"
+    assert "invert" in dark
 
 
 def test_shares_of_time_add_up(whole):
@@ -209,6 +236,10 @@ def test_retests_and_evaluations_in_the_run_are_shown(tmp_path):
         "overall": effect,
     }
     (run / "retest_start.json").write_text(json.dumps(retest))
+    after = {**effect, "plain": 0.6, "skill": 0.7, "effect": 0.1, "low": -0.02, "high": 0.22}
+    other = {"skill_id": "s0002", "task_type": "pets", "block": "When pets: buy", "success": after}
+    last = {"model": {"name": "step_4", "folder": "g"}, "skills": [{**skill, "success": after}, other]}
+    (run / "retest_step_4.json").write_text(json.dumps({**retest, **last, "overall": after}))
     (run / "retest.json").write_text("[]")  # the panel of `siri-verl data panel`
     mean = {"mean": 0.625, "low": 0.5, "high": 0.75, "method": "bootstrap over tasks"}
     settings = {
@@ -222,15 +253,23 @@ def test_retests_and_evaluations_in_the_run_are_shown(tmp_path):
     folder = run / "eval" / "test"
     log = TrajectoryLog(folder / "trajectories.jsonl", settings)
     turn = Turn("o", "r", "", valid=False, problem="no_action_tags", reply_tokens=3)
-    log.append(Trajectory("evaluation", None, "t", "find", (turn,), True, 1.0, "bath", status="terminated"))
+    end = {"status": "terminated", "final_observation": "bought <i>", "explanation": "0 of 1 option, missing blue"}
+    log.append(Trajectory("evaluation", None, "t", "find", (turn,), False, 0.5, "bath", **end))
     log.close()
     summary = {"schema": "siri_verl.evaluation", "version": 1, "settings": settings, **numbers}
     (folder / "summary.json").write_text(json.dumps(summary))
     page = page_of([run], tmp_path / "out")
-    assert "+.500 (+.400 to +.600)" in page.text and "When <b>: read" in page.text
+    assert page.text.count("+.500 +.400 to +.600") == 2, "of the skill and of all, for the first model"
+    assert page.text.count("+.100 −.020 to +.220") == 3, "of both skills and of all, for the second"
+    assert "policy: start (retest_start.json)" in page.text and "policy: step_4 (retest_step_4.json)" in page.text
+    table = page.text.split("Skills re-tested after the run")[1].split("Evaluations")[0]
+    assert table.count("When <b>: read") == 1, "both re-tests share the rows"
+    assert "s0002 pets When pets: buy – – – – 80" in table, "the first did not test this skill"
+    assert "change the success of start by +0.500 (+0.400 to +0.600, 80 pairs)." in page.text
     assert "demo/test: 1 tasks x 2" in page.text and ".625 (.500 to .750)" in page.text
     (found,) = [t for t in page.data("trajectories") if t["source"] == "eval test"]
-    assert found["success"] and not found["turns"][0]["v"]
+    assert not found["success"] and not found["turns"][0]["v"]
+    assert (found["why"], found["final"]) == ("0 of 1 option, missing blue", "bought <i>")
     (folder / "summary.json").write_text(json.dumps({**summary, "version": 2}))
     with pytest.raises(ValueError, match="summary.json: no summary of an evaluation"):
         write_report([run], tmp_path / "out")

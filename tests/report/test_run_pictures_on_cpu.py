@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run's pictures: they show the numbers of the run, and nothing where there is nothing to show."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 from support.story_run import TYPES, simulate
 
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.rules import ACTIVE
 from siri_verl.report import run_pictures
-from siri_verl.report.pictures import rolling
+from siri_verl.report.pictures import rolling, rolling_interval
 from siri_verl.report.reader import read_run
 from siri_verl.report.run_pictures import draw_census, draw_delta, draw_gate, draw_success, story_pictures
-from siri_verl.report.type_pictures import MOST_TYPES, draw_arms, draw_utility
+from siri_verl.report.type_pictures import MOST_TYPES, _apart, draw_arms, draw_utility
 from siri_verl.runs.metrics import MetricsLog
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import save_bank
@@ -46,9 +49,11 @@ def phases_on(axis):
 def test_success_shows_both_arms_and_validation_over_shaded_phases(story):
     (axis,) = draw_success(story).axes
     assert phases_on(axis) == {"warm-up", "mining", "internalization"}
-    plain = lines(axis)["plain arm, training"]
+    plain = lines(axis)["plain arm, training: mean of 5 steps"]
     assert len(plain.get_xdata()) == 60
-    assert len(lines(axis)["skill arm, training"].get_xdata()) == len(story.series("siri/success_skill_arm"))
+    assert len(lines(axis)["skill arm, training: mean of 5 steps"].get_xdata()) == len(
+        story.series("siri/success_skill_arm")
+    )
     (validation,) = axis.containers
     np.testing.assert_array_equal(validation[0].get_ydata(), story.series("siri/val/success", "validation").values)
     shaded = [patch for patch in axis.patches if patch.get_width() > 0]
@@ -79,13 +84,25 @@ def test_delta_shows_every_group(story):
     assert len(side.containers) == 2
 
 
-def test_gate_shows_counts_lambda_and_log_probs(story):
+def test_gate_shows_counts_lambda_and_the_log_probs_of_deciding_tokens(story):
     turns, tokens, known, beside = draw_gate(story).axes
-    gated = story.series("siri/internalization/tokens_gated")
-    assert [bar.get_height() for bar in tokens.containers[0]] == gated.values.tolist()
+    for container, name in zip(tokens.containers, ("tokens_gated", "deciding_tokens"), strict=True):
+        values = story.series(f"siri/internalization/{name}").values
+        assert [bar.get_height() for bar in container] == values.tolist()
     assert len(turns.containers) == 2 and beside.get_ylabel() == "lambda"
-    values = story.series("siri/internalization/plain_log_prob_mean").values
-    np.testing.assert_array_equal(lines(known)["all gated tokens"].get_ydata(), values)
+    for prompt in ("plain", "skill"):
+        values = story.series(f"siri/internalization/deciding_{prompt}_log_prob_mean").values
+        mean = lines(known)[f"deciding tokens, {prompt} prompt (mean of 5 steps)"].get_ydata()
+        np.testing.assert_allclose(mean, rolling(values))
+    assert known.get_ylim()[0] < values.min()
+
+
+def test_a_run_that_logged_no_deciding_tokens_shows_the_mean_of_all(story):
+    prefix = "siri/internalization/deciding"
+    train = {step: {n: v for n, v in m.items() if not n.startswith(prefix)} for step, m in story.train.items()}
+    _, tokens, known, _ = draw_gate(replace(story, train=train)).axes
+    assert len(tokens.containers) == 1
+    assert "all learned tokens, plain prompt (mean of 5 steps)" in lines(known)
 
 
 def test_census_stacks_the_bank(story):
@@ -98,7 +115,8 @@ def test_census_stacks_the_bank(story):
 def test_arms_show_what_changed_where(story):
     figure = draw_arms(story)
     for axis in figure.axes:
-        plain, skill, validation = axis.get_lines()[:3]
+        plain, skill = axis.get_lines()[:2]
+        (validation,) = (container[0] for container in axis.containers)
         groups = [e for s, e in story.evidence if s.task_type == axis.get_title()]
         assert list(plain.get_xdata()) == list(skill.get_xdata()) == sorted({e.step for e in groups})
         assert plain.get_ydata()[-1] == pytest.approx(np.mean([e.plain_mean for e in groups[-10:]]))
@@ -138,6 +156,28 @@ def test_many_task_types_are_cut_to_the_busiest_and_odd_names_are_drawn(tmp_path
         names = {axis.get_title() for axis in figure.axes if axis.get_visible()}
         assert len(names) == MOST_TYPES and not any("x_2" in name for name in names), "the least tested are left out"
         figure.savefig(tmp_path / "x.png")
+
+
+@given(st.lists(arrays(float, st.integers(1, 9), elements=st.floats(-1, 1)), min_size=1, max_size=5))
+def test_intervals_of_windows_are_students_and_stay_within_the_bounds(windows):
+    mean, low, high = rolling_interval(windows, (-1.0, 1.0))
+    for i, values in enumerate(windows):
+        assert mean[i] == pytest.approx(values.mean())
+        if len(values) == 1:
+            assert np.isnan(low[i]) and np.isnan(high[i])
+            continue
+        assert -1 <= low[i] <= mean[i] + 1e-9 and mean[i] - 1e-9 <= high[i] <= 1
+        error = stats.sem(values)
+        if error > 1e-9:
+            expected = stats.t.interval(0.95, len(values) - 1, values.mean(), error)
+            assert (low[i], high[i]) == pytest.approx(np.clip(expected, -1, 1))
+
+
+@given(st.lists(st.floats(0, 1), max_size=10))
+def test_names_beside_a_picture_keep_their_order_and_distance(heights):
+    placed = _apart(sorted(heights), 0.075)
+    assert all(b - a >= 0.075 - 1e-9 for a, b in zip(placed, placed[1:], strict=False))
+    assert not placed or (placed[-1] <= 1 + 1e-9 and placed[0] >= 0)
 
 
 @given(arrays(float, st.integers(1, 30), elements=st.floats(-1, 1)), st.integers(1, 8))

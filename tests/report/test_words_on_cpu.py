@@ -13,6 +13,7 @@ from support.story_run import TYPES, simulate
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
+from siri_verl.core.deciding_tokens import deciding_metrics
 from siri_verl.core.internalization import InternalizationSettings, weight_column
 from siri_verl.core.phases import PHASES, Census, PhaseMachine, PhaseSettings
 from siri_verl.core.rules import ACTIVE, RETIRED
@@ -123,7 +124,11 @@ def test_internalization_in_numbers_that_the_control_can_use(run, told):
     assert f"`TOKENS={round(np.mean(tokens))} MINING_STEPS={story.spans[1].steps}`" in part
     assert f"in {span.steps} of {span.steps} steps" in part and "lambda reached 0.1" in part
     known = story.train[span.first]["siri/internalization/plain_log_prob_mean"]
-    assert f"mean log-prob of gated tokens on the plain prompt: {known:.2f} in the first step" in part
+    assert f"mean log-prob of all gated tokens on the plain prompt: {known:.2f} in the first step" in part
+    deciding = story.train[span.first]["siri/internalization/deciding_plain_log_prob_mean"]
+    assert f"mean log-prob of deciding tokens on the plain prompt: {deciding:.2f} in the first step" in part
+    share = np.mean([story.train[s]["siri/internalization/deciding_share"] for s in steps])
+    assert f"{share:.1%} of the tokens of positive weight" in part
 
 
 @pytest.mark.parametrize("rule", ["ema", "sequential"])
@@ -213,7 +218,9 @@ def test_the_metrics_it_reads_are_those_the_trainer_writes():
     )
     from siri_verl.training import internalization_weights, metrics, step, trainer
 
-    outside = {"lambda", "plain_log_prob_weighted_mean"}
+    deciding = deciding_metrics([-1.0], [-0.1])
+    outside = {"lambda", "plain_log_prob_weighted_mean", *deciding}
+    assert {name for name in words.GATE_METRICS if name.startswith("deciding")} <= deciding.keys()
     assert set(words.GATE_METRICS) - outside <= column.metrics.keys()
     assert '"plain_log_prob_weighted_mean"' in inspect.getsource(internalization_weights)
     source = "".join(inspect.getsource(module) for module in (metrics, step, trainer))

@@ -15,7 +15,7 @@ TOKENIZER = make_tokenizer()
 COLUMNS = {"uid": "u", "session_id": 2, "task_id": "t", "arm": "plain", "skill_id": ""}
 SHOWN = COLUMNS | {"arm": "skill", "skill_id": "s1"}
 STATED = {"anchor": "a", "turn_reward": 0.0, "valid": True}
-ENDING = {"task": "do it", "transcript": [("o", "a")]}
+ENDING = {"task": "do it", "transcript": [("o", "a")], "final_observation": "done", "explanation": "no lid"}
 
 
 def output(reply="<action>go</action>", scored=None, **fields):
@@ -38,6 +38,7 @@ def test_what_a_loop_need_not_say_is_filled_in():
         assert (fields["span_start"], fields["span_end"]) == (0, len(row.response_ids))
         assert fields["score"] == 1.0 and fields["plain_prompt_ids"] is None
     assert first.extra_fields["transcript"] is None and last.extra_fields["transcript"] == [("o", "a")]
+    assert first.extra_fields["explanation"] is None and last.extra_fields["explanation"] == "no lid"
     shown = last.extra_fields["reward_extra_info"]
     assert shown == {"acc": 1.0, "success": 1.0, "score": 1.0, "turns": 2.0, "valid_share": 1.0}
 

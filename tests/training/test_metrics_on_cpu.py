@@ -135,6 +135,8 @@ def test_validation_reports_success_with_its_interval_and_by_category():
             "siri/val/valid_share": 0.875,
             "siri/val/success/a": 0.5,
             "siri/val/success/b": 1.0,
+            "siri/val/episodes/a": 2,
+            "siri/val/episodes/b": 1,
         }
     )
     lost = {name: [*values, values[0]] for name, values in infos.items()} | {

@@ -39,6 +39,8 @@ def put(tq, partition, prefix, groups, *, skilled=(), sessions=2, transcript=Tru
                         "score": 0.5,
                         "task": f"solve {task}",
                         "transcript": [("first page", "go"), ("y" * 300, "stop")] if turn and transcript else None,
+                        "final_observation": "last page" if turn and transcript else None,
+                        "explanation": f"{task} misses a lid" if turn and transcript else None,
                     }
                 )
     tokens = [torch.tensor(TOKENIZER.encode(text)) for text in replies]
@@ -75,6 +77,7 @@ def test_a_trajectory_says_what_was_seen_replied_and_done(transfer_queue):
     assert last.observation == "y" * 100 + " [200 more characters]" and not last.admissible
     assert kept[0].task == f"solve {kept[0].task_id}"
     assert kept[0].score == 0.5
+    assert (kept[0].final_observation, kept[0].explanation) == ("last page", f"{kept[0].task_id} misses a lid")
     assert kept[0].session == 0
 
 

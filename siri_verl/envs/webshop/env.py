@@ -11,6 +11,7 @@ from typing import Any
 from siri_verl.envs.base import EpisodeOverError, TextEnv, UnknownSplitError, UnknownTaskError
 from siri_verl.envs.replies import REFERENCE
 from siri_verl.envs.webshop.catalog import Catalog
+from siri_verl.envs.webshop.explanation import NOTHING_BOUGHT, explain_purchase
 from siri_verl.envs.webshop.goals import Goal
 from siri_verl.envs.webshop.pages import ProductLike
 from siri_verl.envs.webshop.reward import PurchaseScore, score_purchase, solved_by_own_product
@@ -50,7 +51,8 @@ class WebShopEnv(TextEnv):
     """A shopper with an instruction; an episode ends with a purchase or after `max_turns`.
 
     Rewards are 0 until Buy Now, then the original's score in [0, 1]; success is a score of exactly 1. After the
-    purchase `info["score_parts"]` holds the parts of the score (`siri_verl.envs.webshop.PurchaseScore`).
+    purchase `info["score_parts"]` holds the parts of the score (`siri_verl.envs.webshop.PurchaseScore`), and
+    `info["explanation"]` names the attributes, options and price limit that the purchase misses.
 
     Args:
         store: directory written by `siri-verl data webshop`.
@@ -111,6 +113,7 @@ class WebShopEnv(TextEnv):
             )
         self._goal = self.catalog.goals[task_id]
         self._purchase: PurchaseScore | None = None
+        self._explanation = NOTHING_BOUGHT
         self._turns = 0
         self._session = Session(self.catalog, self._goal.instruction, self._buy, **self._session_settings)
         options = self._goal.goal_options
@@ -129,6 +132,7 @@ class WebShopEnv(TextEnv):
         truncated = not terminated and self._turns >= self._max_turns
         info = self._info(session, admissible)
         if terminated or truncated:
+            info["explanation"] = self._explanation
             self._session = None
         return session.observation, info["score"], terminated, truncated, info
 
@@ -136,6 +140,7 @@ class WebShopEnv(TextEnv):
         self._purchase = score_purchase(
             self._goal, product, options, product.price, type_backend=self.catalog.type_backend
         )
+        self._explanation = explain_purchase(self._goal, product, options, self._purchase)
         return self._purchase.total
 
     def _info(self, session: Session, admissible: bool) -> dict[str, Any]:

@@ -97,7 +97,7 @@ if (list) {
     select.addEventListener("change", filter);
   }
   search.addEventListener("input", filter);
-  const haystack = all.map((t) => [t.task, t.task_id, t.skill, ...t.turns.map((n) => `${n.o} ${n.r}`)].join(" ").toLowerCase());
+  const haystack = all.map((t) => [t.task, t.task_id, t.skill, t.why, t.final, ...t.turns.map((n) => `${n.o} ${n.r}`)].join(" ").toLowerCase());
 
   function filter() {
     const wanted = filters.filter((s) => s.value !== "").map((s) => [s.dataset.filter, s.value]);
@@ -151,6 +151,9 @@ if (list) {
         return chip;
       })) : null;
     const skill = t.skill_id ? make("p", {}, badge("skill", `skill ${t.skill_id}`), " ", make("mark", { text: t.skill })) : null;
+    const why = t.why ? make("p", { class: "why wrap" }, make("strong", { text: t.success ? "result: " : "why it failed: " }), t.why) : null;
+    const final = t.final ? make("div", { class: "turn" }, make("div", { class: "head" },
+      make("strong", { text: "final observation" })), make("pre", { text: t.final })) : null;
     const turns = t.turns.map((turn, i) => make("div", { class: "turn" },
       make("div", { class: "head" }, make("strong", { text: `turn ${i + 1}` }),
         turn.w ? badge(turn.w > 0 ? "won" : "lost", `reward ${turn.w}`) : null,
@@ -162,7 +165,7 @@ if (list) {
       make("div", { class: "line" }, badge(t.success ? "won" : "lost", t.success ? "✓ solved" : "✗ not solved"), " ",
         badge(t.arm, `${t.arm} prompt`), " ", t.category ? badge("", t.category) : null),
       make("h3", { class: "wrap", text: t.task || t.task_id }), make("p", { class: "soft wrap", text: facts }),
-      ...[chips, skill].filter(Boolean), ...turns);
+      ...[why, chips, skill].filter(Boolean), ...turns, ...[final].filter(Boolean));
     detail.scrollTop = 0;
   }
 

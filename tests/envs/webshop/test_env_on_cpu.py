@@ -66,6 +66,7 @@ def test_the_right_purchase_is_a_success(shop_store, shop):
     assert info["success"] is True
     assert info["score"] == 1.0
     assert info["score_parts"]["option_share"] == 1.0 and info["score_parts"]["type_backend"] == "rules"
+    assert f"bought {SHIRT} (the goal's own product)" in info["explanation"] and "missing" not in info["explanation"]
 
 
 def test_a_partial_purchase_gets_the_score_of_score_purchase(shop_store, shop):
@@ -80,6 +81,9 @@ def test_a_partial_purchase_gets_the_score_of_score_purchase(shop_store, shop):
     assert terminated
     assert reward == info["score"] == expected == pytest.approx(2 / 4)
     assert not info["success"]
+    words = info["explanation"]
+    assert "0 of 2 options, missing " in words and "navy" in words and "small" in words
+    assert "1 of 1 attribute;" in words and "within the limit" in words
 
 
 def test_rewards_come_at_the_purchase_only_and_turns_run_out(shop_store, shop):
@@ -92,6 +96,7 @@ def test_rewards_come_at_the_purchase_only_and_turns_run_out(shop_store, shop):
         assert truncated == (turn == 3)
         assert not info["success"]
         assert info["action_admissible"] == (action in ("search[shirt]", "click[next >]"))
+        assert info.get("explanation") == ("nothing was bought" if turn == 3 else None)
     with pytest.raises(EpisodeOverError):
         env.step("search[shirt]")
     env.reset(options={"task_id": goal_of(shop, "navy").id})
