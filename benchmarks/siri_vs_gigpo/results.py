@@ -14,7 +14,7 @@ from typing import Any
 from siri_verl.core.phases import INTERNALIZATION, MINING, PHASES
 from siri_verl.core.rules import ACTIVE
 from siri_verl.files import write_text_atomically
-from siri_verl.report.reader import read_curve
+from siri_verl.report.curve import read_curve
 from siri_verl.report.skills import skill_lives
 from siri_verl.runs.folder import RunFolder
 from siri_verl.runs.metrics import read_metrics

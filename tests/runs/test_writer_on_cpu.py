@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from support.driver import prepare, run_config
 
-from siri_verl.report.reader import read_curve
+from siri_verl.report.curve import read_curve
 from siri_verl.runs.metrics import MetricsLog, read_metrics
 from siri_verl.runs.writer import RunWriter
 from siri_verl.trajectory.file import append_trajectories, read_trajectories
