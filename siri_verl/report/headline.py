@@ -73,10 +73,10 @@ def _difference(d: Difference) -> str:
 def _verdict(change: Estimate) -> str:
     """Whether the interval excludes 0."""
     if change.low is None or change.high is None:
-        return "without interval"
+        return "of unknown uncertainty"
     if change.low > 0:
-        return "above 0"
-    return "below 0" if change.high < 0 else "not distinguishable from 0"
+        return "an interval above 0"
+    return "an interval below 0" if change.high < 0 else "an interval that contains 0"
 
 
 def _measure(runs: Sequence[Run]) -> str:

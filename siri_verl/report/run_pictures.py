@@ -47,10 +47,10 @@ TITLES = {
 }
 _CAPTIONS = {
     "success": "Success of the episodes of each training step (dots) and the mean of the last "
-    f"{WINDOW} steps with its 95 % t interval over these steps (bands); black: validation on the plain prompt with "
+    f"{WINDOW} steps with its 95 % t interval over these steps (bands); error bars: validation on the plain prompt with "
     "Wilson's 95 % interval.",
     "success, skills in validation": "Success of the episodes of each training step (dots), mean of the last "
-    f"{WINDOW} steps with its 95 % t interval (bands); black: validation, which shows skills in this control run.",
+    f"{WINDOW} steps with its 95 % t interval (bands); error bars: validation, which shows skills in this control run.",
     "census": "Skills by status (areas, left scale), and the share of task types with an active skill (line).",
     "delta": "Delta of every paired group, mean return of the skill arm minus that of the plain arm in units of "
     "success, over training steps and as a distribution by phase. Green: the skill helped; red: it harmed. Band: 95 % "

@@ -266,9 +266,9 @@ def test_the_headline_states_the_change_with_its_interval(tmp_path):
     (sentence,) = headline([Method("a", [one], {})], [])
     change = difference_of_points(end, start)
     assert "went from 0.200" in sentence and "to 0.700" in sentence and "at step 40, 50 episodes" in sentence
-    assert f"a change of +0.500 ({change.low:+.3f} to {change.high:+.3f}), above 0." in sentence
+    assert f"a change of +0.500 ({change.low:+.3f} to {change.high:+.3f}), an interval above 0." in sentence
     flat = with_measure(run("b", tmp_path, 1), [start, replace(start, step=40)])
-    assert "not distinguishable from 0" in headline([Method("b", [flat], {})], [])[0]
+    assert "an interval that contains 0." in headline([Method("b", [flat], {})], [])[0]
     methods = [Method("a", [one], {}), Method("gigpo", [flat], {})]
     lines = headline(methods, method_differences(methods, None))
     assert lines[0].startswith("a: success 0.700") and lines[-1].startswith("a minus gigpo: +0.500")

@@ -177,7 +177,7 @@ def test_intervals_of_windows_are_students_and_stay_within_the_bounds(windows):
 def test_names_beside_a_picture_keep_their_order_and_distance(heights):
     placed = _apart(sorted(heights), 0.075)
     assert all(b - a >= 0.075 - 1e-9 for a, b in zip(placed, placed[1:], strict=False))
-    assert not placed or (placed[-1] <= 1 + 1e-9 and placed[0] >= 0)
+    assert not placed or (placed[-1] <= 1 + 1e-9 and placed[0] >= -1e-9)
 
 
 @given(arrays(float, st.integers(1, 30), elements=st.floats(-1, 1)), st.integers(1, 8))

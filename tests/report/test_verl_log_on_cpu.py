@@ -56,7 +56,7 @@ def test_curve_and_report_read_the_file(tmp_path, monkeypatch):
     assert "one: validation" in done.output and "0.750" in done.output and " acc " in done.output
     assert files[0].with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     page = write_report(files, tmp_path / "out").read_text(encoding="utf-8")
-    assert "two minus one: +0.100 (no interval), without interval." in page
+    assert "two minus one: +0.100 (no interval), of unknown uncertainty." in page
     assert "metrics of verl without siri fields" in page and "one: acc 0.750 at the end, one run." in page
     done = CliRunner().invoke(app, ["report", str(files[0])])
     assert done.exit_code == 0, done.output
