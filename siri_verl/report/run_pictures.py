@@ -47,8 +47,8 @@ TITLES = {
 }
 _CAPTIONS = {
     "success": "Success of the episodes of each training step (dots) and the mean of the last "
-    f"{WINDOW} steps with its 95 % t interval over these steps (bands); error bars: validation on the plain prompt with "
-    "Wilson's 95 % interval.",
+    f"{WINDOW} steps with its 95 % t interval over these steps (bands); error bars: validation on the plain prompt "
+    "with Wilson's 95 % interval.",
     "success, skills in validation": "Success of the episodes of each training step (dots), mean of the last "
     f"{WINDOW} steps with its 95 % t interval (bands); error bars: validation, which shows skills in this control run.",
     "census": "Skills by status (areas, left scale), and the share of task types with an active skill (line).",
