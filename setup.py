@@ -23,7 +23,8 @@ INSTALL_REQUIRES = [
     "matplotlib>=3.8",  # pictures of runs
     "jinja2>=3.1",  # the report's page: escapes every text of models and environments; torch needs it anyway
     "typer>=0.12",  # the command line
-    "rich>=13",  # tables and progress
+    "rich>=13",  # tables, progress, `siri-verl watch`
+    "psutil",  # cores of the machine; processes of an interrupted run
     "hydra-core>=1.3",
     "pyarrow>=15",  # panels
     "openai>=1.40",  # endpoints under evaluation or as miner; small, so that the command works from a plain install

@@ -9,15 +9,22 @@
 #   MODEL=3b GPUS=4 ENGINE=fsdp2 ROLLOUT=vllm bash recipes/siri_alfworld.sh   on GPUs; knobs: recipes/README.md
 #   METHOD=gigpo bash recipes/siri_alfworld.sh                     another method (docs/configuration.md lists them)
 #   ALFWORLD_GAMES=DIR bash recipes/siri_alfworld.sh               games made by `siri-verl data alfworld[-demo]`
-#   DRY_RUN=1 bash recipes/siri_alfworld.sh                        print the training command
+#   VERBOSE=1 bash recipes/siri_alfworld.sh                        all output on the screen; else in RUN_DIR/run.log
+#   DRY_RUN=1 bash recipes/siri_alfworld.sh                        print all commands
 #
 # The CPU preset is small on purpose: generated games in small rooms, at most 12 turns, 4 tasks x 4 sessions an iteration.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/setup.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib/knobs.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/lib/gpu.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/lib/siri.sh"
 
-begin_run alfworld
+begin_run alfworld "$@"
+RETEST_SPLIT=${RETEST_SPLIT:-valid_seen}
+case "$RETEST_SPLIT" in
+valid_seen | valid_unseen) ;;
+*) refuse "RETEST_SPLIT=$RETEST_SPLIT: use valid_seen or valid_unseen" ;;
+esac
 VAL_OPTIONS=()
 if [[ -n "${ALFWORLD_GAMES:-}" ]] && missing "$ALFWORLD_GAMES"; then
     refuse "ALFWORLD_GAMES=$ALFWORLD_GAMES: no such folder; \`siri-verl data alfworld\` or \`alfworld-demo\` makes one"
@@ -27,12 +34,11 @@ case "$PRESET" in
 cpu)
     no_gpu_knobs
     install alfworld
-    export OMP_NUM_THREADS=1
+    setting OMP_NUM_THREADS=1
     GROUPS_=(alfworld cpu cpu_small alfworld_demo)
     GAMES=${ALFWORLD_GAMES:-$DATA_DIR/alfworld_demo}
-    if [[ -z "${ALFWORLD_GAMES:-}" ]] && missing "$GAMES"; then
-        echo "making games in $GAMES"
-        siri-verl data alfworld-demo --rooms small --out "$GAMES"
+    if [[ -z "${ALFWORLD_GAMES:-}" && ! -e "$GAMES" ]]; then
+        stage "making games" "${SIRI[@]}" data alfworld-demo --rooms small --out "$GAMES"
     fi
     small_model alfworld "$DATA_DIR/alfworld_demo_model"
     DEVICE=cpu
@@ -44,29 +50,26 @@ gpu)
     GROUPS_=(alfworld "${SIZE_GROUPS[@]}")
     PRESET_OVERRIDES=("${GPU_OVERRIDES[@]}")
     GAMES=${ALFWORLD_GAMES:-$DATA_DIR/alfworld}
-    if [[ -z "${ALFWORLD_GAMES:-}" ]] && missing "$GAMES/.tw-pddl.unpacked"; then
-        echo "downloading ALFWorld's official games to $GAMES"
-        siri-verl data alfworld --download --out "$GAMES"
+    if [[ -z "${ALFWORLD_GAMES:-}" && ! -e "$GAMES/.tw-pddl.unpacked" ]]; then
+        stage "downloading ALFWorld's official games" "${SIRI[@]}" data alfworld --download --out "$GAMES"
     fi
     DEVICE=cuda
     ;;
 esac
-RETEST_SPLIT=${RETEST_SPLIT:-valid_seen}
 
 panel() {
-    siri-verl data panel alfworld --set "data=\"$GAMES\"" --split "$1" --overwrite --out "$2" "${@:3}"
+    stage "choosing tasks of $1" "${SIRI[@]}" data panel alfworld --set "data=\"$GAMES\"" --split "$1" --overwrite --out "$2" "${@:3}"
 }
 
 # Every game of both validation splits, or VAL_SIZE drawn from each.
 if [[ -n "${VAL_SIZE:-}" ]]; then
     VAL_OPTIONS=(--size "$VAL_SIZE")
 fi
-if [[ "${DRY_RUN:-0}" != 1 ]]; then
-    mkdir -p "$RUN_DIR"
-    panel train "$RUN_DIR/train.parquet"
-    panel valid_seen "$RUN_DIR/valid_seen.parquet" "${VAL_OPTIONS[@]}"
-    panel valid_unseen "$RUN_DIR/valid_unseen.parquet" "${VAL_OPTIONS[@]}"
-fi
+note "preset $PRESET, model $MODEL_PATH, games $GAMES, run folder $RUN_DIR, log $LOG"
+act mkdir -p "$RUN_DIR"
+panel train "$RUN_DIR/train.parquet"
+panel valid_seen "$RUN_DIR/valid_seen.parquet" "${VAL_OPTIONS[@]}"
+panel valid_unseen "$RUN_DIR/valid_unseen.parquet" "${VAL_OPTIONS[@]}"
 
 DATA=(
     data.train_files="$RUN_DIR/train.parquet"
@@ -74,5 +77,4 @@ DATA=(
     siri.environment.kwargs.data="$GAMES"
 )
 
-echo "preset $PRESET, model $MODEL_PATH, games $GAMES, run folder $RUN_DIR"
 train_and_report "$@"

@@ -133,6 +133,50 @@ def advantage_estimators() -> None:
     when_imported("verl.trainer.ppo.v1.trainer_base", wrap_multi_trajectories)
 
 
+def screen_logger() -> None:
+    """Logger "siri": one line per training step."""
+
+    def register_logger(module: ModuleType) -> None:
+        from siri_verl.training.screen_logger import add_logger
+
+        add_logger(module.Tracking)
+
+    when_imported("verl.utils.tracking", register_logger)
+
+
+def command_line_messages() -> None:
+    """A misspelt setting is named; in the driver, a wrong setting and an interrupt end the run without a traceback."""
+
+    def explain_unknown_settings(module: ModuleType) -> None:
+        from siri_verl.settings.overrides import install
+
+        install(module)
+
+    def watch_driver(module: ModuleType) -> None:
+        from siri_verl.training import driver
+
+        if driver.is_driver():
+            driver.install(module)
+
+    when_imported("hydra._internal.config_loader_impl", explain_unknown_settings)
+    when_imported("verl.utils.config", watch_driver)
+
+
+def transfer_queue_threads() -> None:
+    """TransferQueue asks for 8 threads per copy and logs a warning each time where the machine has fewer cores; it then
+    takes the number of cores. Asking for that number gives the same threads without the warnings.
+
+    Ray's workers inherit the variable from the driver.
+    """
+    import os
+
+    import psutil
+
+    cores = psutil.cpu_count(logical=False)
+    if cores is not None and cores < 8:
+        os.environ.setdefault("TQ_NUM_THREADS", str(cores))
+
+
 def environment_agent_loop() -> None:
     """Agent loop "siri_env"."""
 
@@ -150,5 +194,8 @@ REGISTRATIONS: list[Callable[[], None]] = [
     configuration_resolvers,
     siri_trainer,
     advantage_estimators,
+    screen_logger,
+    command_line_messages,
+    transfer_queue_threads,
     environment_agent_loop,
 ]

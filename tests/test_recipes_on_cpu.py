@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from support.recipe_commands import commands, training_overrides
 from typer.testing import CliRunner
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
@@ -62,10 +63,7 @@ def overrides(script, *arguments, **knobs):
     """The words after verl's entry point."""
     done = dry_run(script, *arguments, TOKENS="120", MINING_STEPS="9", **knobs)
     assert done.returncode == 0, done.stderr
-    words = done.stdout.splitlines()
-    place = words.index("verl.trainer.main_ppo")
-    assert words[place - 1] == "-m"
-    return words[place + 1 :]
+    return training_overrides(done.stdout)
 
 
 def composed(words):
@@ -149,7 +147,7 @@ def test_a_dry_run_of_the_tests_runs_and_changes_nothing(script, tmp_path):
     python.chmod(0o755)
     done = dry_run(script, "-k", "some", PYTHON=str(python), VENV=str(tmp_path / "venv"), SKIP_INSTALL="0")
     assert done.returncode == 0 and [path.name for path in tmp_path.iterdir()] == ["python"], done.stderr
-    assert f"{python} -m pytest -q" in done.stdout and done.stdout.endswith("-k some\n")
+    assert f"{tmp_path}/venv/bin/python -m pytest -q" in done.stdout and done.stdout.endswith("-k some\n")
 
 
 def test_every_method_has_a_script_of_its_own():
@@ -184,7 +182,7 @@ def test_a_store_of_ones_own_is_not_taken_for_the_demo_shop():
 
 
 def test_the_full_webshop_catalogue_brings_the_extra_that_fetches_it():
-    sizes = {"small": ("extras: gpu (", "data/webshop,"), "full": ("extras: gpu,drive (", "data/webshop_full,")}
+    sizes = {"small": ("'.[gpu]'", "data/webshop,"), "full": ("'.[gpu,drive]'", "data/webshop_full,")}
     for size, said in sizes.items():
         done = dry_run("siri_webshop.sh", preset="gpu", WEBSHOP_SIZE=size, GPUS="8")
         assert done.returncode == 0 and all(part in done.stdout for part in said), done.stderr
@@ -201,7 +199,7 @@ def test_a_store_of_ones_own_is_cut_by_product_and_a_split_it_lacks_is_refused_a
     assert dry_run("siri_webshop.sh", WEBSHOP_STORE=str(tmp_path)).returncode == 0
     for preset, knobs, split in (("cpu", {"SPLIT": "demo"}, "demo"), ("gpu", {"GPUS": "8"}, "verl_agent")):
         done = dry_run("siri_webshop.sh", preset=preset, WEBSHOP_STORE=str(tmp_path), **knobs)
-        assert done.returncode == 1 and "extras" not in done.stdout
+        assert done.returncode == 1 and "install" not in done.stdout
         assert f"SPLIT={split}: the store {tmp_path} has by_product, official" in done.stderr
     (tmp_path / "empty").mkdir()
     done = dry_run("siri_webshop.sh", WEBSHOP_STORE=str(tmp_path / "empty"))
@@ -245,7 +243,8 @@ def library(script, tmp_path, siri_verl="", **variables):
     """A script after the recipes' library, in an empty folder, with `siri_verl` in place of the command line tool."""
     (tmp_path / "siri-verl").write_text(f"#!/bin/sh\n{siri_verl}\n")
     (tmp_path / "siri-verl").chmod(0o755)
-    sources = "".join(f'source "{RECIPES}/lib/{name}.sh"; ' for name in ("setup", "gpu", "siri"))
+    sources = "".join(f'source "{RECIPES}/lib/{name}.sh"; ' for name in ("setup", "knobs", "gpu", "siri"))
+    sources += f'SIRI=("{tmp_path}/siri-verl"); LOG="{tmp_path}/run.log";'
     clean = {key: value for key, value in os.environ.items() if key not in ("DRY_RUN", "MODEL_PATH", "PLAN")}
     environment = {**clean, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", **variables}
     command = ["bash", "-c", f'set -euo pipefail; {sources} cd "{tmp_path}"; {script}']

@@ -4,7 +4,7 @@
 # Knobs: MODEL=1.5b|3b|7b (settings; MODEL_PATH: weights), GPUS=1|2|4|8 per node (default: as many as are found),
 # ENGINE=fsdp2|megatron, ROLLOUT=vllm|sglang, LORA=RANK, NNODES, RAY_ADDRESS, GPU_GIB (default: as found, else 80), PLAN=0.
 
-GPU_KNOBS=(MODEL GPUS ENGINE ROLLOUT LORA NNODES)
+GPU_KNOBS=(MODEL GPUS ENGINE ROLLOUT LORA NNODES PLAN GPU_GIB WEBSHOP_SIZE)
 
 # no_gpu_knobs: a run on the CPU must not be asked for what only GPUs do.
 no_gpu_knobs() {
@@ -88,17 +88,17 @@ few_gpus() {
 
 # need_megatron: verl's extras do not bring it.
 need_megatron() {
-    [[ "$ENGINE" != megatron || "${DRY_RUN:-0}" == 1 ]] && return
+    if [[ "$ENGINE" != megatron ]] || dry; then return; fi
     "$PYTHON_BIN" -c "import megatron.core, megatron.bridge" 2>/dev/null ||
         refuse "ENGINE=megatron: megatron-core and Megatron-Bridge are not installed in $("$PYTHON_BIN" -c 'import sys; print(sys.prefix)'); install them as verl's installation guide says, or run in verl's image, or use ENGINE=fsdp2"
 }
 
-# show_plan COMMAND...: the estimate of a training command, before it starts; ends here when it does not fit. A model
+# show_plan OVERRIDES...: the estimate of a training command, before it starts; ends here when it does not fit. A model
 # that only its hub knows has no estimate (exit code 3) and starts without.
 show_plan() {
     local code=0
-    [[ "${DRY_RUN:-0}" == 1 || "${PLAN:-1}" == 0 ]] && return
-    siri-verl plan --gpu-gib "$GPU_GIB" --out "$RUN_DIR/plan.json" -- "$@" || code=$?
+    [[ "${PLAN:-1}" == 1 ]] || return 0
+    act "${SIRI[@]}" plan --gpu-gib "$GPU_GIB" --out "$RUN_DIR/plan.json" -- "$@" || code=$?
     case "$code" in
     0) ;;
     3) echo "warning: MODEL_PATH=$MODEL_PATH: no plan of memory, for the model's sizes are not known; starting without" >&2 ;;

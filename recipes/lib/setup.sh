@@ -2,17 +2,67 @@
 
 # Sourced by the recipes: repository root, a Python that has siri_verl, and what hardware there is.
 # Knobs: VENV (default .venv), PYTHON (default: the first python3.11, 3.12, 3.10 or python3 found), SKIP_INSTALL=1,
-# DRY_RUN=1 (print the training command, one word per line, or what is run in its place, and do nothing else).
+# VERBOSE=1 (show all output), DRY_RUN=1 (print the commands, ready to be pasted, and do nothing else).
 
 REPO_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 cd "$REPO_ROOT"
 
 VENV=${VENV:-$REPO_ROOT/.venv}
+RERUN=${RERUN:-"bash $0"} # what goes on after an interrupt
+LAST_LINES=20             # of a failed command's output that are shown
 
 # refuse TEXT: prints what is wrong and exits.
 refuse() {
     echo "$1" >&2
     exit 1
+}
+
+dry() {
+    [[ "${DRY_RUN:-0}" == 1 ]]
+}
+
+# note TEXT: prints a line for the user; in a dry run as a comment.
+note() {
+    if dry; then echo "# $1"; else echo "$1"; fi
+}
+
+# quoted WORDS...: prints them on one line as a shell reads them.
+quoted() {
+    local word line=""
+    for word in "$@"; do
+        [[ "$word" =~ ^[A-Za-z0-9_@%+=:,./-]+$ ]] || word="'${word//\'/\'\\\'\'}'"
+        line+="$word "
+    done
+    echo "${line% }"
+}
+
+# act COMMAND...: runs it; a dry run prints it.
+act() {
+    if dry; then quoted "$@"; else "$@"; fi
+}
+
+# train COMMAND...: shows a training command and runs it; a dry run prints it.
+train() {
+    quoted "$@"
+    dry || "$@"
+}
+
+# setting NAME=VALUE: exports a variable; a dry run prints that too.
+setting() {
+    export "${1?}"
+    if dry; then echo "export $(quoted "$1")"; fi
+}
+
+# first_command NAMES...: the first of them that is there, or the first.
+first_command() {
+    local name
+    for name in "$@"; do
+        if command -v "$name" >/dev/null 2>&1; then
+            echo "$name"
+            return
+        fi
+    done
+    echo "$1"
 }
 
 find_python() {
@@ -33,29 +83,9 @@ has_gpu() {
     command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep GPU >/dev/null
 }
 
-# missing FILE: whether it has to be made first; never in a dry run.
+# missing FILE: whether an input is not there; never in a dry run, whose inputs need not exist.
 missing() {
-    [[ "${DRY_RUN:-0}" != 1 && ! -e "$1" ]]
-}
-
-# train COMMAND...: shows and runs it; a dry run prints it and ends here.
-train() {
-    if [[ "${DRY_RUN:-0}" == 1 ]]; then
-        printf '%s\n' "$@"
-        exit 0
-    fi
-    set -x
-    "$@"
-    { set +x; } 2>/dev/null
-}
-
-# act COMMAND...: runs it; a dry run prints it on one line.
-act() {
-    if [[ "${DRY_RUN:-0}" == 1 ]]; then
-        echo "$*"
-    else
-        "$@"
-    fi
+    ! dry && [[ ! -e "$1" ]]
 }
 
 # need_compiler: ALFWorld's planner is compiled when it is installed, in about two minutes.
@@ -69,31 +99,81 @@ need_compiler() {
     done
 }
 
-# install EXTRAS: makes the virtual environment once per set of extras and version of setup.py.
+# install EXTRAS: makes the virtual environment once per set of extras and version of setup.py. Sets PYTHON_BIN and SIRI,
+# the command `siri-verl`. pip's output goes to LOG, else into the environment's folder.
 install() {
-    local extras=$1 stamp python
-    if [[ "${SKIP_INSTALL:-0}" == 1 || "${DRY_RUN:-0}" == 1 ]]; then
+    local extras=$1 stamp python constraints=()
+    if [[ "${SKIP_INSTALL:-0}" == 1 ]]; then
         PYTHON_BIN=${PYTHON:-python3}
-        echo "extras: ${extras:-none} (not installed here)"
+        SIRI=("$PYTHON_BIN" -m siri_verl.cli)
+        note "extras: ${extras:-none} (not installed here)"
         return
     fi
+    PYTHON_BIN="$VENV/bin/python"
+    SIRI=("$PYTHON_BIN" -m siri_verl.cli)
     stamp="$VENV/.siri_verl_$(cat setup.py constraints-cpu.txt | cksum | cut -d' ' -f1)_${extras//,/_}"
     if [[ ! -f "$stamp" ]]; then
-        [[ ",$extras," != *,alfworld,* ]] || need_compiler
-        python=$(find_python)
-        echo "installing siri_verl${extras:+[$extras]} with $python into $VENV"
-        [[ -x "$VENV/bin/python" ]] || "$python" -m venv "$VENV"
+        if dry; then
+            python=$(first_command ${PYTHON:-python3.11 python3.12 python3.10 python3})
+        else
+            [[ ",$extras," != *,alfworld,* ]] || need_compiler
+            python=$(find_python)
+        fi
+        note "installing siri_verl${extras:+[$extras]} with $python into $VENV"
+        [[ -x "$PYTHON_BIN" ]] || act "$python" -m venv "$VENV"
         # Packages that build themselves call plain `python`.
+        if dry; then echo "export PATH=\"$VENV/bin:\$PATH\""; fi
         export PATH="$VENV/bin:$PATH"
-        local constraints=()
         if ! has_gpu; then
             constraints=(-c constraints-cpu.txt)
             # torch alone first: what depends on it then finds it and takes no other build.
-            "$VENV/bin/python" -m pip install --quiet "${constraints[@]}" torch
+            pip_install "${constraints[@]}" torch
         fi
-        "$VENV/bin/python" -m pip install --quiet "${constraints[@]}" -e ".${extras:+[$extras]}"
-        touch "$stamp"
+        pip_install "${constraints[@]}" -e ".${extras:+[$extras]}"
+        dry || touch "$stamp"
     fi
-    PYTHON_BIN="$VENV/bin/python"
     export PATH="$VENV/bin:$PATH"
+}
+
+# pip_install ARGUMENTS...: installs packages; pip's exit code is kept.
+pip_install() {
+    local log=${LOG:-$VENV/install.log} code=0
+    if dry; then
+        quoted "$PYTHON_BIN" -m pip install "$@"
+        return
+    fi
+    mkdir -p "$(dirname "$log")"
+    trap 'echo; echo "stopped; what is installed stays"; echo "go on with: $RERUN"; exit 130' INT
+    "$PYTHON_BIN" -m pip install --progress-bar off "$@" 2>&1 | show_pip "$log" || code=$?
+    trap - INT
+    if ((code)); then
+        [[ "${VERBOSE:-0}" == 1 ]] || tail -n "$LAST_LINES" "$log" >&2
+        echo "installing: failed with exit code $code; the whole log: $log" >&2
+        exit "$code"
+    fi
+}
+
+# show_pip LOG: reads pip's output, copies it to the log, and shows how far pip is.
+show_pip() {
+    local line found=0 state="looking for packages" last=$SECONDS
+    while IFS= read -r line; do
+        printf '%s\n' "$line" >>"$1"
+        case "$line" in
+        Collecting\ *) found=$((found + 1)) state="$found packages found" ;;
+        Building\ wheel*) state="$found packages found, building one" ;;
+        Installing\ collected*) state="unpacking $found packages" ;;
+        esac
+        if [[ "${VERBOSE:-0}" == 1 ]]; then
+            printf '%s\n' "$line"
+        elif [[ -t 1 ]]; then
+            printf '\r\033[Kinstalling: %s, %d s' "$state" "$SECONDS"
+        elif ((SECONDS - last >= 60)); then
+            last=$SECONDS
+            echo "installing: $state, $SECONDS s"
+        fi
+    done
+    if [[ -t 1 && "${VERBOSE:-0}" != 1 ]]; then
+        printf '\r\033[K'
+    fi
+    echo "installing: $found packages in $SECONDS s"
 }

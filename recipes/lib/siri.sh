@@ -1,31 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 
-# Sourced by the SIRI recipes after setup.sh and gpu.sh: the steps that do not depend on the environment.
-# Knobs: METHOD (siri, or a configuration group that sets siri.method), PRESET=auto|cpu|gpu, SEED, EXPERIMENT, DATA_DIR,
-# RUN_DIR, PAIRS (pairs per skill in the re-test; 0 leaves it out).
+# Sourced by the SIRI recipes after setup.sh, knobs.sh and gpu.sh: the steps that do not depend on the environment.
+# Knobs: METHOD (siri, or a configuration group that sets siri.method), PRESET=auto|cpu|gpu, SEED, STEPS, EXPERIMENT,
+# DATA_DIR, RUN_DIR, PAIRS (pairs per skill in the re-test; 0 leaves it out).
 # A recipe sets GROUPS_, DATA, MODEL_PATH, PRESET_OVERRIDES, DEVICE, RETEST_SPLIT, and defines
 #   panel SPLIT FILE [OPTIONS]     which writes the tasks of a split.
 
-# begin_run ENVIRONMENT: reads the knobs and decides on the preset.
+# begin_run ENVIRONMENT ARGUMENTS...: checks the knobs and decides on the preset.
 begin_run() {
+    check_knobs "$1"
+    RERUN=$(rerun_command "$0" "${@:2}")
     METHOD=${METHOD:-siri}
     PRESET=${PRESET:-auto}
     SEED=${SEED:-1}
     EXPERIMENT=${EXPERIMENT:-${METHOD}_$1}
     DATA_DIR=${DATA_DIR:-$REPO_ROOT/data}
     RUN_DIR=${RUN_DIR:-$REPO_ROOT/runs/$EXPERIMENT}
+    LOG=$RUN_DIR/run.log
     PAIRS=${PAIRS:-64}
     PRESET_OVERRIDES=()
     PRESET_REASON="PRESET=$PRESET"
     if [[ "$PRESET" == auto ]]; then
         if has_gpu; then PRESET=gpu; else PRESET=cpu PRESET_REASON="no GPU was found"; fi
-        echo "preset: $PRESET (found by looking for GPUs; PRESET=cpu or PRESET=gpu decides otherwise)"
+        note "preset: $PRESET (found by looking for GPUs; PRESET=cpu or PRESET=gpu decides otherwise)"
     fi
     if [[ "$PRESET" != cpu && "$PRESET" != gpu ]]; then
         refuse "PRESET=$PRESET: use cpu, gpu or auto"
     fi
     known_method
     known_model
+    if dry; then echo "cd $(quoted "$REPO_ROOT")"; fi
 }
 
 # known_method: METHOD is siri or a configuration group that sets siri.method.
@@ -46,14 +50,26 @@ known_model() {
     fi
 }
 
+# stage TITLE COMMAND...: runs a command; its output goes to the run's log, its progress to the screen.
+stage() {
+    local title=$1 options=(--log "$LOG" --rerun "$RERUN")
+    shift
+    if dry; then
+        echo "# $title"
+        quoted "$@"
+        return
+    fi
+    [[ "${VERBOSE:-0}" != 1 ]] || options+=(--verbose)
+    [[ "$title" != training ]] || options+=(--run "$RUN_DIR")
+    "${SIRI[@]}" stage --title "$title" "${options[@]}" -- "$@"
+}
+
 # small_model DEMO DIR: a small model in DIR/model, warm-started by `siri_verl.demos.DEMO`, unless MODEL_PATH is given.
 small_model() {
     [[ -z "${MODEL_PATH:-}" ]] || return 0
     MODEL_PATH=$2/model
-    if missing "$MODEL_PATH/config.json"; then
-        echo "warm-starting a small model with verl's SFT trainer (acting, following a skill, describing a procedure)"
-        "$PYTHON_BIN" -m "siri_verl.demos.$1.warm_start" --out "$2"
-    fi
+    [[ -e "$MODEL_PATH/config.json" ]] ||
+        stage "warm-starting a small model" "$PYTHON_BIN" -m "siri_verl.demos.$1.warm_start" --out "$2"
 }
 
 # train_and_report OVERRIDES...: trains, then draws the curve, writes the story, tests the skills again, and puts all of
@@ -73,27 +89,31 @@ train_and_report() {
         trainer.experiment_name="$EXPERIMENT"
         trainer.default_local_dir="$RUN_DIR"
         "${PRESET_OVERRIDES[@]}"
-        "$@"
     )
+    [[ -z "${STEPS:-}" ]] || overrides+=("trainer.total_training_steps=$STEPS")
+    overrides+=("$@")
+    if ((PAIRS > 0)); then
+        panel "$RETEST_SPLIT" "$RUN_DIR/retest.parquet" # before training, which would end in vain if it failed
+    fi
     if [[ "$PRESET" == gpu ]]; then
         show_plan "${overrides[@]}"
     fi
-    train "$PYTHON_BIN" -m verl.trainer.main_ppo "${overrides[@]}"
+    stage training "$PYTHON_BIN" -m verl.trainer.main_ppo "${overrides[@]}"
 
-    if grep -q '"kind": "validation"' "$RUN_DIR/metrics.jsonl"; then
-        siri-verl curve "$RUN_DIR"
+    if dry || grep -q '"kind": "validation"' "$RUN_DIR/metrics.jsonl"; then
+        stage "drawing the learning curve" "${SIRI[@]}" curve "$RUN_DIR"
     else
-        echo "no learning curve: the run was never validated (trainer.test_freq, trainer.val_before_train)"
+        note "no learning curve: the run was never validated (trainer.test_freq, trainer.val_before_train)"
     fi
-    siri-verl story "$RUN_DIR"
+    stage "describing the skills" "${SIRI[@]}" story "$RUN_DIR"
     if ((PAIRS > 0)); then
-        panel "$RETEST_SPLIT" "$RUN_DIR/retest.parquet"
-        retest=(siri-verl skills retest "$RUN_DIR" --panel "$RUN_DIR/retest.parquet" --pairs "$PAIRS" --ever-active --device "$DEVICE")
-        "${retest[@]}"
+        retest=("${SIRI[@]}" skills retest "$RUN_DIR" --panel "$RUN_DIR/retest.parquet" --pairs "$PAIRS" --ever-active --device "$DEVICE")
+        stage "testing the skills on the trained policy" "${retest[@]}"
         # A trained policy that has internalized its skills gains nothing from them any more; the one it started from does.
-        if [[ -d "$MODEL_PATH" ]]; then
-            "${retest[@]}" --model "$MODEL_PATH" --out "$RUN_DIR/retest_start.json"
+        if [[ "$MODEL_PATH" == [/.]* || -d "$MODEL_PATH" ]]; then
+            stage "testing the skills on the starting policy" "${retest[@]}" --model "$MODEL_PATH" --out "$RUN_DIR/retest_start.json"
         fi
     fi
-    siri-verl report "$RUN_DIR"
+    stage "writing the report" "${SIRI[@]}" report "$RUN_DIR"
+    act "${SIRI[@]}" summary "$RUN_DIR"
 }

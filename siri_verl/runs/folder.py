@@ -53,6 +53,11 @@ class RunFolder:
         return self.path / "prompts"
 
     @property
+    def log(self) -> Path:
+        """The output of every command of a recipe (siri_verl/stage/)."""
+        return self.path / "run.log"
+
+    @property
     def plan(self) -> Path:
         """The estimate made before the start (`siri-verl plan`, recipes/lib/gpu.sh)."""
         return self.path / "plan.json"

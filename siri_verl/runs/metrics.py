@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A JSON-lines copy of every metric, whatever loggers are configured. A resumed run appends to it; records of later
-steps than the one it resumes from are moved to another file first (runs/writer.py)."""
+steps than the one it resumes from are moved to another file first (runs/writer.py).
+
+The file of verl's own file logger (verl/utils/tracking.py, `FileLogger`) is read too."""
 
 from __future__ import annotations
 
@@ -47,9 +49,18 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         ValueError: a line is no record of metrics; the message names it.
     """
     latest: dict[tuple[str, int], dict[str, Any]] = {}
-    for number, record in read_json_lines(path, b'{"step": ', b"}}"):
+    for number, line in read_json_lines(path, b'{"step":', b"}}"):
         try:
-            latest[(record["kind"], record["step"])] = record
+            for record in _of_file_logger(line) if "data" in line else [line]:
+                latest[(record["kind"], record["step"])] = record
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path}, line {number}: no record of metrics ({error!r})") from error
     return sorted(latest.values(), key=lambda r: (r["step"], r["kind"]))
+
+
+def _of_file_logger(line: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The records of a line `{"step": int, "data": {...}}`: verl logs a step together with its validation."""
+    numbers = {name: value for name, value in line["data"].items() if isinstance(value, int | float)}
+    validation = {name: value for name, value in numbers.items() if name.startswith(("val-", "siri/val/"))}
+    kinds = {"train": numbers if "training/global_step" in numbers else {}, "validation": validation}
+    return [{"step": line["step"], "kind": kind, "metrics": metrics} for kind, metrics in kinds.items() if metrics]

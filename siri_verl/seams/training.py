@@ -48,6 +48,33 @@ SEAMS: tuple[Seam, ...] = (
         "siri_verl/training/preflight/start.py",
         "read the names of loggers where verl now keeps them",
     ),
+    Seam(
+        "verl.utils.tracking:Tracking.__init__",
+        ("self", "project_name", "experiment_name", "default_backend", "config"),
+        "siri_verl/training/screen_logger.py",
+        "add the logger `siri` where verl now makes its loggers",
+        source=("default_backend", "self.logger"),
+    ),
+    Seam(
+        "verl.utils.config:validate_config",
+        ("config", "use_reference_policy", "use_critic"),
+        "siri_verl/training/driver.py",
+        "check the settings where verl's driver now has the whole configuration, before Ray starts",
+    ),
+    Seam(
+        "hydra._internal.config_loader_impl:ConfigLoaderImpl._apply_overrides_to_config",
+        ("overrides", "cfg"),
+        "siri_verl/settings/overrides.py",
+        "explain a misspelt setting where Hydra now applies the command line",
+        source=("Could not override",),
+    ),
+    Seam(
+        "verl.utils.tokenizer.continuous_token_wiring:infer_continuous_token_model_family",
+        ("hf_model_type", "has_multimodal_processor"),
+        "siri_verl/rollout/agent_loop.py",
+        "silence the warning that verl now logs for a loop without a model type",
+        source=("No model-specific Continuous Token builder",),
+    ),
     _trainer("_build_replay_buffer", "self", "set trainer_mode and poll_interval where the buffer is now built"),
     _trainer(
         "_balance_batch",

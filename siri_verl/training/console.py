@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines that a run prints and warnings that it logs about mining, evidence, decisions and phases."""
+"""Lines that a run prints and warnings that it logs about mining, evidence, decisions and phases.
+
+Promotions and phases are for the screen (siri_verl/screen.py); all else is for the log.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from collections.abc import Hashable, Iterable, Mapping
 from siri_verl.core.decisions import Decision
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.phases import PhaseMove
+from siri_verl.core.rules import ACTIVE
+from siri_verl.screen import show
 from siri_verl.settings.schema import BudgetSettings
+from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.mining import MiningReport
 from siri_verl.skills.retrieval import TypePlan
 from siri_verl.training.step_table import StepTable
@@ -30,15 +36,20 @@ def print_mining(report: MiningReport, plans: Iterable[TypePlan]) -> None:
         print(f"step {report.step}: plan for {plan}", flush=True)
 
 
-def print_decisions(decisions: Iterable[Decision], step: int) -> None:
-    """Print each change of a skill's status and its reason."""
+def print_decisions(decisions: Iterable[Decision], step: int, bank: SkillBank) -> None:
+    """Print each change of a skill's status and its reason; of a promoted skill, its text too, for the screen."""
     for decision in decisions:
-        print(f"step {step}: skill {decision.skill_id} {decision.after}: {decision.reason}", flush=True)
+        line = f"step {step}: skill {decision.skill_id} {decision.after}: {decision.reason}"
+        if decision.after == ACTIVE:
+            skill = bank[decision.skill_id]
+            show(f"{line} | {skill.task_type}: {' '.join(skill.block.split())}")
+        else:
+            print(line, flush=True)
 
 
 def print_move(move: PhaseMove) -> None:
-    """Print a change of the phase and its reason."""
-    print(f"step {move.step}: phase {move.before} -> {move.after}: {move.reason}", flush=True)
+    """Print a change of the phase and its reason, for the screen."""
+    show(f"step {move.step}: phase {move.before} -> {move.after}: {move.reason}")
 
 
 def warn_budget_left(budget: BudgetSettings, step: int, env_steps: int, phase: str) -> None:

@@ -127,7 +127,7 @@ class SiriStep:
         Plain successes are kept for mining, in every phase.
         """
         self.effects, self.decisions = self.siri.record_effects(self.table, self.number)
-        console.print_decisions(self.decisions, self.number)
+        console.print_decisions(self.decisions, self.number, self.siri.bank)
         console.warn_excluded(self.table, self.effects, self.number)
         self.siri.collect_successes(self.table, self.number)
         self.metrics |= metrics.effect_metrics(self.table, self.effects, self.settings.internalization.span)

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from support.recipe_commands import training_overrides
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -40,10 +42,7 @@ def dry_run(folder: str, *arguments: str) -> list[str]:
         command, capture_output=True, text=True, env={**os.environ, "DRY_RUN": "1", "INPUTS": "/inputs"}, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    words = done.stdout.splitlines()
-    place = words.index("verl.trainer.main_ppo")
-    assert words[place - 1] == "-m"
-    return words[place + 1 :]
+    return training_overrides(done.stdout)
 
 
 def composed(words: list[str]):
