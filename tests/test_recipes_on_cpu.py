@@ -223,6 +223,109 @@ def test_data_that_is_not_there_is_refused_before_anything_is_installed(script, 
     assert f"{knob}={absent}: no such folder" in refused(script, tmp_path, preset, **{knob: absent})
 
 
+@pytest.mark.parametrize(
+    "knobs, says",
+    [
+        ({"PAIRS": "abc"}, "PAIRS=abc: use a whole number of at least 0; PAIRS=0 leaves the re-test out"),
+        ({"SEED": "-1"}, "SEED=-1: use a whole number of at least 0"),
+        ({"STEPS": "0"}, "STEPS=0: use a whole number of at least 1"),
+        ({"VAL_SIZE": "all"}, "VAL_SIZE=all: use a whole number of at least 1"),
+        ({"PLAN": "no"}, "PLAN=no: use 1 or 0"),
+        ({"DRY_RUN": "yes"}, "DRY_RUN=yes: use 1 or 0"),
+        ({"VERBOSE": "2"}, "VERBOSE=2: use 1 or 0"),
+        ({"EXPERIMENT": "a/b"}, "EXPERIMENT=a/b: use letters, digits"),
+        ({"RUN_DIR": "/runs/a,b"}, "RUN_DIR=/runs/a,b: has a character of"),
+        ({"GPU_GIB": "80GB"}, "GPU_GIB=80GB: use the memory of one GPU in GiB"),
+        ({"RETEST_SPLIT": "foo"}, "RETEST_SPLIT=foo: the demo shop has demo/validation and demo/test"),
+        ({"RETEST_SPLIT": "demo/train"}, "RETEST_SPLIT=demo/train: these are the tasks of training"),
+        ({"RETEST_SPLIT": "demo/dev"}, "RETEST_SPLIT=demo/dev: use a split and a part"),
+        ({"SPLIT": "by_product"}, "SPLIT=by_product: the demo shop has the split demo"),
+        ({"PYTHON": "python9.9"}, "PYTHON=python9.9: no such command"),
+        ({"STEP": "3"}, "STEP=3: no such knob; did you mean STEPS?"),
+        ({"PIARS": "3"}, "PIARS=3: no such knob; did you mean PAIRS?"),
+        ({"MODELPATH": "x"}, "MODELPATH=x: no such knob; did you mean MODEL_PATH?"),
+        ({"WEBSHOP_SIZE": "full"}, "WEBSHOP_SIZE=full: a knob of PRESET=gpu"),
+        ({"MODEL": "3b"}, "MODEL=3b: a knob of PRESET=gpu"),
+        ({"SHOP": "/shop", "PRESET": "gpu", "GPUS": "8"}, "SHOP=/shop: a knob of PRESET=cpu"),
+        ({"RETEST_SPLIT": "official", "PRESET": "gpu", "GPUS": "8"}, "RETEST_SPLIT=official: use a split and a part"),
+    ],
+)
+def test_a_wrong_knob_is_refused_before_anything_is_installed(knobs, says, tmp_path):
+    knobs = {"PYTHON": "false", "RUN_DIR": str(tmp_path / "run"), **knobs}
+    done = dry_run("siri_webshop.sh", **{"DRY_RUN": "0", "VENV": str(tmp_path / "venv"), "SKIP_INSTALL": "0", **knobs})
+    assert done.returncode == 1 and says in done.stderr
+    assert not list(tmp_path.iterdir()) and "installing" not in done.stdout
+
+
+def test_alfworlds_re_test_is_of_seen_or_unseen_rooms(tmp_path):
+    assert "RETEST_SPLIT=train: use valid_seen or valid_unseen" in refused(
+        "siri_alfworld.sh", tmp_path, "cpu", RETEST_SPLIT="train"
+    )
+
+
+def test_a_knob_of_another_recipe_is_named_and_common_variables_are_none():
+    done = dry_run("siri_alfworld.sh", ALFWORLD_GAMES="/games", SPLIT="demo", ENV="x", MODES_OF="1", SHELL="/bin/sh")
+    assert done.returncode == 0 and done.stderr == "warning: SPLIT=demo: this recipe does not read it\n"
+
+
+def test_every_knob_of_the_readme_is_known_and_the_other_way_round():
+    listed = library('echo "${KNOBS[@]} ${WEBSHOP_KNOBS[@]} ${ALFWORLD_KNOBS[@]}"', Path("/tmp")).stdout.split()
+    table = (RECIPES / "README.md").read_text().split("## Environment variables")[1].split("## Key flags")[0]
+    named = [
+        name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`([A-Z_]+)`", row)
+    ]
+    assert sorted(listed) == sorted(named)
+
+
+def test_a_dry_run_prints_every_command_ready_to_be_pasted(tmp_path):
+    done = dry_run(
+        "siri_webshop.sh", "siri.seed=3", RUN_DIR=str(tmp_path / "a run"), VENV=str(tmp_path / "venv"), STEPS="2"
+    )
+    assert done.returncode == 0 and not list(tmp_path.iterdir())
+    words = commands(done.stdout)
+    python = f"{tmp_path}/venv/bin/python"
+    assert words[0] == ["cd", str(RECIPES.parent)] and ["export", "OMP_NUM_THREADS=1"] in words
+    of_python = [line[2:4] for line in words if line[:2] == [python, "-m"]]
+    train = next(line for line in words if "verl.trainer.main_ppo" in line)
+    assert train[-2:] == ["trainer.total_training_steps=2", "siri.seed=3"] and train[0] == python
+    assert f"trainer.default_local_dir={tmp_path}/a run" in train
+    after = of_python[[first for first, *_ in of_python].index("verl.trainer.main_ppo") + 1 :]
+    expected = ["curve", "story", "skills", "skills", "report", "summary"]
+    assert after == [["siri_verl.cli", name] for name in expected]
+    before = [line for line in words if line[:4] == [python, "-m", "siri_verl.cli", "data"] and line[4] == "panel"]
+    assert [line[line.index("--split") + 1] for line in before] == ["demo/train", "demo/validation", "demo/test"]
+    # bash reads what was printed as it was meant
+    script = f"set -e; {python.replace(str(tmp_path), '.')}() {{ :; }}; cd() {{ :; }}; mkdir() {{ :; }}"
+    checked = subprocess.run(["bash", "-n"], input=script + "\n" + done.stdout, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_pips_output_goes_to_the_log_and_its_exit_code_is_kept(tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nfor k in 1 2 3; do echo Collecting p$k; echo WARNING: $k; done\nexit ${CODE:-0}\n")
+    python.chmod(0o755)
+    script = f'LOG="{tmp_path}/run/run.log"; PYTHON_BIN="{python}"; pip_install torch; echo after'
+    done = library(script, tmp_path)
+    assert re.fullmatch(r"installing: 3 packages in \d+ s\nafter\n", done.stdout), done.stdout + done.stderr
+    assert (tmp_path / "run" / "run.log").read_text().count("WARNING") == 3
+    failed = library(script, tmp_path, CODE="9")
+    assert failed.returncode == 9 and "after" not in failed.stdout
+    assert failed.stderr.splitlines()[-2:] == [
+        "WARNING: 3",
+        f"installing: failed with exit code 9; the whole log: {tmp_path}/run/run.log",
+    ]
+
+
+def test_a_stage_of_a_recipe_names_log_run_and_how_to_go_on(tmp_path):
+    script = 'RERUN=$(rerun_command recipes/x.sh a.b="c d"); RUN_DIR=run; stage training some command'
+    done = library(script, tmp_path, siri_verl="printf '%s\\n' \"$@\"", SEED="3", VERBOSE="1")
+    assert done.stdout.splitlines() == [
+        *("stage", "--title", "training", "--log", f"{tmp_path}/run.log"),
+        *("--rerun", "SEED=3 VERBOSE=1 bash recipes/x.sh 'a.b=c d'", "--verbose", "--run", "run"),
+        *("--", "some", "command"),
+    ], done.stderr
+
+
 @pytest.mark.parametrize("products", ["0", "-5"])
 def test_a_demo_shop_without_products_is_refused(products, tmp_path):
     result = CliRunner().invoke(app, ["data", "webshop-demo", "--out", str(tmp_path), "--products", products])
@@ -289,6 +392,8 @@ def test_adapters_with_megatron_are_refused():
 
 
 def test_what_a_script_needs_it_says():
+    done = dry_run("ablations/self_imitation.sh", TOKENS="many", MINING_STEPS="9")
+    assert done.returncode == 1 and "TOKENS=many: use a whole number of at least 1" in done.stderr
     for missing in ("TOKENS", "MINING_STEPS"):
         knobs = {"TOKENS": "1", "MINING_STEPS": "1"} | {missing: ""}
         done = dry_run("ablations/self_imitation.sh", **knobs)

@@ -92,8 +92,33 @@ def skills_retest(
     from siri_verl.report.retests import report_json, retest_table
     from siri_verl.runs.folder import RunFolder
 
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from siri_verl.screen import show_progress
+
+    columns = TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     try:
-        report, about = retest_run(run, asked)
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            row, total, done = bar.add_task("", total=None), [0], [0]
+
+            def begin(episodes: int) -> None:
+                total[0] = episodes
+                bar.update(row, total=episodes)
+
+            def end(episode: object) -> None:
+                done[0] += 1
+                bar.update(row, completed=done[0])
+                if done[0] % max(1, total[0] // 50) == 0:
+                    show_progress(done[0], total[0])
+
+            report, about = retest_run(run, asked, end, begin)
     except (ValueError, OSError, RuntimeError) as error:
         raise fail(error) from error
     if not report.skills:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,15 @@ from siri_verl.runs.models import find_model, model_folder
 from siri_verl.runs.saved import load_run
 from siri_verl.skills.bank_file import ANY_LENGTH, load_bank
 from siri_verl.skills.task_type import task_typer
-from siri_verl.trajectory.episode import Episode
+from siri_verl.trajectory.episode import Episode, EpisodePlan
 from siri_verl.trajectory.prompt_builder import PromptBuilder
 
 
 def retest_run(
-    run: Path, options: RetestOptions, on_end: Callable[[Episode], None] = lambda episode: None
+    run: Path,
+    options: RetestOptions,
+    on_end: Callable[[Episode], None] = lambda episode: None,
+    on_begin: Callable[[int], None] = lambda total: None,
 ) -> tuple[RetestReport, dict[str, Any]]:
     """Re-test a run's skills.
 
@@ -35,6 +38,7 @@ def retest_run(
         run: the run's folder.
         options: skills, model, panel and sampling.
         on_end: called after each episode.
+        on_begin: called with the number of episodes before the first.
 
     Returns:
         (the report, its inputs: model, bank, panel, sampling, seed). Without a skill to test the report is empty and
@@ -113,11 +117,16 @@ def retest_run(
             seed=seed,
             concurrent=options.concurrent,
         )
+
+        def play(plans: Sequence[EpisodePlan]) -> list[Episode]:
+            on_begin(len(plans))
+            return player.play(plans, on_end)
+
         report = retest(
             bank,
             skills,
             type_of,
-            lambda plans: player.play(plans, on_end),
+            play,
             pairs=options.pairs,
             seed=seed,
             level=options.level,

@@ -20,7 +20,9 @@ def summary_lines(run: Run) -> list[str]:
     """
     folder = RunFolder(run.folder)
     method = run.config.get("siri.method")
-    about = ", ".join(f"{name} {value}" for name, value in (("method", method), ("seed", run.seed)) if value is not None)
+    about = ", ".join(
+        f"{name} {value}" for name, value in (("method", method), ("seed", run.seed)) if value is not None
+    )
     lines = [f"run {run.name}" + (f" ({about})" if about else ""), f"  {_extent(run)}", *_success(run), *_skills(run)]
     retests = {retest.file: retest for retest in read_retests(run.folder)}
     start = retests.pop(folder.retest("start").name, None)
@@ -52,7 +54,9 @@ def _success(run: Run) -> list[str]:
 
 
 def _point(point: CurvePoint) -> str:
-    return f"{point.step}: {point.success:.3f} (95 % interval {point.low:.3f} to {point.high:.3f}), {point.episodes} tasks"
+    return (
+        f"{point.step}: {point.success:.3f} (95 % interval {point.low:.3f} to {point.high:.3f}), {point.episodes} tasks"
+    )
 
 
 def _skills(run: Run) -> list[str]:

@@ -15,6 +15,7 @@ from siri_verl.core.pairing import PLAIN, SKILL
 from siri_verl.core.phases import INTERNALIZATION, MINING, WARM_UP, PhaseSettings
 from siri_verl.core.rules import ACTIVE, RETIRED
 from siri_verl.envs.toy import ToyEnv
+from siri_verl.screen import MARK
 from siri_verl.settings.schema import ArmsSettings, ControlSettings, RewardSettings
 from siri_verl.skills.bank_file import dump_bank
 from siri_verl.skills.mining import MiningReport
@@ -245,7 +246,12 @@ def test_a_run_prints_its_mining_rounds_plans_and_decisions(capsys):
         assert all(f"{name} {count}" in line for name, count in problems.items())
         assert entered or "mined no skill" in line
     for decision in story.decisions:
-        assert f"step {decision.step}: skill {decision.skill_id} {decision.after}: {decision.reason}" in said
+        line = f"step {decision.step}: skill {decision.skill_id} {decision.after}: {decision.reason}"
+        if decision.after == ACTIVE:
+            skill = run.bank[decision.skill_id]
+            line = f"{MARK}{line} | {skill.task_type}: {skill.block}"
+        assert line in said
+    assert sum(text.startswith(MARK) and ": phase " in text for text in said) == 2
     plans = [text for text in said if ": plan for coin: " in text]
     assert len(plans) >= len(story.mined) - 1 and any("under test: s0" in text for text in plans)
 
