@@ -87,23 +87,15 @@ def skills_retest(
 ) -> None:
     """Test skills again after a run, on fresh tasks: pairs of episodes without and with the skill, with the same task
     and seed."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     from siri_verl.evaluation.retest_run import retest_run
     from siri_verl.files import write_text_atomically
     from siri_verl.report.retests import report_json, retest_table
     from siri_verl.runs.folder import RunFolder
-
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from siri_verl.screen import show_progress
 
-    columns = TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    columns = TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             row, total, done = bar.add_task("", total=None), [0], [0]

@@ -18,7 +18,13 @@ from siri_verl.stage.run import Stage, run_stage
 CHILDREN = """
 import os, subprocess, sys, time
 # One in a session of its own, as torchrun's workers are, that ignores a request to end.
-code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+code = '''
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(600)
+'''
 child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
 child.stdout.readline()
 open(sys.argv[1], "w").write(str(child.pid))
