@@ -54,7 +54,8 @@ def _success(run: Run) -> list[str]:
 
 
 def _point(point: CurvePoint) -> str:
-    return f"{point.step}: {point.success:.3f} (95 % interval {point.low:.3f} to {point.high:.3f}), {point.episodes} episodes"
+    interval = f"95 % interval {point.low:.3f} to {point.high:.3f}"
+    return f"{point.step}: {point.success:.3f} ({interval}), {point.episodes} episodes"
 
 
 def _skills(run: Run) -> list[str]:

@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import psutil
 
 from siri_verl.screen import STAGE
+
+DYING = 3.0
+"""Seconds that killed processes are waited for."""
 
 
 def members(stage: str) -> list[psutil.Process]:
@@ -34,11 +38,13 @@ def end_all(stage: str, *, patience: float) -> None:
         for process in left:
             _signal(process.terminate)
         psutil.wait_procs(left, timeout=patience)
-    for process in members(stage):
+    left = members(stage)
+    for process in left:
         _signal(process.kill)
+    psutil.wait_procs(left, timeout=DYING)
 
 
-def _signal(send) -> None:
+def _signal(send: Callable[[], None]) -> None:
     try:
         send()
     except psutil.NoSuchProcess:

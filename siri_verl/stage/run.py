@@ -85,7 +85,7 @@ def run_stage(stage: Stage, console: Console) -> int:
     display = Display(stage.title, console, verbose=stage.verbose)
     with stage.log.open("ab") as log, display:
         began = time.strftime("%Y-%m-%d %H:%M:%S")
-        log.write(f"==== {began} {stage.title}: {shlex.join(stage.command)}\n".encode())
+        log.write(f"\n==== {began} {stage.title}: {shlex.join(stage.command)}\n".encode())
         log.flush()
         child = subprocess.Popen(
             stage.command,
