@@ -291,8 +291,8 @@ def test_a_dry_run_prints_every_command_ready_to_be_pasted(tmp_path):
     assert f"trainer.default_local_dir={tmp_path}/a run" in train
     after = of_python[[first for first, *_ in of_python].index("verl.trainer.main_ppo") + 1 :]
     expected = ["curve", "story", "skills", "skills", "report", "summary"]
-    assert after == [["siri_verl.cli", name] for name in expected]
-    before = [line for line in words if line[:4] == [python, "-m", "siri_verl.cli", "data"] and line[4] == "panel"]
+    assert after == [["siri_verl", name] for name in expected]
+    before = [line for line in words if line[:4] == [python, "-m", "siri_verl", "data"] and line[4] == "panel"]
     assert [line[line.index("--split") + 1] for line in before] == ["demo/train", "demo/validation", "demo/test"]
     # bash reads what was printed as it was meant
     script = f"set -e; {python.replace(str(tmp_path), '.')}() {{ :; }}; cd() {{ :; }}; mkdir() {{ :; }}"

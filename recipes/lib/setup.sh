@@ -105,12 +105,12 @@ install() {
     local extras=$1 stamp python constraints=()
     if [[ "${SKIP_INSTALL:-0}" == 1 ]]; then
         PYTHON_BIN=${PYTHON:-python3}
-        SIRI=("$PYTHON_BIN" -m siri_verl.cli)
+        SIRI=("$PYTHON_BIN" -m siri_verl)
         note "extras: ${extras:-none} (not installed here)"
         return
     fi
     PYTHON_BIN="$VENV/bin/python"
-    SIRI=("$PYTHON_BIN" -m siri_verl.cli)
+    SIRI=("$PYTHON_BIN" -m siri_verl)
     stamp="$VENV/.siri_verl_$(cat setup.py constraints-cpu.txt | cksum | cut -d' ' -f1)_${extras//,/_}"
     if [[ ! -f "$stamp" ]]; then
         if dry; then

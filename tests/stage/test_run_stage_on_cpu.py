@@ -135,7 +135,7 @@ def test_the_command_line_keeps_words_and_exit_code(tmp_path):
         "-c",
         "import sys; print(sys.argv); sys.exit(3)",
     ]
-    command = [sys.executable, "-m", "siri_verl.cli", "stage", *words, "--set", "a b"]
+    command = [sys.executable, "-m", "siri_verl", "stage", *words, "--set", "a b"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 3 and "['-c', '--set', 'a b']" in log.read_text()
     assert done.stdout == "a stage ...\n" and done.stderr.endswith(f"the whole log: {log}\n")
