@@ -92,7 +92,10 @@ check_knobs() {
 rerun_command() {
     local name set=()
     for name in "${KNOBS[@]}" "${WEBSHOP_KNOBS[@]}" "${ALFWORLD_KNOBS[@]}"; do
-        [[ -z "${!name:-}" || "$name" == DRY_RUN ]] || set+=("$name=${!name}")
+        case "$name=${!name:-}" in
+        "$name=" | DRY_RUN=* | "VENV=$REPO_ROOT/.venv") ;;
+        *) set+=("$name=${!name}") ;;
+        esac
     done
     quoted "${set[@]}" bash "$@"
 }

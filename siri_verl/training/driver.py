@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver process of `python -m verl.trainer.main_ppo`: it starts Ray and waits for the run.
 
-A wrong setting of `siri:` ends it before Ray starts; an interrupt prints two lines in place of a traceback.
+A wrong setting of `siri:` ends it before Ray starts; an interrupt prints two lines in place of a traceback. The plugin
+imports this module in every process of verl, so its own imports are light.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from siri_verl.failures import ConfigError
-from siri_verl.runs.stop import stop_lines
 from siri_verl.screen import STAGE
-from siri_verl.settings.read import gigpo_settings, siri_settings
 
 ENTRY = "verl.trainer.main_ppo"
 
@@ -47,6 +46,8 @@ def install(module: ModuleType) -> None:
 
 def check_driver(config: Any) -> None:
     """Note the run's folder; end the process where `siri:` or `algorithm.gigpo` is wrong."""
+    from siri_verl.settings.read import gigpo_settings, siri_settings
+
     _run[:] = [Path(config.trainer.default_local_dir)]
     try:
         if config.get("siri") is not None:
@@ -61,5 +62,7 @@ def _report(default: Any, kind: type, error: BaseException, trace: TracebackType
     if not issubclass(kind, KeyboardInterrupt):
         default(kind, error, trace)
     elif STAGE not in os.environ:
+        from siri_verl.runs.stop import stop_lines
+
         command = shlex.join(["python", *sys.orig_argv[1:]])
         print("\n" + "\n".join(stop_lines(_run[0] if _run else None, command)), file=sys.stderr, flush=True)

@@ -32,7 +32,14 @@ def train_toy(
         timeout: seconds.
         environment: more environment variables.
     """
-    command = [
+    command = toy_command(inputs, run, *overrides, groups=groups)
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(command, cwd=inputs, env=variables, capture_output=True, text=True, timeout=timeout)
+
+
+def toy_command(inputs: Path, run: Path, *overrides: str, groups: str = TOY) -> list[str]:
+    """The words of `train_toy`'s command."""
+    return [
         *(sys.executable, "-m", "verl.trainer.main_ppo", f"+siri=[{groups}]"),
         f"data.train_files={inputs}/train.parquet",
         f"data.val_files={inputs}/validation.parquet",
@@ -41,5 +48,3 @@ def train_toy(
         f"trainer.default_local_dir={run}",
         *overrides,
     ]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run(command, cwd=inputs, env=variables, capture_output=True, text=True, timeout=timeout)
