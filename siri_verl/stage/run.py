@@ -136,7 +136,8 @@ def _follow(stage: Stage, display: Display, child: subprocess.Popen, log: Binary
                 break
         elif ended:
             break
-        display.tick()
+        if not interrupts.count:
+            display.tick()
         if time.monotonic() > interrupts.deadline and child.poll() is None:
             end_all(interrupts.stage, patience=0)
     if rest:
