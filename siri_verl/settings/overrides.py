@@ -12,7 +12,7 @@ import functools
 from types import ModuleType
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 LISTED = 20
@@ -30,8 +30,6 @@ def explain(key: str, given: str, config: DictConfig) -> str:
     block: Any = config
     parts = key.split(".")
     for depth, part in enumerate(parts):
-        if not OmegaConf.is_dict(block):
-            return f"{given}: {'.'.join(parts[:depth])} is no block of settings"
         names = [str(name) for name in block]
         if part not in names:
             break
