@@ -149,7 +149,9 @@ def test_the_command_prints_writes_and_exits_by_the_verdict(tmp_path):
     text = run(EIGHT, "--out", out)
     for part in ("7.62 billion parameters", "fsdp2 and vllm, 1 x 8 GPUs", "KV cache", "288,000 environment steps"):
         assert part in text
-    assert "(not measured on this machine)" in text and "fits 80 GiB per GPU: 51.0 GiB at most, in phase rollout" in text
+    assert (
+        "(not measured on this machine)" in text and "fits 80 GiB per GPU: 51.0 GiB at most, in phase rollout" in text
+    )
     assert json.loads(out.read_text())["verdict"] == FITS
     small = run(EIGHT, "--gpu-gib", 24, code=1)
     assert "does not fit 24 GiB per GPU" in small
