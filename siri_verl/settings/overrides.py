@@ -36,6 +36,8 @@ def explain(key: str, given: str, config: DictConfig) -> str:
         block = block._get_node(part)
     close = difflib.get_close_matches(part, names, 1)
     where = ".".join(parts[:depth])
+    if not names:  # Hydra has put an empty block where the value was
+        return f"{given}: {where} is no block of settings"
     hint = f"did you mean {'.'.join([*parts[:depth], close[0]])}? " if close else ""
     listed = f"{where or 'the configuration'} has {', '.join(names)}; " if len(names) <= LISTED else ""
     return f"{given}: no such setting; {hint}{listed}+{given} would add one"

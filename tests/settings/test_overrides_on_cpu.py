@@ -12,6 +12,7 @@ from siri_verl.planning.compose import ComposeError, compose_run
         ("siri.rollout.max_turn=2", "did you mean siri.rollout.max_turns? siri.rollout has max_turns, request_seeds"),
         ("siri.rolout.max_turns=2", "siri.rolout.max_turns=2: no such setting; did you mean siri.rollout? "),
         ("trainer.total_traning_steps=2", "did you mean trainer.total_training_steps? +trainer.total_traning_steps=2"),
+        ("siri.seed.x=2", "siri.seed.x=2: siri.seed is no block of settings"),
         ("dta.x=2", "did you mean data? "),
     ],
 )
