@@ -74,6 +74,25 @@ def advantage_weights(
     return np.clip(values / scale, 0.0, clip)
 
 
+def row_weights(
+    advantage: Sequence[float], delta: Sequence[float], scale: float, clip: float, settings: InternalizationSettings
+) -> FloatRows:
+    """w of each row by `row_weight`: (rows,).
+
+    Args:
+        advantage: (rows,) A.
+        delta: (rows,) Delta of the row's group; NaN where undefined, which weighs 0.
+        scale, clip: of `advantage_weights`.
+        settings: the kind of weight.
+    """
+    if settings.row_weight == "one":
+        return np.ones(len(as_list("internalization: advantage", advantage)))
+    if settings.row_weight == "gap":
+        gaps = np.nan_to_num(np.asarray(delta, dtype=np.float64))
+        return np.clip(gaps / settings.gap_scale, 0.0, settings.gap_clip)
+    return advantage_weights(advantage, scale, clip, settings)
+
+
 @dataclass(frozen=True)
 class WeightColumn:
     """The weights of the loss, and their metrics.

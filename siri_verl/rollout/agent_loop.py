@@ -10,7 +10,7 @@ verl instantiates a loop per trajectory and calls `run` with the dataset's colum
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig
@@ -19,13 +19,15 @@ from verl.utils.profiler import simple_timer
 
 from siri_verl.envs.servers.pool import EnvironmentSession, StepResult
 from siri_verl.rollout.environments import environment_pool
+from siri_verl.rollout.row_contract import SKILL_PROMPT
 from siri_verl.rollout.session import SiriSession
+from siri_verl.rollout.task_columns import TEACHER_SKILL_TEXT
 from siri_verl.settings.read import siri_settings
 from siri_verl.settings.schema import RewardSettings, SiriSettings
 from siri_verl.trajectory.decoding import decode_reply
 from siri_verl.trajectory.episode import Episode
 from siri_verl.trajectory.prompt_builder import BuiltPrompt, PromptBuilder, PromptTooLongError
-from siri_verl.trajectory.turn import Reply
+from siri_verl.trajectory.turn import Reply, TurnView
 
 AGENT_NAME = "siri_env"
 
@@ -56,6 +58,8 @@ class TurnTokens:
     Attributes:
         prompt: as the policy server saw it.
         plain_prompt_ids: the same turn's prompt without the skill; None where no skill is shown.
+        skill_prompt_ids: of a plain turn, its prompt with the group's skill; None where that is not asked for, or too
+            long.
         output: the policy server's answer (verl's TokenOutput).
         anchor: the state before acting.
         metrics: seconds of generation and environment.
@@ -63,6 +67,7 @@ class TurnTokens:
 
     prompt: BuiltPrompt
     plain_prompt_ids: list[int] | None
+    skill_prompt_ids: list[int] | None
     output: Any
     anchor: str
     metrics: AgentLoopMetrics
@@ -94,7 +99,8 @@ class EnvAgentLoop(AgentLoopBase):
         Args:
             sampling_params: temperature, top_p and so on; the same for every turn.
             kwargs: dataset columns (`task_id`, ...) and `uid`, `session_id`, `global_steps`, `partition`, `arm`,
-                `skill_id`, `skill_text` (the last two "" in the plain arm).
+                `skill_id`, `skill_text` (the last two "" in the plain arm), and `teacher_skill_text` where plain turns
+                are scored under the group's skill.
 
         Returns:
             One output per turn, in order.
@@ -118,11 +124,16 @@ class EnvAgentLoop(AgentLoopBase):
                     f"{start.info.get('reason', '')}"
                 )
             episode = Episode(siri.plan, start.observation, start.info, self.settings.rollout.max_turns)
-            tokens = await self._play(episode, env, siri, sampling_params)
+            tokens = await self._play(episode, env, siri, sampling_params, kwargs.get(TEACHER_SKILL_TEXT))
         return self._rows(episode, tokens, split=str(kwargs.get("split") or ""), node=pool.node_id)
 
     async def _play(
-        self, episode: Episode, env: EnvironmentSession, siri: SiriSession, sampling_params: dict[str, Any]
+        self,
+        episode: Episode,
+        env: EnvironmentSession,
+        siri: SiriSession,
+        sampling_params: dict[str, Any],
+        teacher_skill: str | None,
     ) -> list[TurnTokens]:
         request_id, tokens = "-".join(map(str, siri.plan.name)), []
         while not episode.over:
@@ -150,11 +161,19 @@ class EnvAgentLoop(AgentLoopBase):
             reward = training_reward(self.settings.reward, result)
             episode.observe(result.observation, reward, result.terminated, result.truncated, result.info, result.status)
             plain = None if prompt.view.skill_text is None else self.prompts.tokens(prompt.view.plain)
+            with_skill = None if teacher_skill is None else self._shown(prompt.view, teacher_skill)
             preempted = -1 if output.num_preempted is None else output.num_preempted
             tokens.append(
-                TurnTokens(prompt, plain, output, anchor, AgentLoopMetrics(**timing, num_preempted=preempted))
+                TurnTokens(
+                    prompt, plain, with_skill, output, anchor, AgentLoopMetrics(**timing, num_preempted=preempted)
+                )
             )
         return tokens
+
+    def _shown(self, view: TurnView, skill_text: str) -> list[int] | None:
+        """A plain turn's prompt with a skill; None where it is too long."""
+        ids = self.prompts.tokens(replace(view, skill_text=skill_text))
+        return ids if len(ids) <= self.prompts.max_prompt_length else None
 
     def _rows(self, episode: Episode, tokens: list[TurnTokens], *, split: str, node: str) -> list[AgentLoopOutput]:
         turns, limit = episode.turns, self.rollout_config.response_length
@@ -191,6 +210,7 @@ class EnvAgentLoop(AgentLoopBase):
                     "history_dropped": turn.history_dropped,
                     "skill_missing": of_turn.prompt.skill_missing,
                     "plain_prompt_ids": of_turn.plain_prompt_ids,
+                    **({} if of_turn.skill_prompt_ids is None else {SKILL_PROMPT: of_turn.skill_prompt_ids}),
                 },
             )
             for turn, of_turn in zip(turns, tokens, strict=True)

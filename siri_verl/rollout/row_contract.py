@@ -60,6 +60,9 @@ OPTIONAL: dict[str, object] = {
     "server": "",  # str: policy server that wrote the reply, where it is known
 }
 
+SKILL_PROMPT = "skill_prompt_ids"
+"""list of int, of a plain turn whose reply is scored under the group's skill: its prompt with the skill."""
+
 # Beside these, read where they are needed alone: "plain_prompt_ids" (list of int, on rows that show a skill), "task"
 # (str), and on an episode's last row "transcript" (list of (observation, action)), "final_observation" and
 # "explanation" (str, optional: siri_verl/trajectory/turn.py).

@@ -24,7 +24,7 @@ from siri_verl.core.phases import WARM_UP
 from siri_verl.failures import ConfigError
 from siri_verl.rollout.complete_rows import complete_rows
 from siri_verl.rollout.grouped_puts import GroupedPuts
-from siri_verl.rollout.task_columns import PLAIN_SESSIONS, SKILL_ID, SKILL_TEXT, add_columns
+from siri_verl.rollout.task_columns import PLAIN_SESSIONS, SKILL_ID, SKILL_TEXT, TEACHER_SKILL_TEXT, add_columns
 from siri_verl.settings.read import siri_settings
 from siri_verl.skills.skill import Skill
 
@@ -51,6 +51,8 @@ class SiriAgentLoopWorker(_PlainWorker):
         validate = bool(trajectory["validate"])
         in_skill_arm = bool(shown[0]) and kwargs["session_id"] >= plain_sessions
         skill_id, skill_text = shown if in_skill_arm else ("", "")
+        if shown[0] and not in_skill_arm and self._scores_plain_turns:
+            kwargs[TEACHER_SKILL_TEXT] = shown[1]
         partition = "val" if validate else "train"
         async with self._puts.session(str(kwargs["uid"]), partition):
             return await super()._run_agent_loop(
@@ -62,6 +64,10 @@ class SiriAgentLoopWorker(_PlainWorker):
                 skill_text=skill_text,
                 **kwargs,
             )
+
+    @cached_property
+    def _scores_plain_turns(self) -> bool:
+        return siri_settings(self.config).internalization.rows != "skill_on_plain"
 
     @cached_property
     def _success_reward(self) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 from siri_verl.skills.bank_file import BANK_FILE
 
 TRAJECTORIES = "trajectories.jsonl"
+REPLAY_FILE = "internalized_rows.jsonl"
 _STEP = re.compile(r"global_step_(\d+)$")
 
 
@@ -134,6 +135,11 @@ class CheckpointFolder:
     def bank(self) -> Path:
         """The skill bank at this step."""
         return self.path / BANK_FILE
+
+    @property
+    def replay(self) -> Path:
+        """Internalized rows that may be learned again (runs/replay.py)."""
+        return self.path / REPLAY_FILE
 
     @property
     def step(self) -> int | None:

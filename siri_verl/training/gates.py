@@ -44,12 +44,34 @@ def shown_skill(table: StepTable) -> np.ndarray:
     return table.usable & (table.arm == SKILL) & ~table.skill_missing
 
 
+def delta_of_rows(table: StepTable, effects: Mapping[Hashable, TreatmentEffect]) -> np.ndarray:
+    """(rows,) Delta_g of each row's group, NaN where undefined."""
+    return effect_rows(table.group.tolist(), dict(effects)) if effects else np.full(len(table), np.nan)
+
+
 def skill_gate(given: GateInput, settings: SiriSettings) -> np.ndarray:
     """Turns of trajectories that used a skill, in groups where it helped (Delta_g > 0)."""
     table = given.table
-    delta = effect_rows(table.group.tolist(), dict(given.effects)) if given.effects else np.full(len(table), np.nan)
+    delta = delta_of_rows(table, given.effects)
     active = [skill_id in given.active for skill_id in table.skill_id.tolist()]
     return open_rows(shown_skill(table), delta, active, settings.internalization)
+
+
+def plain_turns(given: GateInput, settings: SiriSettings) -> np.ndarray:
+    """Well-formed turns of the plain arm, in groups whose other arm saw a skill that helped (Delta_g > 0).
+
+    They are what `rows=plain_under_skill` scores; `gate` and `require_active` are the skill gate's.
+    """
+    s, table = settings.internalization, given.table
+    open_groups = {
+        group
+        for group, effect in given.effects.items()
+        if effect.skill_id
+        and (effect.delta > 0 or not s.gate)
+        and (effect.skill_id in given.active or not s.require_active)
+    }
+    in_group = np.array([group in open_groups for group in table.group.tolist()], dtype=bool)
+    return table.usable & (table.arm == PLAIN) & table.valid & (table.span_tokens("action") > 0) & in_group
 
 
 def self_imitation_gate(given: GateInput, settings: SiriSettings) -> np.ndarray:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Internalization rows: the action of a skill trajectory on the plain prompt of its turn, as extra rows of the batch.
+"""Internalization rows: the reply of a turn on another prompt, as extra rows of the batch.
 
 One log-prob pass then scores both contexts, and verl's sharding, packing and optimizer need no change. The rows have
 empty response and loss masks, so that verl's loss terms, denominators and estimators leave them out, and verl's tag
@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import copy
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from siri_verl.core.internalization import InternalizationSettings
+from siri_verl.core.internalization_settings import InternalizationSettings
 from siri_verl.training import queue
 from siri_verl.training.batch_layout import BatchLayout
 from siri_verl.training.queue import RowBatch
@@ -24,6 +25,8 @@ from siri_verl.training.selection import Cells, Cut, Selection, cut_reply
 from siri_verl.training.step_table import StepTable
 
 ROW_TAG = "siri_internalization"
+Content = tuple[dict[str, Any], dict[str, Any]]
+"""Columns and tag of a row."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +36,22 @@ class ExtraRows:
     Attributes:
         selection: the selected turns. Those of weight 0 count in the denominator and need no row.
         keys: (selected,) key of each turn's row, None where it has none.
-        sources: (selected,) key of the row each turn was played in, whose prompt shows the skill.
-        offset: (selected,) the token of the source's reply that is the first of the extra row's.
         span: (selected, 2) first and one past the last learned token, in the response of the extra row.
         filler: keys of rows that only make the cells equally large; their weights are 0.
-        optimizer_steps: M.
+        optimizer_steps: M, of the policy or, where the rows have optimizer steps of their own, those.
+        first: (selected,) position in the turn's reply of the extra row's first token.
+        action: (selected, 2) first and one past the last token of the action, in the response of the extra row.
+        alone: the keys of an update of these rows alone, in order; empty where they are part of the policy's.
     """
 
     selection: Selection
     keys: list[str | None]
-    sources: list[str]
-    offset: np.ndarray
     span: np.ndarray
     filler: list[str]
     optimizer_steps: int
+    first: np.ndarray
+    action: np.ndarray
+    alone: list[str]
 
     @property
     def added(self) -> list[str]:
@@ -62,48 +67,89 @@ def append(
     Args:
         batch: policy rows, balanced and padded according to `layout`.
         table: the step table that the selection refers to.
-        selection: from `select`.
-        settings: span, context, floor.
+        selection: from `select`, over `settings.steps` optimizer steps where that is not 0.
+        settings: span, context, floor, steps.
         layout: how verl will cut the batch.
 
     Returns:
         (the larger batch, what was added). Every optimizer step keeps the policy rows it had.
     """
     tags = dict(zip(batch.keys, batch.tags, strict=True))
-    cuts = []
-    for row in selection.rows.tolist():
-        length = int(tags[table.keys[row]]["response_len"])
-        cuts.append(cut_reply(int(table.span_start[row]), int(table.span_end[row]), length, settings))
-    span = np.array([cut.span for cut in cuts], dtype=np.int64).reshape(-1, 2)
-    keys: list[str | None] = [None] * len(selection)
-    sources = [table.keys[row] for row in selection.rows.tolist()]
-    offset = np.array([cut.first for cut in cuts], dtype=np.int64)
+    cuts = [_cut(table, row, tags, settings) for row in selection.rows.tolist() if row >= 0]
+    cuts += [Cut(0, len(past.response), past.span, past.action) for past in selection.past]
+    parts = replace(layout, optimizer_steps=settings.steps or layout.optimizer_steps)
+    # A floor needs the plain log-prob of every gated token, and a sum of weights its weight; else a row of weight 0
+    # would be scored for nothing.
+    scores_all = settings.log_prob_floor is not None or settings.normalise == "weights"
+    placed = (selection.weight > 0) | scores_all
+    chosen = np.flatnonzero(placed)
+    current = [i for i in chosen.tolist() if selection.rows[i] >= 0]
+    source_keys = [table.keys[int(selection.rows[i])] for i in current]
+    sources = dict(zip(current, _rows(source_keys, batch.partition_id), strict=True))
+    # Columns that a row of an earlier iteration has in common with all others come from any row.
+    template = _rows(table.keys[:1], batch.partition_id)[0] if selection.past else {}
+    first_past = len(selection) - len(selection.past)
 
-    # A floor needs the plain log-prob of every gated token; without one, a row of weight 0 would be scored for nothing.
-    placed = (selection.weight > 0) | (settings.log_prob_floor is not None)
+    def content(i: int, uid: str) -> Content:
+        if i >= first_past:
+            past = selection.past[i - first_past]
+            response = torch.tensor(past.response, dtype=template["responses"].dtype)
+            row = reply_on(template, torch.tensor(past.prompt, dtype=torch.int64), response, uid)
+            if "rollout_log_probs" in row:
+                row["rollout_log_probs"] = torch.tensor(past.old, dtype=template["rollout_log_probs"].dtype)
+            return with_tag(row, tags[table.keys[0]])
+        return with_tag(_extra_row(sources[i], cuts[i], uid), tags[table.keys[int(selection.rows[i])]])
+
+    larger, keys, filler, alone = add_rows(batch, selection, placed, content, parts, whole=bool(settings.steps))
+    extra = ExtraRows(
+        selection,
+        keys,
+        np.array([cut.span for cut in cuts], dtype=np.int64).reshape(-1, 2),
+        filler,
+        parts.optimizer_steps,
+        np.array([cut.first for cut in cuts], dtype=np.int64),
+        np.array([cut.action for cut in cuts], dtype=np.int64).reshape(-1, 2),
+        alone if settings.steps else [],
+    )
+    return larger, extra
+
+
+def add_rows(
+    batch: RowBatch,
+    selection: Selection,
+    placed: np.ndarray,
+    content: Callable[[int, str], Content],
+    layout: BatchLayout,
+    whole: bool,
+) -> tuple[RowBatch, list[str | None], list[str], list[str]]:
+    """Add a row for each placed member of a selection, and filler, so that every cell has equally many.
+
+    Args:
+        batch: the rows so far.
+        selection: what is added.
+        placed: (selected,) bool: which members get a row.
+        content: (position in the selection, uid) -> columns and tag.
+        layout: the cells: ranks, optimizer steps, micro-batch.
+        whole: the rows of a rank stand behind all that it has.
+
+    Returns:
+        (the larger batch, (selected,) keys, keys of filler, all added keys in the order of the cells).
+    """
+    keys: list[str | None] = [None] * len(selection)
     cells = Cells.fill(selection, placed, layout)
     if cells.height == 0:
-        return batch, ExtraRows(selection, keys, sources, offset, span, [], layout.optimizer_steps)
-
+        return batch, keys, [], []
     uid = f"internal{uuid.uuid4().hex}"
-    chosen = np.flatnonzero(placed).tolist()
-    source_keys = [sources[i] for i in chosen]
-    rows: dict[str, tuple[dict, dict]] = {}
-    contents = queue.get_rows(source_keys, batch.partition_id)
-    for i, source_key, source in zip(chosen, source_keys, contents, strict=True):
-        content = _extra_row(source, cuts[i], uid)
-        tag = {**copy.deepcopy(tags[source_key]), "is_padding": True, ROW_TAG: True}
-        tag.update(prompt_len=len(content["prompts"]), response_len=len(content["responses"]))
-        tag["seq_len"] = tag["prompt_len"] + tag["response_len"]
+    rows: dict[str, Content] = {}
+    for i in np.flatnonzero(placed).tolist():
         keys[i] = f"{uid}_{i}_0"
-        rows[str(keys[i])] = (content, tag)
-
-    content, tag = min(rows.values(), key=lambda row: row[1]["seq_len"])
+        rows[str(keys[i])] = content(i, uid)
+    columns, tag = min(rows.values(), key=lambda row: row[1]["seq_len"])
     filler = [f"{uid}_{len(selection) + number}_0" for number in range(cells.missing)]
-    rows.update({key: (content, dict(tag)) for key in filler})
+    rows.update({key: (columns, dict(tag)) for key in filler})
     queue.put_rows(batch.partition_id, rows)
-    tags.update({key: tag for key, (_, tag) in rows.items()})
-    order = cells.order(batch.keys, keys, filler)
+    tags = dict(zip(batch.keys, batch.tags, strict=True)) | {key: tag for key, (_, tag) in rows.items()}
+    order = cells.order(batch.keys, keys, filler, whole)
     larger = RowBatch(
         keys=order,
         tags=[tags[key] for key in order],
@@ -111,14 +157,30 @@ def append(
         fields=batch.fields,
         extra_info=batch.extra_info,
     )
-    return larger, ExtraRows(selection, keys, sources, offset, span, filler, layout.optimizer_steps)
+    return larger, keys, filler, [key for key in order if key in rows]
+
+
+def _cut(table: StepTable, row: int, tags: dict[str, dict], settings: InternalizationSettings) -> Cut:
+    length = int(tags[table.keys[row]]["response_len"])
+    return cut_reply(int(table.span_start[row]), int(table.span_end[row]), length, settings)
+
+
+def _rows(keys: Sequence[str], partition_id: str) -> list[dict[str, Any]]:
+    return queue.get_rows(keys, partition_id) if keys else []
 
 
 def _extra_row(source: dict[str, Any], cut: Cut, uid: str) -> dict[str, Any]:
-    """A copy of a source row with the plain prompt in place of its own and the cut reply."""
+    """A source row with the plain prompt in place of its own and the cut reply."""
     plain = source[queue.EXTRA_FIELDS].get("plain_prompt_ids")
     prompt = torch.tensor(plain, dtype=torch.int64) if plain is not None else source["prompts"]
-    response = source["responses"][cut.first : cut.end].clone()
+    row = reply_on(source, prompt, source["responses"][cut.first : cut.end].clone(), uid)
+    if "rollout_log_probs" in row:
+        row["rollout_log_probs"] = source["rollout_log_probs"][cut.first : cut.end].clone()
+    return row
+
+
+def reply_on(source: dict[str, Any], prompt: torch.Tensor, response: torch.Tensor, uid: str) -> dict[str, Any]:
+    """A copy of a row with another prompt and response, which verl's terms leave out."""
     row = {name: value if torch.is_tensor(value) else copy.deepcopy(value) for name, value in source.items()}
     empty = torch.zeros_like(response)
     row.update(
@@ -132,6 +194,12 @@ def _extra_row(source: dict[str, Any], cut: Cut, uid: str) -> dict[str, Any]:
         uid=uid,
         extra_fields={ROW_TAG: True},
     )
-    if "rollout_log_probs" in row:
-        row["rollout_log_probs"] = source["rollout_log_probs"][cut.first : cut.end].clone()
     return row
+
+
+def with_tag(columns: dict[str, Any], source: dict[str, Any]) -> Content:
+    """A row's columns and its tag, from the tag of the row it was made of."""
+    lengths = [len(columns["prompts"]), len(columns["responses"])]
+    tag = {**copy.deepcopy(source), "is_padding": True, ROW_TAG: True}
+    tag.update(prompt_len=lengths[0], response_len=lengths[1], seq_len=sum(lengths))
+    return columns, tag

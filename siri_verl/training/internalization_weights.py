@@ -1,90 +1,197 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The column of weights m * w / sum m, from the plain log-probs of the batch's log-prob pass."""
+"""The columns of the loss: weights m * f * w / denominator and, where the settings have them, t and o.
+
+Everything comes from the log-probs of the batch's log-prob pass.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from siri_verl.core.deciding_tokens import deciding_metrics
-from siri_verl.core.internalization import InternalizationSettings, WeightColumn, plain_policy_metrics, weight_column
+from siri_verl.core.internalization import WeightColumn, plain_policy_metrics, weight_column
+from siri_verl.core.internalization_settings import InternalizationSettings
+from siri_verl.core.token_teacher import token_weights
+from siri_verl.runs.replay import PastRow
 from siri_verl.training import queue
 from siri_verl.training.internalization_rows import ExtraRows
-from siri_verl.training.loss import WEIGHT_COLUMN
+from siri_verl.training.loss import OLD_COLUMN, TEACHER_COLUMN, WEIGHT_COLUMN
 from siri_verl.training.queue import RowBatch
+from siri_verl.training.step_table import StepTable
+
+
+@dataclass(frozen=True)
+class LearnedRows:
+    """Rows whose tokens have a teacher. Log-probs are arrays over the tokens of the row's response.
+
+    Attributes:
+        keys: the row of the batch that carries the loss; None for a row of weight 0 that is not in the batch.
+        span, action: (rows, 2) first and one past the last token.
+        weight: (rows,) w.
+        step: (rows,) optimizer step.
+        old: o in this iteration; None where the row is not in the batch.
+        sampled: o when the reply was sampled; the same but for rows of earlier iterations.
+        teacher: t; None where there is none.
+    """
+
+    keys: list[str | None]
+    span: np.ndarray
+    action: np.ndarray
+    weight: np.ndarray
+    step: np.ndarray
+    old: list[np.ndarray | None]
+    sampled: list[np.ndarray | None]
+    teacher: list[np.ndarray | None]
+
+    def __add__(self, other: LearnedRows) -> LearnedRows:
+        joined = {}
+        for name, ours in vars(self).items():
+            theirs = getattr(other, name)
+            joined[name] = ours + theirs if isinstance(ours, list) else np.concatenate([ours, theirs])
+        return LearnedRows(**joined)
+
+    def matrix(self, name: str) -> np.ndarray:
+        """(rows, tokens) `old`, `sampled` or `teacher`, as wide as the spans; 0 where there is none."""
+        width = int(self.span[:, 1].max(initial=1))
+        out = np.zeros((len(self.keys), width))
+        for i, values in enumerate(getattr(self, name)):
+            if values is not None:
+                out[i, : len(values)] = values[:width]
+        return out
+
+    def tokens(self, name: str) -> np.ndarray:
+        """(rows, tokens) bool: of the `span` or the `action`."""
+        edges, places = getattr(self, name), np.arange(int(self.span[:, 1].max(initial=1)))
+        return (places >= edges[:, :1]) & (places < edges[:, 1:])
+
+
+def log_probs(keys: Sequence[str], partition_id: str) -> list[np.ndarray]:
+    """(keys,) `old_log_probs` of rows."""
+    if not keys:
+        return []
+    found = queue.get_columns(list(keys), partition_id, ["old_log_probs"])["old_log_probs"]
+    return [values.double().numpy() for values in found]
+
+
+def plain_rows_of(extra: ExtraRows, table: StepTable, settings: InternalizationSettings, partition: str) -> LearnedRows:
+    """Internalization rows with their log-probs; t are the log-probs of the skill arm's own rows."""
+    selection = extra.selection
+    number, first_past = len(selection), len(selection) - len(selection.past)
+    placed = [i for i, key in enumerate(extra.keys) if key is not None]
+    old: list[np.ndarray | None] = [None] * number
+    for i, values in zip(placed, log_probs([str(extra.keys[i]) for i in placed], partition), strict=True):
+        old[i] = values
+    sampled, teacher = list(old), [None] * number
+    if settings.source == "skill":
+        current = [i for i in placed if i < first_past]
+        for i, values in zip(
+            current, log_probs([table.keys[selection.rows[i]] for i in current], partition), strict=True
+        ):
+            teacher[i] = values[extra.first[i] :][: len(old[i])]
+    for i, past in enumerate(selection.past, first_past):
+        sampled[i] = np.array(past.old)
+        teacher[i] = np.array(past.teacher) if past.teacher else None
+    return LearnedRows(extra.keys, extra.span, extra.action, selection.weight, selection.step, old, sampled, teacher)
 
 
 def put_weights(
-    batch: RowBatch, extra: ExtraRows, settings: InternalizationSettings, policy_tokens: int
+    batch: RowBatch, learned: LearnedRows, settings: InternalizationSettings, optimizer_steps: int, policy_tokens: int
 ) -> tuple[RowBatch, WeightColumn]:
-    """Compute the column and add it to every row of the batch; it is 0 on policy rows.
+    """Compute the columns and add them to every row of the batch; they are 0 on rows that are not learned.
 
     Args:
         batch: with `old_log_probs`.
-        extra: from `append`.
-        settings: normalisation and floor.
+        learned: the rows of the term.
+        settings: normalisation, floor, weights.
+        optimizer_steps: M.
         policy_tokens: tokens of the learned span on all policy rows that count. Under `normalise=all_tokens` an equal
             share of it is the denominator of each optimizer step (and no less than the tokens learned in it).
 
     Returns:
-        (the batch with the column, the column and its metrics).
+        (the batch with the columns, the column of weights and its metrics).
     """
-    placed = [i for i, key in enumerate(extra.keys) if key is not None]
-    shape = len(extra.selection), int(extra.span[:, 1].max(initial=1))
-    tokens = np.arange(shape[1])
-    spans = (tokens >= extra.span[:, :1]) & (tokens < extra.span[:, 1:])
-    keys = [extra.keys[i] for i in placed]
-    log_probs = _log_probs(batch, placed, keys, np.zeros(len(extra.selection), dtype=np.int64), shape)
-    learned_in_step = np.bincount(extra.selection.step, weights=spans.sum(axis=1), minlength=extra.optimizer_steps)
-    all_tokens = np.maximum(policy_tokens / extra.optimizer_steps, learned_in_step)
+    spans, old, teacher = learned.tokens("span"), learned.matrix("old"), learned.matrix("teacher")
+    learned_in_step = np.bincount(learned.step, weights=spans.sum(axis=1), minlength=optimizer_steps)
+    all_tokens = np.maximum(policy_tokens / optimizer_steps, learned_in_step)
+    placed = [i for i, key in enumerate(learned.keys) if key is not None]
+    weights = token_weights(settings, torch.from_numpy(old), torch.from_numpy(teacher)).numpy()
     column = weight_column(
-        [True] * shape[0],
-        extra.selection.weight,
+        [True] * len(learned.keys),
+        learned.weight,
         spans,
         settings,
-        optimizer_step=extra.selection.step,
+        optimizer_step=learned.step,
         all_tokens=all_tokens.tolist(),
-        plain_log_prob=log_probs if len(placed) == shape[0] else None,
+        plain_log_prob=old if len(placed) == len(learned.keys) else None,
+        token_weight=weights,
+        factor=np.where(learned.tokens("action"), settings.action_factor, 1.0),
     )
-    if len(placed) < shape[0]:
+    if len(placed) < len(learned.keys):
         # Rows of weight 0 were not scored: the metrics are of the others.
-        gated = log_probs[placed][column.gate[placed]]
+        gated = old[placed][column.gate[placed]]
         column.metrics.update(plain_policy_metrics(gated, gated))
-    learned = log_probs[placed][column.column[placed] > 0]
-    column.metrics["plain_log_prob_weighted_mean"] = float(learned.mean()) if learned.size else float("nan")
-    if settings.source == "skill":
-        on_skill = _log_probs(batch, placed, [extra.sources[i] for i in placed], extra.offset, shape)
+    weighted = (column.column > 0)[placed]
+    column.metrics["plain_log_prob_weighted_mean"] = _mean(old[placed][weighted])
+    if settings.source == "skill" and settings.rows == "skill_on_plain":
         gate = column.gate[placed]
-        column.metrics.update(deciding_metrics(log_probs[placed][gate], on_skill[placed][gate]))
+        column.metrics.update(deciding_metrics(old[placed][gate], teacher[placed][gate]))
+    if settings.needs_teacher:
+        column.metrics["teacher_gain_mean"] = _mean((teacher - old)[placed][weighted])
+        column.metrics["token_weight_mean"] = _mean(weights[placed][weighted])
+    batch = _put(batch, WEIGHT_COLUMN, learned, column.column)
+    if settings.needs_teacher:
+        batch = _put(batch, TEACHER_COLUMN, learned, teacher)
+    if settings.ratio_cap is not None:
+        batch = _put(batch, OLD_COLUMN, learned, learned.matrix("sampled"))
+    return batch, column
 
+
+def past_rows(extra: ExtraRows, learned: LearnedRows, partition_id: str, step: int) -> list[PastRow]:
+    """This iteration's rows of a positive weight, to be learned again later.
+
+    Args:
+        extra: the rows.
+        learned: the same with log-probs (`plain_rows_of`).
+        partition_id: `train`.
+        step: the training step.
+    """
+    number = len(extra.selection) - len(extra.selection.past)
+    kept = [i for i in range(number) if extra.keys[i] is not None and learned.weight[i] > 0]
+    if not kept:
+        return []
+    content = queue.get_columns([str(extra.keys[i]) for i in kept], partition_id, ["prompts", "responses"])
+    return [
+        PastRow(
+            step=step,
+            prompt=content["prompts"][place].tolist(),
+            response=content["responses"][place].tolist(),
+            span=tuple(learned.span[i].tolist()),
+            action=tuple(learned.action[i].tolist()),
+            weight=float(learned.weight[i]),
+            old=learned.old[i].tolist(),
+            teacher=[] if learned.teacher[i] is None else learned.teacher[i].tolist(),
+        )
+        for place, i in enumerate(kept)
+    ]
+
+
+def _put(batch: RowBatch, name: str, learned: LearnedRows, values: np.ndarray) -> RowBatch:
+    """Add a column: the values of each learned row on the row that carries its loss, 0 on all others."""
     lengths = {key: int(tag["response_len"]) for key, tag in zip(batch.keys, batch.tags, strict=True)}
-    position = {key: i for i, key in enumerate(extra.keys) if key is not None}
-    values = []
+    position = {key: i for i, key in enumerate(learned.keys) if key is not None}
+    rows = []
     for key in batch.keys:
         row = torch.zeros(lengths[key])
         if key in position:
-            row[:] = torch.as_tensor(column.column[position[key], : lengths[key]], dtype=torch.float32)
-        values.append(row)
-    return queue.put_column(batch, WEIGHT_COLUMN, values), column
+            known = torch.as_tensor(values[position[key], : lengths[key]], dtype=torch.float32)
+            row[: len(known)] = known
+        rows.append(row)
+    return queue.put_column(batch, name, rows)
 
 
-def _log_probs(
-    batch: RowBatch, placed: Sequence[int], keys: Sequence[str | None], offset: np.ndarray, shape: tuple[int, int]
-) -> np.ndarray:
-    """(selected, tokens) log-probs of the turns in `placed` on the prompts of these rows; 0 elsewhere.
-
-    Args:
-        batch: with `old_log_probs`.
-        placed: positions in the selection.
-        keys: (placed,) of the rows.
-        offset: (selected,) the token of the row's reply that becomes token 0.
-        shape: (selected, tokens).
-    """
-    found = np.zeros(shape)
-    scored = queue.get_columns(keys, batch.partition_id, ["old_log_probs"])["old_log_probs"]
-    for i, values in zip(placed, scored, strict=True):
-        part = values.double().numpy()[offset[i] :][: shape[1]]
-        found[i, : len(part)] = part
-    return found
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float("nan")

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from siri_verl.core.decisions import Decision
-from siri_verl.core.internalization import advantage_weights
+from siri_verl.core.internalization import row_weights
 from siri_verl.core.pairing import PLAIN, ArmPlan, TreatmentEffect, treatment_effects
 from siri_verl.core.phases import Census, PhaseMachine, PhaseMove
 from siri_verl.core.rules import ACTIVE
+from siri_verl.runs.folder import CheckpointFolder
+from siri_verl.runs.replay import read_replay, write_replay
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import BANK_FILE, load_bank, save_bank
@@ -26,8 +28,9 @@ from siri_verl.skills.mining import Generate, Miner, MiningReport
 from siri_verl.skills.pool import SourceTrajectory, SuccessPool
 from siri_verl.skills.retrieval import Retriever, best_active
 from siri_verl.skills.skill import Skill
-from siri_verl.training.gates import GATES, MINES_SKILLS, GateInput
+from siri_verl.training.gates import GATES, MINES_SKILLS, GateInput, delta_of_rows
 from siri_verl.training.planner import PlannedGroup, Planner
+from siri_verl.training.replay import Replay
 from siri_verl.training.step_table import StepTable
 from siri_verl.trajectory.malformed import STEPS, MalformedReplies
 
@@ -47,6 +50,7 @@ class Siri:
         bank: the skills and their evidence.
         machine: the phase.
         pool: recent plain successes, to be mined.
+        replay: internalized rows of earlier iterations.
         mined: rounds of mining so far.
         task_types: task id -> type, of every task met.
         answers: task id -> what solving it comes down to, where the environment states it.
@@ -63,6 +67,7 @@ class Siri:
         self.retriever = Retriever(settings.retrieval, settings.seed)
         self.miner = Miner(settings.mining, settings.seed, settings.mining.miner)
         self.pool = SuccessPool(settings.mining.per_type)
+        self.replay = Replay(settings.internalization, settings.seed)
         self.mined = 0
         self.task_types: dict[str, str] = {}
         self.answers: dict[str, tuple[str, ...]] = {}
@@ -179,13 +184,25 @@ class Siri:
             step: the training step.
 
         Returns:
-            (open, weight), both (rows,): whether the gate lets the turn through, and w = clip(A / s, 0, c).
+            (open, weight), both (rows,): whether the gate lets the turn through, and w, by default clip(A / s, 0, c).
         """
         s = self.settings.internalization
         scale, clip = s.scale_and_clip(norm, self.settings.reward.success_reward)
+        is_open = GATES[s.source](self.gate_input(table, effects, advantage, step), self.settings)
+        return is_open, row_weights(advantage, delta_of_rows(table, effects), scale, clip, s)
+
+    def gate_input(
+        self, table: StepTable, effects: dict[Hashable, TreatmentEffect], advantage: np.ndarray, step: int
+    ) -> GateInput:
+        """What the gates decide with; see `internalization_weights`."""
         active = frozenset(name for name, skill in self.bank.skills.items() if skill.status == ACTIVE)
-        is_open = GATES[s.source](GateInput(table, effects, advantage, active, step), self.settings)
-        return is_open, advantage_weights(advantage, scale, clip, s)
+        return GateInput(table, effects, advantage, active, step)
+
+    def coming_lambda(self) -> float:
+        """lambda(k) of the update that comes next, without counting it; 0 outside phase 2."""
+        if not self.machine.internalizes:
+            return 0.0
+        return self.settings.internalization.lambda_at(self.machine.updates + 1)
 
     def next_lambda(self) -> float:
         """Count one update of phase 2 and return its lambda(k); 0 in the other phases."""
@@ -205,8 +222,10 @@ class Siri:
     # ---- checkpoint ----------------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the bank into a checkpoint folder and return the rest of the state."""
+        """Write the bank and the rows to be replayed into a checkpoint folder, and return the rest of the state."""
         save_bank(self.bank, folder / BANK_FILE)
+        if self.settings.internalization.replay:
+            write_replay(CheckpointFolder(folder).replay, self.replay.rows)
         return {
             "phases": self.machine.to_dict(),
             "task_types": self.task_types,
@@ -215,8 +234,10 @@ class Siri:
         }
 
     def load(self, folder: Path, state: dict[str, Any]) -> None:
-        """Restore the bank in a checkpoint folder and the state that `save` returned."""
+        """Restore what a checkpoint folder holds and the state that `save` returned."""
         self.bank = load_bank(folder / BANK_FILE, self.settings.bank, self.settings.utility, self.special_tokens)
+        if self.settings.internalization.replay:
+            self.replay.rows = read_replay(CheckpointFolder(folder).replay)
         self.machine = PhaseMachine.from_dict(self.settings.phases, state["phases"])
         self.task_types = dict(state["task_types"])
         self.pool = SuccessPool.from_dict(self.settings.mining.per_type, state["pool"])

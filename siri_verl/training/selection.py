@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
-from siri_verl.core.internalization import InternalizationSettings
+from siri_verl.core.internalization_settings import InternalizationSettings
+from siri_verl.runs.replay import PastRow
 from siri_verl.training.batch_layout import BatchLayout
 from siri_verl.training.step_table import StepTable
 
@@ -23,20 +25,29 @@ class Selection:
     """Turns that pass the gate.
 
     Attributes:
-        rows: (selected,) positions in the step table.
+        rows: (selected,) positions in the step table; -1 for rows of earlier iterations.
         weight: (selected,) w of each.
         step: (selected,) the optimizer step each is assigned to.
+        past: the rows of earlier iterations, which come last.
     """
 
     rows: np.ndarray
     weight: np.ndarray
     step: np.ndarray
+    past: tuple[PastRow, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
 
 
-def select(table: StepTable, is_open: np.ndarray, weight: np.ndarray, optimizer_steps: int, span: str) -> Selection:
+def select(
+    table: StepTable,
+    is_open: np.ndarray,
+    weight: np.ndarray,
+    optimizer_steps: int,
+    span: str,
+    past: Sequence[PastRow] = (),
+) -> Selection:
     """The open rows that are well formed and hold an action, divided among the optimizer steps.
 
     Args:
@@ -45,9 +56,13 @@ def select(table: StepTable, is_open: np.ndarray, weight: np.ndarray, optimizer_
         weight: (rows,) w.
         optimizer_steps: M.
         span: `action` or `response`: the tokens that are balanced among optimizer steps.
+        past: rows of earlier iterations to be learned again.
     """
     rows = np.flatnonzero(is_open & table.usable & table.valid & (table.span_tokens("action") > 0))
-    return Selection(rows, np.asarray(weight)[rows], deal_rows(table.span_tokens(span)[rows], optimizer_steps))
+    tokens = np.concatenate([table.span_tokens(span)[rows], [row.span[1] - row.span[0] for row in past]])
+    weights = np.concatenate([np.asarray(weight)[rows], [row.weight for row in past]])
+    places = np.concatenate([rows, np.full(len(past), -1, dtype=np.int64)])
+    return Selection(places, weights, deal_rows(tokens, optimizer_steps), tuple(past))
 
 
 def deal_rows(tokens: Sequence[int] | np.ndarray, parts: int) -> np.ndarray:
@@ -76,11 +91,13 @@ class Cut:
     Attributes:
         first, end: positions in the reply.
         span: first and one past the last learned token, counted from `first`.
+        action: the same of the action.
     """
 
     first: int
     end: int
     span: tuple[int, int]
+    action: tuple[int, int]
 
 
 def cut_reply(span_start: int, span_end: int, length: int, settings: InternalizationSettings) -> Cut:
@@ -89,11 +106,13 @@ def cut_reply(span_start: int, span_end: int, length: int, settings: Internaliza
     `span=response` learns the whole reply. `context=think` keeps the skill trajectory's own thoughts before the action,
     unlearned; `context=no_think` puts the action right after the prompt.
     """
+    action = (span_start, span_end)
     if settings.span == "response":
-        return Cut(0, length, (0, length))
+        return Cut(0, length, (0, length), action)
     if settings.context == "think":
-        return Cut(0, span_end, (span_start, span_end))
-    return Cut(span_start, span_end, (0, span_end - span_start))
+        return Cut(0, span_end, action, action)
+    moved = (0, span_end - span_start)
+    return Cut(span_start, span_end, moved, moved)
 
 
 @dataclass(frozen=True)
@@ -130,16 +149,22 @@ class Cells:
         """Filler rows that complete all cells."""
         return sum(self.height - len(members) for members in self.members.values())
 
-    def order(self, policy: Sequence[str], keys: Sequence[str | None], filler: Sequence[str]) -> list[str]:
+    def order(
+        self, policy: Sequence[str], keys: Sequence[str | None], filler: Sequence[str], whole: bool = False
+    ) -> list[str]:
         """The keys of the larger batch: after each slice of policy rows its extra rows and its filler.
 
         Args:
             policy: keys of the policy rows in the order of the batch.
             keys: (selected,) key of each selected turn's row, None where it has none.
             filler: `missing` keys.
+            whole: the extra rows of a rank stand behind all of its policy rows, not behind each slice.
         """
-        per_slice, spare, order = len(policy) // len(self.members), iter(filler), []
-        for place, (_, members) in enumerate(sorted(self.members.items())):
-            order += policy[place * per_slice : (place + 1) * per_slice]
+        cells = sorted(self.members.items())
+        before = [part == 0 or not whole for (_, part), _ in cells]
+        per_slice, rest, spare, order = len(policy) // max(sum(before), 1), iter(policy), iter(filler), []
+        for (_, members), comes_after_policy in zip(cells, before, strict=True):
+            if comes_after_policy:
+                order += islice(rest, per_slice)
             order += [str(keys[i]) for i in members] + [next(spare) for _ in range(self.height - len(members))]
         return order

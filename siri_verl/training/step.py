@@ -36,13 +36,12 @@ from siri_verl.skills.mining import Generate, MiningReport
 from siri_verl.training import console, metrics
 from siri_verl.training.advantages import BatchAdvantages, weighing_settings
 from siri_verl.training.batch_layout import BatchLayout
-from siri_verl.training.internalization_rows import ExtraRows, append
-from siri_verl.training.internalization_weights import put_weights
+from siri_verl.training.internalization_rows import ExtraRows
 from siri_verl.training.method import Siri
 from siri_verl.training.planner import PlannedGroup
 from siri_verl.training.queue import RowBatch
-from siri_verl.training.selection import select
 from siri_verl.training.step_table import StepTable
+from siri_verl.training.step_teacher import StepTeacher
 
 T = TypeVar("T")
 
@@ -64,7 +63,7 @@ class SiriStep:
         task_of: uid of a group -> task id.
         effects: group -> treatment effect.
         decisions: changes of skills' status that followed from this step's evidence.
-        extra: internalization rows in the batch; None outside phase 2.
+        teacher: the rows of internalization.
     """
 
     def __init__(self, siri: Siri, number: int, algorithm: Any):
@@ -74,7 +73,7 @@ class SiriStep:
         self.task_of: dict[str, str] = {}
         self.effects: dict[Hashable, TreatmentEffect] = {}
         self.decisions: list[Decision] = []
-        self.extra: ExtraRows | None = None
+        self.teacher = StepTeacher(siri, number)
         self._table: StepTable | None = None
         self._rows: int | None = None
         self._layout: BatchLayout | None = None
@@ -142,17 +141,11 @@ class SiriStep:
         Returns:
             The batch with the extra rows.
         """
-        settings, table = self.settings.internalization, self.table
         # In the order of the batch, so that the estimator can use the same numbers.
         self._weighing = BatchAdvantages.compute(
-            table.aligned_to(batch.keys, batch.tags), weighing_settings(self.algorithm)
+            self.table.aligned_to(batch.keys, batch.tags), weighing_settings(self.algorithm)
         )
-        advantage = self._weighing.of_rows(table.keys)
-        norm = self._weighing.settings.norm
-        is_open, weight = self.siri.internalization_weights(table, self.effects, advantage, norm, self.number)
-        selection = select(table, is_open, weight, self.layout.optimizer_steps, settings.span)
-        batch, self.extra = append(batch, table, selection, settings, self.layout)
-        return batch
+        return self.teacher.add_rows(batch, self.table, self.effects, self._weighing, self.layout)
 
     # ---- after the log-probs -------------------------------------------------------------------------------------
 
@@ -174,19 +167,18 @@ class SiriStep:
         return found.of_rows(batch.keys)[:, None]
 
     def weigh(self, batch: RowBatch) -> RowBatch:
-        """Phase 2: add the column m w / sum m, which needs the log-probs of the extra rows.
+        """Phase 2: add the column m w / sum m, which needs the log-probs of the extra rows, or change the advantages.
 
         Args:
-            batch: with `old_log_probs`.
+            batch: with `old_log_probs` and `advantages`.
+
+        Returns:
+            The batch of the policy's update.
         """
-        if self.extra is None or not self.extra.added:
+        if self._weighing is None:
             return batch
-        settings, table = self.settings.internalization, self.table
-        policy_tokens = int(table.span_tokens(settings.span)[table.usable].sum())
-        batch, column = put_weights(batch, self.extra, settings, policy_tokens)
-        self.metrics |= {f"siri/internalization/{name}": value for name, value in column.metrics.items()}
-        if column.metrics.get("deciding_tokens") == 0:
-            console.warn_no_deciding_token(self.number)
+        batch = self.teacher.weigh(batch, self.table, self._weighing, self.layout)
+        self.metrics |= {f"siri/internalization/{name}": value for name, value in self.teacher.metrics.items()}
         return batch
 
     def next_lambda(self) -> float:
@@ -211,6 +203,15 @@ class SiriStep:
         """The metrics that were not taken before."""
         taken, self.metrics = self.metrics, {}
         return taken
+
+    @property
+    def extra(self) -> ExtraRows | None:
+        """Internalization rows in the batch; None outside phase 2."""
+        return self.teacher.extra
+
+    @extra.setter
+    def extra(self, extra: ExtraRows | None) -> None:
+        self.teacher.extra = extra
 
     @property
     def table(self) -> StepTable:

@@ -38,7 +38,7 @@ from siri_verl.training import console
 from siri_verl.training import metrics as siri_metrics
 from siri_verl.training.batch_layout import batch_layout, spread_padding
 from siri_verl.training.estimator import rows_are_turns
-from siri_verl.training.loss import LAMBDA, siri_loss
+from siri_verl.training.loss import siri_loss
 from siri_verl.training.method import Siri
 from siri_verl.training.miners import EndpointMiner, PolicyMiner, make_miner
 from siri_verl.training.planner import make_planner
@@ -48,6 +48,7 @@ from siri_verl.training.queue import RowBatch, tensors_alone, without_padding
 from siri_verl.training.sample import TrajectorySample, due
 from siri_verl.training.step import SiriStep
 from siri_verl.training.step_table import canonical_order
+from siri_verl.training.update import update_alone, update_info
 from siri_verl.training.update_guard import check_update
 
 
@@ -211,34 +212,23 @@ class SiriTrainer(PPOTrainerSync):
         step, actor = self.iteration, self.config.actor_rollout_ref.actor
         weight = step.next_lambda()
         steps = step.layout.optimizer_steps
-        rows, added = len(batch) // steps, (len(step.extra.added) // steps if step.extra else 0)
-        # As PPOTrainer._update_actor, with rows per optimizer step of our own and without verl's distillation from
-        # other models. `global_batch_size` is the loss's count of rows and leaves internalization rows out.
-        batch.extra_info.update(
-            {
-                "calculate_entropy": actor.calculate_entropy or actor.entropy_coeff != 0.0,
-                "distillation_use_topk": False,
-                "distillation_only": False,
-                "global_batch_size": rows - added,
-                "mini_batch_size": rows,
-                "epochs": actor.ppo_epochs,
-                "seed": actor.data_loader_seed,
-                "dataloader_kwargs": {"shuffle": actor.shuffle},
-                "temperature": self.config.actor_rollout_ref.rollout.temperature,
-                LAMBDA: weight,
-            }
-        )
+        term, rows, added = self.settings.internalization, len(batch) // steps, step.teacher.extra_in_policy // steps
+        batch.extra_info.update(update_info(self.config, term, weight, rows, added))
         output = self.actor_rollout_wg.update_actor(tensors_alone(batch, self.processor))
         check_update(output["metrics"], batch)
         output = rename_dict(output["metrics"], "actor/")
         output["perf/mfu/actor"] = output.pop("actor/mfu")
         metrics.update(reduce_metrics(output))
-        metrics.update(step.take_metrics())
         metrics["siri/updates"] = steps * actor.ppo_epochs
+        if step.teacher.alone is not None:
+            alone = tensors_alone(step.teacher.alone, self.processor)
+            metrics.update(update_alone(self.actor_rollout_wg, alone, self.config, term, weight))
+            metrics["siri/updates"] += term.steps
+        metrics.update(step.take_metrics())
         return batch
 
     def step(self, metrics: dict, timing_raw: dict) -> RowBatch:
-        batch = super().step(metrics, timing_raw)
+        batch = self.iteration.teacher.with_left_out(super().step(metrics, timing_raw))
         # Here and not after the update, which verl leaves out while trainer.critic_warmup lasts.
         self.iteration.end()
         metrics.update(self.iteration.take_metrics())

@@ -63,6 +63,26 @@ def test_a_skill_row_shows_the_skill_and_its_twin_does_not(walk, tokenizer):
         assert tokenizer.decode(row.response_ids[start:end]) == f"<action>{('walk', 'walk', 'stop')[turn]}</action>"
 
 
+def test_a_plain_turn_states_its_prompt_with_the_skill_where_that_is_asked_for(walk):
+    script = actions("walk", "walk", "stop")
+    asked = {"session_id": 0, "uid": "0", "teacher_skill_text": SKILL.block}
+    (plain, shown, other), _ = walk(
+        script,
+        [
+            {"task_id": "long", **asked},
+            {"task_id": "long", "session_id": 1, "uid": "1", **SHOWN},
+            {"task_id": "long", "session_id": 2, "uid": "2"},
+        ],
+    )
+    assert len(plain) == 3
+    for row, twin, unasked in zip(plain, shown, other, strict=True):
+        assert row.extra_fields["skill_prompt_ids"] == twin.prompt_ids != row.prompt_ids == unasked.prompt_ids
+        assert "skill_prompt_ids" not in unasked.extra_fields and row.extra_fields["arm"] == "plain"
+    longest = max(len(row.prompt_ids) for row in plain)
+    (tight,), _ = walk(script, [{"task_id": "long", **asked}], data__max_prompt_length=longest)
+    assert all("skill_prompt_ids" not in row.extra_fields for row in tight), "the block does not fit"
+
+
 def test_history_goes_before_the_skill_and_a_block_that_still_does_not_fit_is_named_on_every_row(walk):
     script = actions(*["walk"] * 3, "stop")
     (free,), _ = walk(script, [{"task_id": "long", **SHOWN}], siri__prompt__history_length=0)

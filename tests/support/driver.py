@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from verl.utils.transferqueue_utils import _meta_to_realdata
 
 from siri_verl.envs.panels import make_panel, write_dataset
 from siri_verl.planning.compose import compose_run
+from siri_verl.runs.replay import PastRow
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import save_bank
 from siri_verl.skills.skill import Provenance
@@ -69,15 +71,17 @@ class PlainWorkers:
         tq: TransferQueue.
         model: gives the log-probs, off by a little noise so that ratios differ from 1.
         dp_size: number of workers.
+
+    Attributes:
+        found: (`old` or `ref`, row key) -> log-probs of the row's tokens, shifted to the left.
+        updates: of each update, the policy's first: each worker's row keys, what it is sent, and what is said about it.
     """
 
     def __init__(self, tq, model, dp_size: int):
         self.tq, self.model = tq, model
         self._dispatch_info = {"actor": list(range(dp_size))}
-        self.noise: dict[tuple[str, str], torch.Tensor] = {}
-        self.sent: list = []
-        self.keys: list[list[str]] = []
-        self.extra_info: dict = {}
+        self.found: dict[tuple[str, str], torch.Tensor] = {}
+        self.updates: list[tuple[list[list[str]], list, dict]] = []
 
     def _log_probs(self, batch, name):
         rows = self.tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["input_ids"])
@@ -87,6 +91,7 @@ class PlainWorkers:
             found[:-1] = token_log_probs(self.model, ids).detach().float()
             rng = torch.Generator().manual_seed(hash_of(key, name))
             values.append(found + 0.1 * torch.randn(len(ids), generator=rng))
+            self.found[name, key] = values[-1]
         nested = torch.nested.as_nested_tensor(values, layout=torch.jagged)
         fields = {"log_probs": nested, "entropy": nested.clone()}
         return self.tq.kv_batch_put(
@@ -101,10 +106,24 @@ class PlainWorkers:
 
     def update_actor(self, batch):
         chunks = batch.chunk(len(self._dispatch_info["actor"]))  # verl's own cut (single_controller/base/decorator.py)
-        self.sent = [_meta_to_realdata(chunk) for chunk in chunks]
-        self.keys = [chunk.keys for chunk in chunks]
-        self.extra_info = dict(batch.extra_info)
+        sent = [_meta_to_realdata(chunk) for chunk in chunks]
+        self.updates.append(([chunk.keys for chunk in chunks], sent, dict(batch.extra_info)))
         return {"metrics": {"mfu": [0.0]}}
+
+    @property
+    def keys(self) -> list[list[str]]:
+        """Of the policy's update: each worker's rows."""
+        return self.updates[0][0]
+
+    @property
+    def sent(self) -> list:
+        """Of the policy's update: what each worker is sent."""
+        return self.updates[0][1]
+
+    @property
+    def extra_info(self) -> dict:
+        """Of the policy's update."""
+        return self.updates[0][2]
 
 
 def hash_of(key: str, name: str) -> int:
@@ -137,7 +156,7 @@ class Step:
         steps: optimizer steps.
     """
 
-    def __init__(self, tq, folder: Path, *overrides: str, dp_size: int = 1):
+    def __init__(self, tq, folder: Path, *overrides: str, dp_size: int = 1, past: Sequence[PastRow] = ()):
         from siri_verl.training.step import SiriStep
         from siri_verl.training.trainer import SiriTrainer
 
@@ -148,6 +167,7 @@ class Step:
         trainer.global_steps, trainer.total_training_steps, trainer.ref_in_actor = STEP, STEP + 1, False
         self.workers = trainer.actor_rollout_wg = trainer.ref_policy_wg = PlainWorkers(tq, plain_model(folder), dp_size)
         self.settings, self.metrics = trainer.settings, {}
+        trainer.siri.replay.rows = list(past)
         self.now = trainer.iteration = SiriStep(trainer.siri, STEP, self.config.algorithm)
         batch, self.rows = put_rows(tq, trainer.siri.plan(TASKS, STEP))
         self.now.task_of = {row["uid"]: row["fields"]["task_id"] for row in self.rows.values()}

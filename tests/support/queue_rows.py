@@ -34,6 +34,14 @@ ROW_NAMES: dict[str, str] = {}
 """Row key -> task, session and turn: keys hold random ids."""
 
 
+def shown_to_plain(group, shown, prompt: list[int], name: tuple) -> dict:
+    """The prompt with the group's skill, on rows of the plain arm."""
+    if shown or not group.skill:
+        return {}
+    rng = random.Random(str(name))
+    return {"skill_prompt_ids": [rng.randrange(3, 259) for _ in range(rng.randint(5, 9))] + prompt}
+
+
 def put_rows(tq, groups, seed: int = 0) -> tuple[KVBatchMeta, dict[str, dict]]:
     """Episodes of random tokens, written as verl's agent-loop worker writes them (trainer/ppo/v1/agent_loop_tq.py).
 
@@ -76,6 +84,7 @@ def put_rows(tq, groups, seed: int = 0) -> tuple[KVBatchMeta, dict[str, dict]]:
                         "plain_prompt_ids": prompt if shown else None,
                         "task": group.task_type,
                         "transcript": [("a", "b")] * turns if turn == turns - 1 else None,
+                        **shown_to_plain(group, shown, prompt, (group.task_id, session, turn)),
                         "min_global_steps": 0,
                         "max_global_steps": 0,
                     },

@@ -113,7 +113,7 @@ def check_internalization(config: DictConfig, settings: SiriSettings) -> None:
                 f"{field}='R3': the rollout's routes are of the prompt with the skill, and internalization rows have "
                 "the plain one; use R2 or disabled"
             )
-    check_available(settings)
+    check_token_teacher(config, settings)
     if settings.internalization.source == "self_imitation" and not settings.control.self_imitation_tokens:
         raise ConfigError(
             "siri.control.self_imitation_tokens=0: siri.internalization.source=self_imitation needs the number of "
@@ -121,28 +121,21 @@ def check_internalization(config: DictConfig, settings: SiriSettings) -> None:
         )
 
 
-NOT_IN_THE_TRAINER = {
-    "rows": "skill_on_plain",
-    "target": "sampled",
-    "divergence": "nll",
-    "role": "loss",
-    "replaces_policy": False,
-    "action_factor": 1.0,
-    "token_weight": "one",
-    "row_weight": "advantage",
-    "ratio_cap": None,
-    "steps": 0,
-    "replay": 0,
-}
-"""Settings that siri_verl.core.token_teacher knows and the trainer does not -> the value it has."""
-
-
-def check_available(settings: SiriSettings) -> None:
-    """The trainer has what the settings of internalization ask for.
+def check_token_teacher(config: DictConfig, settings: SiriSettings) -> None:
+    """The trainer can do what the settings of the token teacher ask for.
 
     Raises:
         ConfigError: the field, its value and what to do.
     """
-    for name, value in NOT_IN_THE_TRAINER.items():
-        given = getattr(settings.internalization, name)
-        check(given == value, f"siri.internalization.{name}", given, f"not in the trainer; use {value}")
+    term, optim = settings.internalization, config.actor_rollout_ref.actor.optim
+    fix = "soft targets are not in the trainer, only in siri_verl.core.token_teacher; use sampled"
+    check(term.target == "sampled", "siri.internalization.target", term.target, fix)
+    schedule = optim.get("lr_scheduler_type", "constant")
+    fix = (
+        f"verl would move actor_rollout_ref.actor.optim.lr_scheduler_type={schedule} on at these steps too; use "
+        "constant, or steps=0"
+    )
+    check(not term.steps or schedule == "constant", "siri.internalization.steps", term.steps, fix)
+    fix = "the prompts of plain turns with a skill come from siri_verl's agent loop; use rows=skill_on_plain"
+    own_loop = settings.tasks == "dataset"
+    check(not own_loop or term.rows == "skill_on_plain", "siri.internalization.rows", term.rows, fix)
