@@ -23,7 +23,11 @@ class EndpointError(RuntimeError):
     """The endpoint did not answer as expected. The message names the address and what came back."""
 
 
-class ContextLengthError(EndpointError):
+class RequestRefusedError(EndpointError):
+    """The endpoint refused this one request (status 400, 413 or 422: a content filter, say). Others may pass."""
+
+
+class ContextLengthError(RequestRefusedError):
     """The messages do not fit into the model behind the endpoint."""
 
 
@@ -108,6 +112,7 @@ class Endpoint:
 
         Raises:
             ContextLengthError: the messages are too long.
+            RequestRefusedError: the endpoint refused this request.
             EndpointError: the request failed after all attempts, or the answer has no text.
         """
         import openai
@@ -126,7 +131,8 @@ class Endpoint:
             )
         except openai.APIStatusError as error:
             text = error.response.text[:300]
-            kind = ContextLengthError if error.status_code == 400 and _too_long(text) else EndpointError
+            kind = RequestRefusedError if error.status_code in (400, 413, 422) else EndpointError
+            kind = ContextLengthError if error.status_code == 400 and _too_long(text) else kind
             raise kind(f"{self.address}: status {error.status_code}: {text}{self._attempts(error)}") from error
         except openai.APIConnectionError as error:
             raise EndpointError(f"{self.address}: {error.__cause__ or error}{self._attempts(error)}") from error

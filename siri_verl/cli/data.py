@@ -84,9 +84,11 @@ def data_panel(
     seed: Annotated[int, typer.Option(help="Draws the subset.")] = 0,
     settings: Settings = None,
     solvable: Annotated[bool, typer.Option("--solvable", help="Without tasks known to have no solution.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Start every task once; without those that fail.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that hold other tasks.")] = False,
 ) -> None:
     """Write a panel of tasks as the file that data.train_files or data.val_files names."""
+    from siri_verl.envs.panel_check import without_failing_tasks
     from siri_verl.envs.panels import Panel, make_panel, write_panel
 
     try:
@@ -99,7 +101,12 @@ def data_panel(
             panel = panel if size is None else panel.subset(size, seed)
         else:
             panel = make_panel(environment, parse_settings(settings), split, size, seed, solvable=solvable)
+        failed = {}
+        if check:
+            panel, failed = without_failing_tasks(panel)
         write_panel(panel, out, overwrite=overwrite)
     except (ValueError, OSError, TypeError) as error:
         raise fail(error) from error
+    for task_id, reason in failed.items():
+        console.print(f"[yellow]left out[/yellow] {task_id}: {reason}", soft_wrap=True)
     console.print(f"{out}: {len(panel.task_ids)} tasks of {panel.environment}, split {panel.split}")

@@ -119,6 +119,8 @@ def skills_retest(
         console.print(retest_table(report))
     for skill_id, reason in report.untested.items():
         console.print(f"[yellow]not tested[/yellow] {skill_id}: {reason}", soft_wrap=True)
+    for task_id, reason in about.get("failed_tasks", {}).items():
+        console.print(f"[yellow]cannot be played[/yellow] {task_id}: {reason}", soft_wrap=True)
     target = out or RunFolder(run).retest(about["model"]["name"] if "model" in about else "nothing")
     write_text_atomically(target, report_json(report, about))
     console.print(f"{target}: {about.get('model', 'no model was needed')}, {about['sampling']}, seed {about['seed']}")

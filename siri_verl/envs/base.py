@@ -48,6 +48,9 @@ class TurnInfo(TypedDict, total=False):
     blanks around it."""
 
 
+RAISED = (Exception, SystemExit)
+"""What an environment may raise without an effect on other episodes. Planners and argument parsers raise SystemExit."""
+
 REQUIRED_INFO_KEYS = ("task", "task_id", "admissible_actions", "anchor", "action_admissible", "success", "score")
 
 

@@ -18,7 +18,7 @@ import gymnasium
 import numpy as np
 from gymnasium.utils.env_checker import check_env
 
-from siri_verl.envs.base import REQUIRED_INFO_KEYS, UnknownTaskError, read_reward
+from siri_verl.envs.base import RAISED, REQUIRED_INFO_KEYS, UnknownTaskError, read_reward
 from siri_verl.envs.checker_comparison import compared, difference, required_keys
 from siri_verl.envs.replies import ActionRules, fill_placeholder, parse_reply, well_formed
 
@@ -31,7 +31,6 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "success": (bool, np.bool_),
     "score": (float, int, np.floating, np.integer),
 }
-_RAISED = (Exception, SystemExit)
 _UNKNOWN_TASK = "siri_verl checker: no such task"
 _NO_OP = "siri_verl checker: not an action"
 
@@ -106,7 +105,7 @@ class _Checker:
                 warnings.simplefilter("always")
                 check_env(self.env.unwrapped, skip_render_check=True, skip_close_check=True)
             self.doubts += [f"gymnasium's checker: {warning.message}" for warning in caught]
-        except _RAISED as error:
+        except RAISED as error:
             self.problem(f"gymnasium's own checker: {error if isinstance(error, Exception) else repr(error)}")
         tasks = self.task_ids()
         if not tasks:
@@ -138,7 +137,7 @@ class _Checker:
             self.env.reset(seed=self.seed, options={"task_id": _UNKNOWN_TASK})
         except UnknownTaskError:
             return
-        except _RAISED as error:
+        except RAISED as error:
             self.problem(f"reset with an unknown task_id raised {error!r}; it must raise UnknownTaskError")
         else:
             self.problem("reset with an unknown task_id did not raise; it must raise UnknownTaskError")
@@ -147,7 +146,7 @@ class _Checker:
         try:
             trace, actions = self.play(task_id, seed, None)
             again, _ = self.play(task_id, seed, actions)
-        except _RAISED as error:
+        except RAISED as error:
             self.problem(f"task {task_id!r}, seed {seed}: an episode raised {error!r}")
             return
         for turn, (a, b) in enumerate(zip(trace, again, strict=False)):

@@ -10,12 +10,16 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Protocol
 
+from siri_verl.endpoint import RequestRefusedError
+from siri_verl.envs.base import RAISED
 from siri_verl.trajectory.episode import Episode, EpisodePlan
+from siri_verl.trajectory.failed_tasks import LIMIT, FailedTasks
 from siri_verl.trajectory.prompt_builder import PromptTooLongError
 from siri_verl.trajectory.seeds import request_seed
-from siri_verl.trajectory.turn import Reply
+from siri_verl.trajectory.turn import Reply, Status
 
 
 class Agent(Protocol):
@@ -42,6 +46,7 @@ class EpisodePlayer:
         make_env: makes an environment; environments are used again when their episode is over.
         max_turns: turns after which an episode is truncated.
         seed: the seed that request seeds derive from.
+        failed: counts tasks that cannot be played; None: a count of its own.
         concurrent: episodes in play at a time.
     """
 
@@ -52,6 +57,7 @@ class EpisodePlayer:
         *,
         max_turns: int,
         seed: int,
+        failed: FailedTasks | None = None,
         concurrent: int = 256,
     ):
         for name, value in (("max_turns", max_turns), ("concurrent", concurrent)):
@@ -59,23 +65,24 @@ class EpisodePlayer:
                 raise ValueError(f"episodes: {name}={value}; use at least 1")
         self.agent, self.make_env = agent, make_env
         self.max_turns, self.seed, self.concurrent = max_turns, seed, concurrent
+        self.failed = FailedTasks(LIMIT, "max_failed_task_share") if failed is None else failed
 
     def play(
         self, plans: Sequence[EpisodePlan], on_end: Callable[[Episode], None] = lambda episode: None
-    ) -> list[Episode]:
+    ) -> list[Episode | None]:
         """Play every plan once.
 
         Args:
             plans: in any number; their names are distinct.
-            on_end: called after each episode.
+            on_end: called after each episode that was played.
 
         Returns:
-            The episodes, in the order of the plans.
+            The episodes, in the order of the plans; None for those of tasks that cannot be played (`failed`).
 
         Raises:
             ValueError: two plans share a name.
-            PromptTooLongError: the first prompt of an episode does not fit even without its skill.
-            Exception: whatever an environment or the agent raises.
+            FailedTasksError: too many tasks cannot be played.
+            Exception: whatever the agent raises, or making an environment.
         """
         if len({plan.name for plan in plans}) != len(plans):
             raise ValueError("episodes: two plans share a name, and with it all random choices; name them apart")
@@ -87,17 +94,50 @@ class EpisodePlayer:
         waiting = iter(range(len(plans)))
 
         def start_next() -> None:
-            number = next(waiting, None)
-            if number is None:
+            """Start the next episode that can be started."""
+            for number in waiting:
+                if not idle:
+                    made.append(self.make_env())
+                    idle.append(made[-1])
+                plan, env = plans[number], idle.pop()
+                try:
+                    observation, info = env.reset(seed=plan.env_seed, options={"task_id": plan.task_id})
+                    episode = Episode(plan, observation, info, self.max_turns)
+                except RAISED as error:
+                    discard(env)
+                    self.failed.failed(plan.task_id, error)
+                    continue
+                self.failed.tried(plan.task_id)
+                running[number] = episode, env
+                self._ask(episode, number, replies)
                 return
-            if not idle:
-                made.append(self.make_env())
-                idle.append(made[-1])
-            plan, env = plans[number], idle.pop()
-            observation, info = env.reset(seed=plan.env_seed, options={"task_id": plan.task_id})
-            episode = Episode(plan, observation, info, self.max_turns)
-            running[number] = episode, env
-            self._ask(episode, number, replies)
+
+        def discard(env: Any) -> None:
+            """An environment that raised is not used again."""
+            made.remove(env)
+            with suppress(*RAISED):
+                env.close()
+
+        def take(episode: Episode, env: Any, future: Future[Reply]) -> bool:
+            """Play the turn that a reply completes; False where the environment raised or the request was refused."""
+            try:
+                reply = future.result()
+            except PromptTooLongError as error:
+                episode.prompt_too_long(error)
+                return True
+            except RequestRefusedError as error:
+                idle.append(env)
+                self.failed.failed(episode.plan.task_id, error)
+                return False
+            action = episode.reply(reply)
+            try:
+                answer = env.step(action)
+            except RAISED as error:
+                discard(env)
+                self.failed.failed(episode.plan.task_id, error)
+                return False
+            episode.observe(*answer)
+            return True
 
         try:
             for _ in range(self.concurrent):
@@ -105,22 +145,23 @@ class EpisodePlayer:
             while running:
                 number, future = replies.get()
                 episode, env = running[number]
-                try:
-                    episode.observe(*env.step(episode.reply(future.result())))
-                except PromptTooLongError as error:
-                    episode.prompt_too_long(error)
-                if not episode.over:
+                usable = take(episode, env, future)
+                if usable and not episode.over:
                     self._ask(episode, number, replies)
-                else:
-                    del running[number]
-                    finished[number] = episode
+                    continue
+                del running[number]
+                if usable:
                     idle.append(env)
-                    on_end(episode)
-                    start_next()
+                    if episode.status is Status.NOT_STARTED:
+                        self.failed.failed(episode.plan.task_id, episode.reason)
+                    else:
+                        finished[number] = episode
+                        on_end(episode)
+                start_next()
         finally:
             for env in made:
                 env.close()
-        return [finished[number] for number in range(len(plans))]
+        return [finished.get(number) for number in range(len(plans))]
 
     def _ask(self, episode: Episode, number: int, replies: queue.SimpleQueue) -> None:
         """Send the request of the next turn."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from siri_verl.failures import ConfigError, check_field, check_one_of
+from siri_verl.trajectory.failed_tasks import LIMIT
 
 PLAIN, REACT, REFLEXION = "plain", "react", "reflexion"
 KINDS = (PLAIN, REACT, REFLEXION)
@@ -86,6 +87,8 @@ class EvalOptions:
     """Allow tasks that the run trained on."""
     max_malformed_share: float = 0.99
     """Stop where this share of replies in 50 episodes is malformed; above 1 never stops."""
+    max_failed_task_share: float = LIMIT
+    """Stop where more than this share of the tasks tried (at least 10) cannot be played."""
     level: float = 0.95
     """Coverage of the intervals."""
     against: Path | None = None
@@ -102,6 +105,7 @@ class EvalOptions:
     def __post_init__(self) -> None:
         check_one_of("prompting", self.prompting, KINDS)
         check_field(self, "max_malformed_share", self.max_malformed_share > 0, "use a share above 0")
+        check_field(self, "max_failed_task_share", self.max_failed_task_share >= 0, "use a share of 0 or more")
         check_field(self, "repeats", self.repeats >= 1, "use at least 1")
         check_field(self, "max_trials", self.max_trials >= 1, "use at least 1")
         check_field(self, "concurrent", self.concurrent is None or self.concurrent >= 1, "use at least 1")

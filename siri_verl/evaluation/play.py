@@ -12,13 +12,20 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from siri_verl.core.seeding import derive_seed
+from siri_verl.endpoint import Completion, RequestRefusedError
 from siri_verl.evaluation.agents import ChatModel
 from siri_verl.evaluation.episodes import EpisodePlayer
 from siri_verl.evaluation.log import TrajectoryLog
-from siri_verl.evaluation.prompting.reflexion import MEMORY, clean_reflection, reflection_request
+from siri_verl.evaluation.prompting.reflexion import (
+    MEMORY,
+    NOTHING_LEARNED,
+    clean_reflection,
+    reflection_request,
+)
 from siri_verl.skills.skill import Skill
 from siri_verl.trajectory.episode import Episode, EpisodePlan
 from siri_verl.trajectory.file import EVALUATION
+from siri_verl.trajectory.prompt_builder import PromptTooLongError
 from siri_verl.trajectory.seeds import evaluation_env_seed
 from siri_verl.trajectory.turn import Reflection, Trajectory
 
@@ -80,16 +87,17 @@ class Evaluation:
             on_end: called with each trajectory that was played now.
 
         Returns:
-            The trajectories of all trials, in the order of the panel.
+            The trajectories of all trials, in the order of the panel, without tasks that cannot be played.
 
         Raises:
-            Exception: whatever environment or model raise; what is finished is on disk.
+            FailedTasksError: too many tasks cannot be played.
+            Exception: whatever the model raises; what is finished is on disk.
         """
         samples = [(task_id, session) for session in range(self.repeats) for task_id in self.task_ids]
         trials = self.reflecting.max_trials if self.reflecting else 1
         for trial in range(1, trials + 1):
             if trial > 1:
-                samples = [sample for sample in samples if not self.log.trajectories[(*sample, trial - 1)].success]
+                samples = [sample for sample in samples if self._to_be_tried_again(sample, trial - 1)]
                 self._reflect(samples, trial - 1)
             missing = [sample for sample in samples if (*sample, trial) not in self.log.trajectories]
 
@@ -103,6 +111,11 @@ class Evaluation:
             self.player.play([self._plan(*sample, trial) for sample in missing], keep)
         number = {task_id: index for index, task_id in enumerate(self.task_ids)}
         return sorted(self.log.trajectories.values(), key=lambda t: (number[t.task_id], t.session, t.trial))
+
+    def _to_be_tried_again(self, sample: tuple[str, int], trial: int) -> bool:
+        """Whether a sample's trial was played and failed; tasks that cannot be played have none."""
+        last = self.log.trajectories.get((*sample, trial))
+        return last is not None and not last.success
 
     def _plan(self, task_id: str, session: int, trial: int) -> EpisodePlan:
         skill = self.skills.get(task_id)
@@ -134,6 +147,9 @@ class Evaluation:
             name = f"reflection-{task_id}-{session}-{trial}"
             asked.append(((task_id, session), self.reflecting.model.submit(name, request, seed)))
         for (task_id, session), future in asked:
-            _, reply = future.result()
+            try:
+                _, reply = future.result()
+            except (PromptTooLongError, RequestRefusedError):
+                reply = Completion(NOTHING_LEARNED, None, None)
             text = clean_reflection(reply.opening + reply.text, self.reflecting.special_tokens)
             self.log.append(Reflection(task_id, session, trial, text, reply.prompt_tokens, reply.reply_tokens))

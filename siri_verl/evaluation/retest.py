@@ -125,7 +125,7 @@ def retest(
     bank: SkillBank,
     skills: Sequence[Skill],
     type_of: Mapping[str, str],
-    play: Callable[[Sequence[EpisodePlan]], list[Episode]],
+    play: Callable[[Sequence[EpisodePlan]], list[Episode | None]],
     *,
     pairs: int = 64,
     seed: int = 0,
@@ -137,7 +137,7 @@ def retest(
         bank: the bank the skills are from.
         skills: which to test.
         type_of: task id -> task type, of the panel.
-        play: plays plans (`EpisodePlayer.play`).
+        play: plays plans (`EpisodePlayer.play`); a pair with an episode that is None is left out.
         pairs: pairs per skill at least; every task of the type is played equally often.
         seed: environment seeds derive from it.
         level: coverage of the intervals.
@@ -171,9 +171,9 @@ def retest(
                     )
     played = dict(zip(plans, play(list(plans.values())), strict=True))
     made = [
-        _pair(arm, task_id, repetition, played[task_id, repetition, PLAIN], episode)
+        _pair(arm, task_id, repetition, plain, episode)
         for (task_id, repetition, arm), episode in played.items()
-        if arm != PLAIN
+        if arm != PLAIN and episode is not None and (plain := played[task_id, repetition, PLAIN]) is not None
     ]
     results = [_result(skill, [p for p in made if p.skill_id == skill.skill_id], level) for skill in testable]
     counted = [pair for pair in made if pair.counts]

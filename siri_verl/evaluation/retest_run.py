@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from siri_verl.envs.base import UnknownTaskError
 from siri_verl.envs.panels import Panel
 from siri_verl.envs.registry import make_environment
 from siri_verl.evaluation.agents import TokenAgent
@@ -23,6 +22,7 @@ from siri_verl.runs.saved import load_run
 from siri_verl.skills.bank_file import ANY_LENGTH, load_bank
 from siri_verl.skills.task_type import task_typer
 from siri_verl.trajectory.episode import Episode, EpisodePlan
+from siri_verl.trajectory.failed_tasks import LIMIT, FailedTasks, FailedTasksError
 from siri_verl.trajectory.prompt_builder import PromptBuilder
 
 
@@ -84,9 +84,10 @@ def retest_run(
     source = find_model(options.model or run)
     dtype = options.dtype or str(rollout.dtype)
     about["model"] = {"name": source.name, "folder": str(source.folder), "weights": source.weights, "dtype": dtype}
+    failed = FailedTasks(LIMIT, "share that may fail")
     try:
-        type_of = task_types(make_env(), task_ids, task_typer(settings.task_type), seed)
-    except UnknownTaskError as error:
+        type_of = task_types(make_env(), task_ids, task_typer(settings.task_type), seed, failed)
+    except FailedTasksError as error:
         store = ", ".join(f"{name}={value}" for name, value in environment.kwargs.items())
         raise RetestError(
             f"--panel {options.panel}: {error}; the run plays {environment.name} with {store or 'no settings'}: give "
@@ -115,10 +116,11 @@ def retest_run(
             make_env,
             max_turns=settings.rollout.max_turns,
             seed=seed,
+            failed=failed,
             concurrent=options.concurrent,
         )
 
-        def play(plans: Sequence[EpisodePlan]) -> list[Episode]:
+        def play(plans: Sequence[EpisodePlan]) -> list[Episode | None]:
             on_begin(len(plans))
             return player.play(plans, on_end)
 
@@ -133,6 +135,8 @@ def retest_run(
         )
     finally:
         policy.close()
+    failed.check()
+    about["failed_tasks"] = failed.reasons
     return report, about
 
 

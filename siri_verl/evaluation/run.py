@@ -31,6 +31,7 @@ from siri_verl.skills.bank_file import ANY_LENGTH, load_bank
 from siri_verl.skills.retrieval import best_active
 from siri_verl.skills.skill import Skill
 from siri_verl.skills.task_type import task_typer
+from siri_verl.trajectory.failed_tasks import FailedTasks
 from siri_verl.trajectory.file import EVALUATION, read_trajectories
 from siri_verl.trajectory.malformed import EPISODES, MalformedReplies
 from siri_verl.trajectory.prompt_builder import PromptBuilder
@@ -59,7 +60,9 @@ def run_evaluation(
     Raises:
         TrajectoryFileError: the folder holds an evaluation under other settings.
         EvaluationError: the bank has no active skill for any of the tasks.
-        Exception: whatever environment or model raise; finished episodes are on disk.
+        FailedTasksError: too many tasks cannot be played.
+        MalformedRepliesError: hardly any reply is well formed.
+        Exception: whatever the model raises; finished episodes are on disk.
     """
     options, how, panel = prepared.options, prepared.how, prepared.panel
     files, against = EvaluationFolder(folder), options.against
@@ -67,9 +70,12 @@ def run_evaluation(
     # Read before any episode is played: a damaged file is found at once.
     others = None if against is None else read_trajectories(EvaluationFolder(against).trajectories, EVALUATION)
     typer = task_typer(how.task_type)
-    skills = {} if prepared.bank is None else best_skills(prepared, prepared.bank)
+    failed = FailedTasks(options.max_failed_task_share, "--max-failed-task-share")
+    skills = {} if prepared.bank is None else best_skills(prepared, prepared.bank, failed)
     log = TrajectoryLog(files.trajectories, prepared.settings)
     malformed = MalformedReplies(options.max_malformed_share, "--max-malformed-share", EPISODES)
+    for trajectory in log.trajectories.values():
+        failed.tried(trajectory.task_id)
     try:
         on_begin(len(log.trajectories))
 
@@ -85,6 +91,7 @@ def run_evaluation(
                 lambda: make_environment(panel.environment, **panel.env_kwargs),
                 max_turns=how.max_turns,
                 seed=how.seed,
+                failed=failed,
                 concurrent=prepared.concurrent,
             )
             reflecting = None
@@ -92,6 +99,7 @@ def run_evaluation(
                 reflecting = Reflecting(chat, options.max_trials, special_tokens)
             evaluation = Evaluation(panel.task_ids, options.repeats, how.seed, player, log, typer, skills, reflecting)
             trajectories = evaluation.run(count)
+        failed.check()
     finally:
         log.close()
     summary = {
@@ -100,6 +108,7 @@ def run_evaluation(
         "settings": dict(prepared.settings),
         "level": options.level,
         **summarize(trajectories, max_response_length=how.max_response_length, level=options.level, seed=how.seed),
+        "failed_tasks": failed.reasons,
         "against": None,
         "about": {
             "run": None if prepared.run is None else str(prepared.run.folder.path),
@@ -117,8 +126,8 @@ def run_evaluation(
     return summary
 
 
-def best_skills(prepared: Prepared, file: Path) -> dict[str, Skill]:
-    """Task id -> the best active skill of its type in a bank file; tasks without one are absent.
+def best_skills(prepared: Prepared, file: Path, failed: FailedTasks) -> dict[str, Skill]:
+    """Task id -> the best active skill of its type in a bank file; tasks without one, or that failed, are absent.
 
     Raises:
         EvaluationError: no task has one.
@@ -126,7 +135,7 @@ def best_skills(prepared: Prepared, file: Path) -> dict[str, Skill]:
     how, panel = prepared.how, prepared.panel
     bank = load_bank(file, ANY_LENGTH)
     env = make_environment(panel.environment, **panel.env_kwargs)
-    types = task_types(env, panel.task_ids, task_typer(how.task_type), how.seed)
+    types = task_types(env, panel.task_ids, task_typer(how.task_type), how.seed, failed)
     best = {name: best_active(bank, name) for name in set(types.values())}
     found = {task_id: skill for task_id, name in types.items() if (skill := best[name])}
     if not found:

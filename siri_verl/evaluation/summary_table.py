@@ -51,6 +51,9 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
             f"skills shown in {_share(skills['shown_share'])} of the episodes, left out for length in "
             f"{_share(skills['left_out_share'])}"
         )
+    if summary.get("failed_tasks"):
+        named = "; ".join(f"{task}: {reason}" for task, reason in summary["failed_tasks"].items())
+        lines.append(f"{len(summary['failed_tasks'])} task(s) cannot be played and do not count: {named}")
     if summary["against"]:
         other = summary["against"]
         effects = (

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from siri_verl.core.seeding import derive_seed
+from siri_verl.envs.base import RAISED
 from siri_verl.envs.panels import Panel, make_panel
 from siri_verl.evaluation.options import EvalOptions, EvaluationError
 from siri_verl.runs.saved import SavedRun
+from siri_verl.trajectory.failed_tasks import FailedTasks
 
 
 def choose_panel(options: EvalOptions, run: SavedRun | None) -> Panel:
@@ -58,11 +60,30 @@ def _named_panel(options: EvalOptions, run: SavedRun | None) -> Panel:
     return panel if options.size is None else panel.subset(options.size, options.panel_seed)
 
 
-def task_types(env: Any, task_ids: Sequence[str], typer: Callable[[str], str], seed: int) -> dict[str, str]:
-    """Task id -> task type, read from the text each task shows after a reset. The environment is closed."""
+def task_types(
+    env: Any, task_ids: Sequence[str], typer: Callable[[str], str], seed: int, failed: FailedTasks
+) -> dict[str, str]:
+    """Task id -> task type, read from the text each task shows after a reset. The environment is closed.
+
+    Args:
+        env: the environment.
+        task_ids: the tasks.
+        typer: task text -> task type.
+        seed: of the evaluation.
+        failed: counts tasks that cannot be started; they are absent from the answer.
+
+    Raises:
+        FailedTasksError: these are too many.
+    """
     types = {}
     for task_id in task_ids:
-        _, info = env.reset(seed=derive_seed(seed, "retest", "type", task_id), options={"task_id": task_id})
-        types[task_id] = typer(str(info["task"]))
+        try:
+            _, info = env.reset(seed=derive_seed(seed, "retest", "type", task_id), options={"task_id": task_id})
+            types[task_id] = typer(str(info["task"]))
+        except RAISED as error:
+            failed.failed(task_id, error)
+        else:
+            failed.tried(task_id)
     env.close()
+    failed.check()
     return types

@@ -25,6 +25,7 @@ class Architecture:
         qkv_bias: query, key and value projections have a bias.
         counted: parameters counted on the model itself; None computes them.
         source: where the values come from.
+        latent: values that multi-head latent attention caches per layer and token in place of keys and values.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Architecture:
     qkv_bias: bool
     counted: int | None = None
     source: str = ""
+    latent: int | None = None
 
     @property
     def embedding(self) -> int:
@@ -64,7 +66,7 @@ class Architecture:
     @property
     def kv_values(self) -> int:
         """Values in the KV cache per token."""
-        return 2 * self.layers * self.kv_heads * self.head_dim
+        return self.layers * (2 * self.kv_heads * self.head_dim if self.latent is None else self.latent)
 
     @property
     def layer_values(self) -> int:
@@ -120,11 +122,14 @@ def architecture(path: str) -> Architecture:
     )
 
 
+_FOUR_TIMES = ("gpt2", "gptj", "gpt_bigcode", "bloom", "falcon", "codegen")
+
+
 def from_folder(folder: Path) -> Architecture:
     """The sizes of the model in a Hugging Face folder; parameters are counted on a model without storage.
 
     Raises:
-        ConfigError: the folder's config.json is not that of a decoder-only language model.
+        ConfigError: the folder's config.json is not that of a decoder-only language model over text.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -132,29 +137,59 @@ def from_folder(folder: Path) -> Architecture:
     where = f"actor_rollout_ref.model.path={str(folder)!r}"
     try:
         config = AutoConfig.from_pretrained(folder)
+        _check_decoder(config, where)
         with torch.device("meta"):
             counted = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+    except ConfigError:
+        raise
     except Exception as error:
         raise ConfigError(f"{where}: its config.json does not describe a causal language model ({error})") from error
 
     def size(name: str, default: Any = None) -> int:
         value = getattr(config, name, None) or default
         if value is None:
-            raise ConfigError(f"{where}: config.json lacks {name}; plan knows decoder-only language models")
+            raise ConfigError(
+                f"{where}: config.json of a {config.model_type} model lacks {name}, which the plan needs; "
+                "plan with a model of a similar size whose config.json has it"
+            )
         return int(value)
 
     heads, hidden = size("num_attention_heads"), size("hidden_size")
+    # OPT, Falcon and GPT-2 name the width of their MLP otherwise; where none is given it is four times the hidden size.
+    other = (getattr(config, name, None) for name in ("ffn_dim", "ffn_hidden_size", "n_inner"))
+    mlp = next((value for value in other if value), 4 * hidden if config.model_type in _FOUR_TIMES else None)
+    # Falcon's multi-query attention has one head of keys and values.
+    one_head = getattr(config, "multi_query", False) and not getattr(config, "new_decoder_architecture", False)
+    kv_heads = 1 if one_head else size("num_key_value_heads", getattr(config, "num_kv_heads", None) or heads)
+    latent = getattr(config, "kv_lora_rank", None)
     return Architecture(
         str(folder),
         vocab=size("vocab_size"),
         hidden=hidden,
-        intermediate=size("intermediate_size"),
+        intermediate=size("intermediate_size", mlp),
         layers=size("num_hidden_layers"),
         heads=heads,
-        kv_heads=size("num_key_value_heads", heads),
+        kv_heads=kv_heads,
         head_dim=size("head_dim", hidden // heads),
         tied=bool(getattr(config, "tie_word_embeddings", False)),
         qkv_bias=False,
         counted=counted,
         source=f"{folder}/config.json, parameters counted",
+        latent=None if latent is None else latent + size("qk_rope_head_dim"),
     )
+
+
+def _check_decoder(config: Any, where: str) -> None:
+    """Raise ConfigError with the reason unless the model is a decoder of text alone."""
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING
+
+    kind = config.model_type
+    if config.is_encoder_decoder:
+        reason, fix = "has an encoder beside its decoder", "use a decoder-only language model"
+    elif config.get_text_config() is not config:
+        reason, fix = "reads images or sound beside text", "use a model of text alone"
+    elif type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        reason, fix = "is an encoder, which does not generate text", "use a decoder-only language model"
+    else:
+        return
+    raise ConfigError(f"{where}: its config.json is of type {kind}, which {reason}; {fix}")

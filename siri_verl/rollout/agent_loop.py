@@ -17,8 +17,10 @@ from omegaconf import DictConfig
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput, register
 from verl.utils.profiler import simple_timer
 
+from siri_verl.envs.base import UnknownTaskError
 from siri_verl.envs.servers.pool import EnvironmentSession, StepResult
 from siri_verl.rollout.environments import environment_pool
+from siri_verl.rollout.not_started import not_started_row
 from siri_verl.rollout.row_contract import SKILL_PROMPT
 from siri_verl.rollout.session import SiriSession
 from siri_verl.rollout.task_columns import TEACHER_SKILL_TEXT
@@ -28,6 +30,8 @@ from siri_verl.trajectory.decoding import decode_reply
 from siri_verl.trajectory.episode import Episode
 from siri_verl.trajectory.prompt_builder import BuiltPrompt, PromptBuilder, PromptTooLongError
 from siri_verl.trajectory.turn import Reply, TurnView
+
+logger = logging.getLogger(__name__)
 
 AGENT_NAME = "siri_env"
 
@@ -103,11 +107,10 @@ class EnvAgentLoop(AgentLoopBase):
                 are scored under the group's skill.
 
         Returns:
-            One output per turn, in order.
+            One output per turn, in order. Where no turn can be played, one that does not count.
 
         Raises:
-            RuntimeError: the worker is verl's own, or no episode can be started.
-            PromptTooLongError: the first prompt does not fit.
+            RuntimeError: the worker is verl's own.
         """
         if "partition" not in kwargs:
             raise RuntimeError(
@@ -116,16 +119,28 @@ class EnvAgentLoop(AgentLoopBase):
             )
         siri = SiriSession.from_run(self.config, kwargs)
         pool = await environment_pool(self.settings.environment)
-        async with await pool.open(f"{kwargs['uid']}_{siri.session}", siri.task_id, siri.env_seed) as env:
+        split, node = str(kwargs.get("split") or ""), pool.node_id
+        try:
+            session = await pool.open(f"{kwargs['uid']}_{siri.session}", siri.task_id, siri.env_seed)
+        except UnknownTaskError as error:
+            return self._not_started(siri, f"unknown task: {error}", sampling_params, split, node)
+        async with session as env:
             start = env.result
             if start.ended:
-                raise RuntimeError(
-                    f"task {siri.task_id!r}: no episode could be started ({start.status}): "
-                    f"{start.info.get('reason', '')}"
-                )
+                return self._not_started(siri, str(start.info.get("reason", "")), sampling_params, split, node)
             episode = Episode(siri.plan, start.observation, start.info, self.settings.rollout.max_turns)
             tokens = await self._play(episode, env, siri, sampling_params, kwargs.get(TEACHER_SKILL_TEXT))
-        return self._rows(episode, tokens, split=str(kwargs.get("split") or ""), node=pool.node_id)
+        if not tokens:
+            return self._not_started(siri, episode.reason, sampling_params, split, node)
+        return self._rows(episode, tokens, split=split, node=node)
+
+    def _not_started(
+        self, siri: SiriSession, reason: str, sampling_params: dict[str, Any], split: str, node: str
+    ) -> list[AgentLoopOutput]:
+        logger.warning("task %s: no turn could be played: %s", siri.task_id, reason)
+        last = (reason.strip().splitlines() or [""])[-1]
+        logprobs = bool(sampling_params.get("logprobs"))
+        return [not_started_row(siri, last, self.prompts, logprobs=logprobs, split=split, node=node)]
 
     async def _play(
         self,
@@ -182,6 +197,7 @@ class EnvAgentLoop(AgentLoopBase):
             "task": episode.task,
             "category": episode.category,
             "status": status,
+            "reason": (episode.reason.strip().splitlines() or [""])[-1],
             "success": episode.success,
             "score": episode.score,
             "node": node,

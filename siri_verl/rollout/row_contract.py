@@ -50,6 +50,7 @@ OPTIONAL: dict[str, object] = {
     "arm": "plain",  # str: "plain" or "skill"
     "skill_id": "",  # str: the skill shown, "" in the plain arm
     "status": "terminated",  # str: why the episode stopped, on every row (siri_verl/trajectory/turn.py)
+    "reason": "",  # str: why the environment failed, on every row
     "success": False,  # bool: of the episode, on every row
     "score": 0.0,  # float: native score of the episode, on every row
     "skill_missing": False,  # bool: of the episode: its skill block did not fit into some prompt

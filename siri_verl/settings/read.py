@@ -16,6 +16,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from siri_verl.core.gigpo import GigpoSettings
 from siri_verl.failures import ConfigError, check
+from siri_verl.settings.groups import check_groups
 from siri_verl.settings.schema import SiriSettings
 
 
@@ -80,10 +81,11 @@ def siri_settings(config: DictConfig) -> SiriSettings:
     """The `siri:` block of a run's config.
 
     Raises:
-        ConfigError: an unknown field, a wrong type or a value out of range, by name.
+        ConfigError: an unknown field, a wrong type or a value out of range, by name; or groups in a wrong order.
     """
     if config.get("siri") is None:
         raise ConfigError("siri: the block is missing; add it with `+siri=webshop` or `+siri=base` on the command line")
+    check_groups(config.get("siri_groups"))
     return _typed(SiriSettings, config.siri, "siri")
 
 

@@ -93,7 +93,12 @@ def table(block: Block) -> str:
 
 def groups() -> str:
     """The section on configuration groups, from the comments at the head of their files."""
-    lines = ["## Groups: `+siri=[...]`", "", "Later ones win over earlier ones. siri_verl/conf/siri/", ""]
+    lines = [
+        "## Groups: `+siri=[...]`",
+        "",
+        "Later ones win over earlier ones; an order in which a group would be undone is refused. siri_verl/conf/siri/",
+        "",
+    ]
     lines += ["| group | |", "|---|---|"]
     methods = method_groups()
     for path in sorted(CONF.glob("*.yaml")):

@@ -60,6 +60,9 @@ class RolloutSettings:
     max_malformed_share: float | None = 0.99
     """A run in whose first 5 steps at least this share of replies is malformed stops: nothing can be learned from such
     replies. null never stops. `siri-verl eval` has an option of this name."""
+    max_failed_task_share: float | None = 0.5
+    """A task whose environment raises, or whose first prompt does not fit, is named and its episodes do not count. A
+    run in which more than this share of the tasks tried (at least 10) fail so stops. null never stops."""
 
     def __post_init__(self):
         check_field(self, "siri.rollout.max_turns", self.max_turns >= 1, "use at least 1")
@@ -67,6 +70,9 @@ class RolloutSettings:
         limit = self.max_malformed_share
         in_range = limit is None or 0 < limit <= 1
         check_field(self, "siri.rollout.max_malformed_share", in_range, "use null or a share in (0, 1]")
+        limit = self.max_failed_task_share
+        in_range = limit is None or 0 <= limit < 1
+        check_field(self, "siri.rollout.max_failed_task_share", in_range, "use null or a share in [0, 1)")
 
 
 @dataclass

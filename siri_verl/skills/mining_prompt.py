@@ -100,6 +100,11 @@ def render_mining_prompt(
 
 _THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
 _ANSWER = re.compile(r"\s*condition\s*:(.*?)\bstrategy\s*:(.*)", re.DOTALL | re.IGNORECASE)
+_LABEL = r"(?:condition|strategy)\s*:"
+# What instruction-tuned models put around the two lines.
+_FENCED = re.compile(r"(.*)^[ \t]*```\w*[ \t]*\n(.*?)^[ \t]*```\s*", re.DOTALL | re.MULTILINE)
+_BULLET = re.compile(rf"^[ \t]*(?:[-*\u2022>#]+|\d+[.)])[ \t]*(?={_LABEL})", re.MULTILINE | re.IGNORECASE)
+_FIRST_LINE = re.compile(r"\s*((?!```)\S[^\n]*)\n\s*(?=condition\s*:)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -118,19 +123,20 @@ class MinedSkill:
 
 
 def parse_mined_skill(text: str, caps: BankSettings | None = None) -> MinedSkill:
-    """Read a model's answer strictly: "condition:" first, then "strategy:", each once and neither empty nor overlong.
+    """Read a model's answer: "condition:" first, then "strategy:", each once and neither empty nor overlong.
 
-    Think text before the answer is left out, also where the block was opened by the chat template.
+    Left out are think text before the answer, also where the block was opened by the chat template; bold type, bullets
+    and headings of the labels; a code fence; and one line before the answer.
 
     Args:
         text: the answer.
         caps: of the bank it is meant for.
     """
     caps = caps or BankSettings()
-    found = _ANSWER.fullmatch(_THINK.sub(" ", text))
+    found = _ANSWER.fullmatch(_undecorated(_THINK.sub(" ", text)))
     if found is None:
         thought, _, rest = text.partition("</think>")
-        found = _ANSWER.fullmatch(_THINK.sub(" ", rest)) if "<think>" not in thought else None
+        found = _ANSWER.fullmatch(_undecorated(_THINK.sub(" ", rest))) if "<think>" not in thought else None
     if found is None:
         return MinedSkill("", "", "no_condition_and_strategy")
     condition, strategy = one_line(found[1]), one_line(found[2])
@@ -143,3 +149,13 @@ def parse_mined_skill(text: str, caps: BankSettings | None = None) -> MinedSkill
         if len(part) > limit:
             return MinedSkill("", "", f"{name}_too_long")
     return MinedSkill(condition, strategy)
+
+
+def _undecorated(text: str) -> str:
+    """An answer without markup around its labels and without one line before them."""
+    fenced = _FENCED.fullmatch(text)
+    if fenced is not None:
+        text = f"{fenced[1].strip()}\n{fenced[2]}"
+    text = _BULLET.sub("", text.replace("**", ""))
+    first = _FIRST_LINE.match(text)
+    return text if first is None or re.search(_LABEL, first[1], re.IGNORECASE) else text[first.end() :]

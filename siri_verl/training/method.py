@@ -32,7 +32,9 @@ from siri_verl.training.gates import GATES, MINES_SKILLS, GateInput, delta_of_ro
 from siri_verl.training.planner import PlannedGroup, Planner
 from siri_verl.training.replay import Replay
 from siri_verl.training.step_table import StepTable
+from siri_verl.trajectory.failed_tasks import FailedTasks
 from siri_verl.trajectory.malformed import STEPS, MalformedReplies
+from siri_verl.trajectory.turn import Status
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class Siri:
         task_types: task id -> type, of every task met.
         answers: task id -> what solving it comes down to, where the environment states it.
         malformed: stops a run whose first replies are malformed.
+        failed: counts tasks that cannot be played, and stops a run with too many of them.
     """
 
     def __init__(self, settings: SiriSettings, group_size: int, planner: Planner, special_tokens: Sequence[str] = ()):
@@ -73,6 +76,8 @@ class Siri:
         self.answers: dict[str, tuple[str, ...]] = {}
         share = settings.rollout.max_malformed_share
         self.malformed = MalformedReplies(share, "siri.rollout.max_malformed_share", STEPS)
+        share = settings.rollout.max_failed_task_share
+        self.failed = FailedTasks(share, "siri.rollout.max_failed_task_share")
 
     # ---- before the trajectories ---------------------------------------------------------------------------------
 
@@ -103,8 +108,9 @@ class Siri:
             return self.retriever.retrieve(self.bank, task_type, step=step, task_id=task_id)
 
         groups = self.planner.plan(task_ids, step, choose)
-        self.task_types.update({group.task_id: group.task_type for group in groups})
-        self.answers.update({group.task_id: group.answers for group in groups})
+        started = [group for group in groups if not group.failed]
+        self.task_types.update({group.task_id: group.task_type for group in started})
+        self.answers.update({group.task_id: group.answers for group in started})
         for group in groups:
             if group.skill_missing:
                 logger.warning("skill %s does not fit into the first prompt of %s", group.skill_missing, group.task_id)
@@ -116,6 +122,21 @@ class Siri:
         return [group.skill for group in plan]
 
     # ---- after the trajectories ----------------------------------------------------------------------------------
+
+    def check_episodes(self, table: StepTable) -> None:
+        """Count the malformed replies of a step and its tasks that cannot be played.
+
+        Raises:
+            MalformedRepliesError: in the first steps of the run hardly any reply is well formed.
+            FailedTasksError: too many of the tasks tried so far cannot be played.
+        """
+        self.malformed.add(int((table.usable & ~table.valid).sum()), int(table.usable.sum()))
+        last = table.last_rows()
+        for task in set(table.task_id[last].tolist()):
+            self.failed.tried(task)
+        for i in last:
+            if Status.task_failed(str(table.status[i])):
+                self.failed.failed(str(table.task_id[i]), str(table.reason[i]) or str(table.status[i]))
 
     def record_effects(self, table: StepTable, step: int) -> tuple[dict[Hashable, TreatmentEffect], list[Decision]]:
         """Compute Delta_g of every group and record it as evidence about the skill shown.
@@ -148,6 +169,8 @@ class Siri:
         episodes = []
         for i in table.last_rows():
             task_id, name = str(table.task_id[i]), str(table.trajectory[i])
+            if not table.usable[i] or task_id not in self.task_types:
+                continue
             task, turns = table.transcripts[name]
             # Row keys hold random ids; a name made of step, task and session is the same in every run.
             session = name.rsplit("_", 1)[1]
@@ -159,7 +182,7 @@ class Siri:
                     trajectory=f"{step}/{task_id}/{session}",
                     step=step,
                     turns=tuple((str(o), str(a)) for o, a in turns),
-                    success=bool(table.success[i] and table.usable[i]),
+                    success=bool(table.success[i]),
                     arm=str(table.arm[i]),
                     answers=self.answers.get(task_id, ()),
                 )

@@ -53,7 +53,11 @@ def rollout_metrics(table: StepTable) -> dict[str, float]:
     every, real = table.last_rows(), table.usable
     last = every[real[every]]
     if not len(last):
-        raise IncompleteBatchError("rollout: no episode of the batch counts; every one lost its environment")
+        named = sorted({f"{table.task_id[i]}: {table.status[i]}, {table.reason[i]}" for i in every})
+        raise IncompleteBatchError(
+            "rollout: no episode of the batch counts; every one lost its environment or could not be started "
+            f"({'; '.join(named[:3])})"
+        )
     success = table.success[last].astype(float)
     metrics = {
         "siri/success": float(success.mean()),
@@ -171,7 +175,9 @@ def validation_metrics(infos: Mapping[str, Sequence[Any]]) -> dict[str, float]:
         return {}
     counts = np.array([Status.counts(s) for s in infos.get("status", [""] * len(infos["success"]))], dtype=bool)
     if not counts.any():
-        raise IncompleteBatchError("validation: no episode counts; every one lost its environment")
+        raise IncompleteBatchError(
+            "validation: no episode counts; every one lost its environment or could not be started"
+        )
     infos = {name: list(itertools.compress(values, counts)) for name, values in infos.items()}
     success = np.array([bool(value) for value in infos["success"]], dtype=float)
     low, high = wilson(int(success.sum()), len(success))

@@ -8,6 +8,7 @@ and what becomes of the answers is decided by `siri_verl.skills.mining.Miner`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -16,10 +17,18 @@ from typing import Any
 from omegaconf import DictConfig
 
 from siri_verl.core.seeding import derive_seed
-from siri_verl.endpoint import Completion, Endpoint, EndpointSettings
+from siri_verl.endpoint import (
+    Completion,
+    Endpoint,
+    EndpointError,
+    EndpointSettings,
+    RequestRefusedError,
+)
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.trajectory.decoding import TAGS, ControlTokens, decode_reply, reply_opening
 from siri_verl.trajectory.prompt_builder import chat_tokens
+
+logger = logging.getLogger(__name__)
 
 
 class PolicyMiner:
@@ -122,28 +131,39 @@ class EndpointMiner:
         self.prompt_tokens = self.generated_tokens = 0
 
     def __call__(self, prompts: Sequence[str], step: int = 0) -> list[str]:
-        """Answers in the order of the prompts.
+        """Answers in the order of the prompts. A request that the endpoint refuses gets an empty answer, counted as
+        malformed.
 
         Raises:
-            EndpointError: a request failed after all attempts, or an answer has no text.
+            EndpointError: a request failed after all attempts, an answer has no text, or more than half of the requests
+                are refused.
         """
         endpoint = Endpoint(self.settings)
 
+        refused: list[EndpointError] = []
+
         def ask(number: int, prompt: str) -> Completion:
-            return endpoint.chat(
-                [{"role": "user", "content": prompt}],
-                temperature=self.temperature,
-                max_tokens=self.max_tokens,
-                top_p=self.top_p,
-                top_k=self.top_k,
-                seed=None if self.seed is None else derive_seed(self.seed, "mining", step, number),
-            )
+            try:
+                return endpoint.chat(
+                    [{"role": "user", "content": prompt}],
+                    temperature=self.temperature,
+                    max_tokens=self.max_tokens,
+                    top_p=self.top_p,
+                    top_k=self.top_k,
+                    seed=None if self.seed is None else derive_seed(self.seed, "mining", step, number),
+                )
+            except RequestRefusedError as error:
+                logger.warning("mining prompt %d of step %d is refused: %s", number, step, error)
+                refused.append(error)
+                return Completion("", None, None)
 
         try:
             with ThreadPoolExecutor(self.settings.parallel) as threads:
                 answers = list(threads.map(ask, range(len(prompts)), prompts))
         finally:
             endpoint.close()
+        if 2 * len(refused) > len(prompts):
+            raise refused[0]
         self.prompt_tokens += sum(answer.prompt_tokens or 0 for answer in answers)
         self.generated_tokens += sum(answer.reply_tokens or 0 for answer in answers)
         return [answer.text for answer in answers]

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from omegaconf import DictConfig
 
+from siri_verl.envs.base import RAISED
 from siri_verl.envs.registry import make_environment
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.skill import Skill
@@ -32,6 +33,7 @@ class PlannedGroup:
         task_type: derived from its text.
         skill: shown to the skill arm; None: the whole group is plain.
         skill_missing: id of a skill that did not fit into the first prompt, else ""; the whole group is plain then.
+        failed: why the task could not be started, "" where it was; its type is unknown and the group is plain then.
         answers: what solving the task comes down to, where the environment states it; no mined skill may quote them.
     """
 
@@ -40,6 +42,7 @@ class PlannedGroup:
     skill: Skill | None
     skill_missing: str = ""
     answers: tuple[str, ...] = ()
+    failed: str = ""
 
 
 Choose = Callable[[str, str], Skill | None]
@@ -100,7 +103,10 @@ class GroupPlanner:
 
     def _plan_one(self, task_id: str, step: int, choose: Choose) -> PlannedGroup:
         seed = env_seed(self.seed, step, task_id)
-        observation, info = self.env.reset(seed=seed, options={"task_id": task_id})
+        try:
+            observation, info = self.env.reset(seed=seed, options={"task_id": task_id})
+        except RAISED as error:
+            return PlannedGroup(task_id, "", None, failed=f"{type(error).__name__}: {error}")
         task_type = self.typer(str(info["task"]))
         answers = tuple(map(str, info.get("answers", ())))
         skill = choose(task_type, task_id)

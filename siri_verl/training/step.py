@@ -114,11 +114,13 @@ class SiriStep:
             partition_id: `train`.
 
         Raises:
-            MalformedRepliesError: in the first steps of the run hardly any reply is well formed.
+            MalformedRepliesError, FailedTasksError: see `Siri.check_episodes`.
         """
-        table = self.table = StepTable.fetch(keys, tags, partition_id)
-        self.siri.malformed.add(int((table.usable & ~table.valid).sum()), int(table.usable.sum()))
+        self.table = StepTable.fetch(keys, tags, partition_id)
+        self.siri.check_episodes(self.table)
         self.metrics |= metrics.rollout_metrics(self.table)
+        if self.siri.failed.reasons:
+            self.metrics["siri/failed_tasks"] = float(len(self.siri.failed.reasons))
 
     def record_effects(self) -> None:
         """Phases 1 and 2: Delta_g of every paired group is evidence about its skill, which is promoted or retired.

@@ -86,6 +86,8 @@ class StepTable:
     """str: the skill shown, "" in the plain arm."""
     status: np.ndarray
     """str: why the trajectory ended, on every row of it."""
+    reason: np.ndarray
+    """str: why its environment failed, "" where it did not."""
     success: np.ndarray
     """bool: of the trajectory, on every row of it."""
     score: np.ndarray

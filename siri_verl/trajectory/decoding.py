@@ -9,12 +9,35 @@ from functools import lru_cache
 from typing import Any
 
 from siri_verl.envs.replies import ACTION_CLOSE, ACTION_OPEN, THINK_CLOSE, THINK_OPEN
+from siri_verl.failures import ConfigError
 
 TAGS = (THINK_OPEN, THINK_CLOSE, ACTION_OPEN, ACTION_CLOSE)
 _READ = (*TAGS, "<tool_call>", "</tool_call>")
 _OPENING = re.compile(rf"{THINK_OPEN}\s*({THINK_CLOSE})?\s*$")
 # Some tokenizers declare an ordinary character special (CLIP pads with "!"), which texts must keep.
 _SHORTEST = 3
+
+
+def apply_chat_template(
+    tokenizer: Any, messages: Sequence[Mapping[str, Any]], kwargs: Mapping[str, Any], *, tokenize: bool
+) -> Any:
+    """The tokenizer's chat template, ready for the assistant's reply, as token ids or as text.
+
+    Raises:
+        ConfigError: the template does not render these messages (some want a system message, or content in parts).
+    """
+    try:
+        return tokenizer.apply_chat_template(
+            [dict(message) for message in messages], add_generation_prompt=True, tokenize=tokenize, **kwargs
+        )
+    except Exception as error:
+        roles = ", ".join(str(message.get("role")) for message in messages)
+        raise ConfigError(
+            f"actor_rollout_ref.model.path={getattr(tokenizer, 'name_or_path', '')!r}: its chat template cannot render "
+            f"a conversation of {roles} ({type(error).__name__}: {error}); set "
+            "actor_rollout_ref.model.custom_chat_template, or the template's arguments in "
+            "data.apply_chat_template_kwargs"
+        ) from error
 
 
 def reply_opening(tokenizer: Any, chat_template_kwargs: Mapping[str, Any]) -> str:
@@ -25,8 +48,7 @@ def reply_opening(tokenizer: Any, chat_template_kwargs: Mapping[str, Any]) -> st
         where it ends in an empty one (Qwen3 with enable_thinking=False), else "". A reply is read with this before it.
     """
     message = {"role": "user", "content": "x"}
-    text = tokenizer.apply_chat_template([message], add_generation_prompt=True, tokenize=False, **chat_template_kwargs)
-    match = _OPENING.search(text)
+    match = _OPENING.search(apply_chat_template(tokenizer, [message], chat_template_kwargs, tokenize=False))
     return "" if match is None else THINK_OPEN + (match[1] or "")
 
 

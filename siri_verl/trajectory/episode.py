@@ -56,6 +56,7 @@ class Episode:
         turns: those played so far.
         observation, info: the environment's last answer.
         status: why it ended, None while it is running.
+        reason: the error that ended it, "" where none did.
         skill_missing: in some turn the skill block did not fit into the prompt.
     """
 
@@ -65,6 +66,7 @@ class Episode:
         self.rules = ActionRules.of(info)
         self.turns: list[Turn] = []
         self.status: Status | None = None
+        self.reason = ""
         self.skill_missing = False
         self._asked: tuple[Reply, bool, str | None, str] | None = None
 
@@ -166,21 +168,16 @@ class Episode:
         )
         self.observation, self.info = observation, info
         if status != "ok":
-            self.status = Status(status)
+            self.status, self.reason = Status(status), str(info.get("reason", ""))
         elif terminated:
             self.status = Status.TERMINATED
         elif truncated or len(self.turns) == self.max_turns:
             self.status = Status.TRUNCATED
 
     def prompt_too_long(self, error: Exception) -> None:
-        """End the episode: its next prompt does not fit.
-
-        Raises:
-            Exception: `error`, where no turn has been played.
-        """
-        if not self.turns:
-            raise error
-        self.status = Status.PROMPT_TOO_LONG
+        """End the episode: its next prompt does not fit. Without a turn it has not started and does not count."""
+        self.status = Status.PROMPT_TOO_LONG if self.turns else Status.NOT_STARTED
+        self.reason = str(error)
 
     def trajectory(self, source: str, step: int | None = None, **facts: Any) -> Trajectory:
         """The finished episode as a record.

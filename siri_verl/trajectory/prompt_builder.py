@@ -11,7 +11,7 @@ from typing import Any
 from verl.utils import normalize_token_ids
 
 from siri_verl.failures import ConfigError
-from siri_verl.trajectory.decoding import ControlTokens, reply_opening
+from siri_verl.trajectory.decoding import ControlTokens, apply_chat_template, reply_opening
 from siri_verl.trajectory.prompts import TEMPLATES, PromptSettings, render_prompt
 from siri_verl.trajectory.turn import TurnView
 
@@ -47,10 +47,7 @@ def chat_tokens(
         messages: with "role" and "content".
         chat_template_kwargs: passed to the chat template (data.apply_chat_template_kwargs).
     """
-    ids = tokenizer.apply_chat_template(
-        [dict(message) for message in messages], add_generation_prompt=True, tokenize=True, **chat_template_kwargs
-    )
-    return normalize_token_ids(ids)
+    return normalize_token_ids(apply_chat_template(tokenizer, messages, chat_template_kwargs, tokenize=True))
 
 
 class PromptBuilder:

@@ -23,12 +23,19 @@ class Status(str, Enum):  # noqa: UP042  StrEnum needs Python 3.11
     """The environment's process died or hung."""
     ENVIRONMENT_ERROR = "environment_error"
     """The environment raised."""
+    NOT_STARTED = "not_started"
+    """No turn was played: the environment could not start the task, or its first prompt does not fit."""
 
     @staticmethod
     def counts(status: str) -> bool:
         """Whether trajectories with this status, a `Status` or another agent loop's own word, enter losses and
         statistics. Those whose environment failed do not: the policy did not cause their end."""
-        return status not in (Status.ENVIRONMENT_LOST, Status.ENVIRONMENT_ERROR)
+        return status not in (Status.ENVIRONMENT_LOST, Status.ENVIRONMENT_ERROR, Status.NOT_STARTED)
+
+    @staticmethod
+    def task_failed(status: str) -> bool:
+        """Whether this end is the task's own: playing it again would end so again."""
+        return status in (Status.ENVIRONMENT_ERROR, Status.NOT_STARTED)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from support.corridor_env import STEP
 from support.scripted_policy import act, actions
 
 from siri_verl.training.step_table import StepTable
-from siri_verl.trajectory.prompt_builder import PromptTooLongError
 
 CORRIDOR = {
     "siri__environment__name": "support.corridor_env:siri_verl_tests/Corridor-v0",
@@ -64,11 +63,6 @@ def test_a_prompt_that_does_not_fit_without_history_ends_the_episode(walk):
     assert not any(fields(rows, "success")) and fields(rows, "turn_reward") == [0.0, 0.0]
     # the policy walked there itself, so the episode counts
     assert all(set(row.response_mask) == {1} for row in rows) and table([rows]).usable.all()
-
-
-def test_a_first_prompt_that_does_not_fit_is_an_error_with_both_lengths(walk):
-    with pytest.raises(PromptTooLongError, match=r"turn 1 has \d+ tokens .*data.max_prompt_length=50"):
-        walk(actions("walk"), data__max_prompt_length=50)
 
 
 def test_sessions_of_a_training_task_meet_the_same_environment(walk):

@@ -100,3 +100,36 @@ def test_the_caps_are_those_of_the_bank(condition, strategy):
 def test_a_thought_whose_tag_stands_in_the_prompt(thought):
     skill = parse_mined_skill(f"{thought}condition: a\nstrategy: b")
     assert (skill.condition, skill.strategy, skill.problem) == ("a", "b", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "**Condition:** when a\n**Strategy:** do b",
+        "**Condition**: when a\n\n**Strategy**: do b",
+        "- Condition: when a\n- Strategy: do b",
+        "1. **Condition:** when a\n2. **Strategy:** do b",
+        "### Condition:\nwhen a\n### Strategy:\ndo b",
+        "```\ncondition: when a\nstrategy: do b\n```",
+        "Here is the skill:\n\n```text\ncondition: when a\nstrategy: do b\n```\n",
+        "Sure, this is the procedure.\ncondition: when a\nstrategy: do b",
+        "so\n</think>\nHere it is:\n\n**Condition:** when a\n**Strategy:** do b",
+    ],
+)
+def test_forms_that_instruction_tuned_models_use(text):
+    skill = parse_mined_skill(text)
+    assert (skill.condition, skill.strategy, skill.problem) == ("when a", "do b", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("One.\nTwo.\ncondition: a\nstrategy: b", "no_condition_and_strategy"),
+        ("```\ncondition: a\nstrategy: b\n```\nOr else go home.", "no_condition_and_strategy"),
+        ("```\ncondition: a\nstrategy: b\n```\n```\ncondition: c\nstrategy: d\n```", "repeated_label"),
+        ("- condition: a\n- strategy: b\n- condition: c\n- strategy: d", "repeated_label"),
+        ("strategy: x\ncondition: a\nstrategy: b", "no_condition_and_strategy"),
+    ],
+)
+def test_answers_of_which_the_content_is_ambiguous(text, problem):
+    assert parse_mined_skill(text).problem == problem

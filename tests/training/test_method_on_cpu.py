@@ -25,6 +25,7 @@ from siri_verl.training.console import print_mining
 from siri_verl.training.method import Siri
 from siri_verl.training.metrics import phase_metrics
 from siri_verl.training.step import SiriStep
+from siri_verl.trajectory.failed_tasks import FailedTasksError
 
 STEPS = range(1, 21)
 
@@ -201,6 +202,25 @@ def test_answers_the_environment_lists_are_kept_from_skills():
     given = [text.format("look at the first shelf"), text.format("look at every shelf")]
     report = run.mine(lambda prompts: given[: len(prompts)], 2)
     assert report.leaks == ["answer: first shelf"] and len(report.entered) == 1
+
+
+@pytest.mark.parametrize(("failing", "stops"), [(1, False), (9, True)])
+def test_tasks_that_cannot_be_played_are_counted_and_many_of_them_stop_the_run(caplog, failing, stops):
+    run = make_run(run_settings())
+    groups = run.plan(TASKS[:12], 1)
+    assert len(groups) >= 10
+    bad = {group.task_id for group in groups[:failing]}
+    spoil = {"status": "not_started", "reason": "ValueError: damaged"}
+    table = step_table(
+        groups, run.settings, run.arm_plan.plain, 1, lambda group, *_: spoil if group.task_id in bad else {}
+    )
+    if stops:
+        with pytest.raises(FailedTasksError, match="max_failed_task_share=0.5.*ValueError: damaged"):
+            run.check_episodes(table)
+        return
+    run.check_episodes(table)
+    assert run.failed.reasons == dict.fromkeys(bad, "ValueError: damaged")
+    assert f"{bad.pop()} cannot be played and does not count" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from support.configs import toy_config
 
 from siri_verl.core.seeding import derive_seed
-from siri_verl.endpoint import ContextLengthError, Endpoint, EndpointError, EndpointSettings
+from siri_verl.endpoint import ContextLengthError, Endpoint, EndpointError, EndpointSettings, RequestRefusedError
 from siri_verl.settings.read import siri_settings
 from siri_verl.skills.pool import SourceTrajectory
 from siri_verl.training.method import Siri
@@ -66,6 +66,16 @@ def test_answers_come_in_order_of_the_prompts(server):
     path, _, body = server.requests[0]
     assert path == "/v1/chat/completions"
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0.5, 9)
+
+
+def test_a_prompt_that_the_endpoint_refuses_has_an_empty_answer_and_many_of_them_are_an_error(server):
+    server.refusals = [400]
+    prompts = [f"prompt {i}" for i in range(4)]
+    answers = writer(server, parallel=1)(prompts)
+    assert answers == ["", *(p.upper() for p in prompts[1:])]
+    server.refusals = [400] * 3
+    with pytest.raises(RequestRefusedError, match="status 400"):
+        writer(server, parallel=1)(prompts)
 
 
 def test_the_key_is_read_from_the_environment(server, monkeypatch):

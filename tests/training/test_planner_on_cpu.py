@@ -2,11 +2,9 @@
 """The plan of a step's groups. That it measures the sessions' own first prompt is tested beside the agent loop
 (tests/trajectory/test_skill_prompts_on_cpu.py)."""
 
-import pytest
 from support.tiny_model import make_tokenizer
 
 from siri_verl.core.seeding import derive_seed
-from siri_verl.envs.base import UnknownTaskError
 from siri_verl.envs.toy import ToyEnv
 from siri_verl.skills.skill import Provenance, Skill
 from siri_verl.skills.task_type import TaskTypeSettings, task_typer
@@ -104,6 +102,7 @@ def view_of(made, task_id, shown):
     return TurnView(task=info["task"], observation=observation, admissible_actions=actions, skill_text=shown.block)
 
 
-def test_an_unknown_task_is_an_error_that_names_it():
-    with pytest.raises(UnknownTaskError, match="toy-none"):
-        planner().plan(["toy-none"], 1, lambda *_: None)
+def test_a_task_that_cannot_be_started_is_plain_and_keeps_the_reason():
+    first, failed = planner().plan([TASKS[0], "toy-none"], 1, lambda *_: None)
+    assert not first.failed
+    assert failed.skill is None and failed.failed.startswith("UnknownTaskError: ") and "toy-none" in failed.failed

@@ -61,8 +61,6 @@ def test_an_action_may_be_played_in_place_of_the_reply_s():
 
 def test_the_turn_limit_and_a_prompt_that_does_not_fit_end_it():
     env, episode = start(max_turns=2)
-    with pytest.raises(ValueError, match="too long"):
-        episode.prompt_too_long(ValueError("too long"))
     act(env, episode, "go hall")
     act(env, episode, "go hall")
     assert episode.status is Status.TRUNCATED
@@ -70,6 +68,9 @@ def test_the_turn_limit_and_a_prompt_that_does_not_fit_end_it():
     act(env, episode, "go hall")
     episode.prompt_too_long(ValueError("too long"))
     assert episode.status is Status.PROMPT_TOO_LONG and not episode.success
+    _, episode = start()
+    episode.prompt_too_long(ValueError("too long"))
+    assert episode.status is Status.NOT_STARTED and episode.reason == "too long"
 
 
 def test_an_environment_that_failed_ends_it_and_it_does_not_count():

@@ -13,12 +13,9 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
-from siri_verl.envs.base import UnknownTaskError, read_reward
+from siri_verl.envs.base import RAISED, UnknownTaskError, read_reward
 
 OK, LOST, ERROR = "ok", "environment_lost", "environment_error"
-RAISED = (Exception, SystemExit)
-"""What an environment may raise without an effect on the other sessions of its process. Planners and argument parsers
-raise SystemExit."""
 
 
 @dataclass(frozen=True)

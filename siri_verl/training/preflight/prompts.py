@@ -8,11 +8,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from siri_verl.envs.base import REQUIRED_INFO_KEYS
+from siri_verl.envs.base import RAISED, REQUIRED_INFO_KEYS, UnknownTaskError
 from siri_verl.envs.panels import Panel
 from siri_verl.envs.registry import make_environment
 from siri_verl.failures import ConfigError
 from siri_verl.settings.schema import SiriSettings
+from siri_verl.trajectory.failed_tasks import FailedTasks, FailedTasksError
 
 FIRST_OBSERVATIONS = 8
 """Tasks per panel whose first prompt is rendered and measured."""
@@ -46,18 +47,23 @@ def check_first_prompts(config: DictConfig, settings: SiriSettings, panels: Mapp
         raise ConfigError(
             f"siri.environment.name={name!r} with siri.environment.kwargs={settings.environment.kwargs}: {error}"
         ) from error
+    failed = FailedTasks(settings.rollout.max_failed_task_share, "siri.rollout.max_failed_task_share")
     try:
         for field, panel in panels.items():
             tasks = panel.task_ids
             for task in tasks[:: max(1, len(tasks) // FIRST_OBSERVATIONS)][:FIRST_OBSERVATIONS]:
                 try:
                     observation, info = env.reset(seed=settings.seed, options={"task_id": task})
-                except Exception as error:
+                except UnknownTaskError as error:
                     raise ConfigError(
                         f"{field}: task {task!r} cannot be started in environment {name!r} "
                         f"({type(error).__name__}: {error}); the panel must be made with the same "
                         f"siri.environment.kwargs, here {settings.environment.kwargs}"
                     ) from error
+                except RAISED as error:
+                    failed.failed(task, error)
+                    continue
+                failed.tried(task)
                 absent = [key for key in REQUIRED_INFO_KEYS if key not in info]
                 if absent:
                     raise ConfigError(
@@ -65,6 +71,9 @@ def check_first_prompts(config: DictConfig, settings: SiriSettings, panels: Mapp
                         f"{name}` reports what training needs"
                     )
                 format_check.look_at(f"task {task!r}", observation, info)
+        failed.check()
+    except FailedTasksError as error:
+        raise ConfigError(f"siri.environment.name={name!r}: {error}") from error
     finally:
         env.close()
     format_check.finish()

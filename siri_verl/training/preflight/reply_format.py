@@ -13,7 +13,7 @@ from siri_verl.envs.replies import THINK_CLOSE, THINK_OPEN, ActionRules, fill_pl
 from siri_verl.failures import ConfigError
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.trajectory.action_span import action_span
-from siri_verl.trajectory.decoding import decode_reply
+from siri_verl.trajectory.decoding import apply_chat_template, decode_reply
 from siri_verl.trajectory.prompt_builder import PromptBuilder
 from siri_verl.trajectory.turn import TurnView
 
@@ -83,15 +83,7 @@ class FormatCheck:
 
     def _text(self, view: TurnView) -> str:
         message = {"role": "user", "content": self.builder.message(view)}
-        try:
-            return self.builder.tokenizer.apply_chat_template(
-                [message], add_generation_prompt=True, tokenize=False, **self.builder.chat_template_kwargs
-            )
-        except Exception as error:
-            raise ConfigError(
-                f"{self.template}: cannot render a conversation of one user message ({type(error).__name__}: {error}); "
-                "use a template that needs no other message"
-            ) from error
+        return apply_chat_template(self.builder.tokenizer, [message], self.builder.chat_template_kwargs, tokenize=False)
 
     def _send(self, action: str, rules: ActionRules) -> None:
         """Write an action into a reply as the model is to write it, and read it as the agent loop does."""

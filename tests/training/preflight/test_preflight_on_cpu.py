@@ -9,6 +9,7 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.bad_tasks import NAME as BAD_TASKS
 from support.tiny_model import make_tiny_model
 
 from siri_verl import failures
@@ -203,3 +204,20 @@ def test_sglang_takes_no_seed_with_a_request(check):
         value="True",
         fix="set it to False",
     )
+
+
+@pytest.mark.parametrize("bad, refuses", [(["t0"], False), ([f"t{k}" for k in range(12)], True)])
+def test_a_task_that_cannot_be_started_is_named_and_many_are_refused(check, refused, tmp_path, caplog, bad, refuses):
+    for name, tasks in (("train", ("t0", "t1", "t2")), ("val", ("t3", "t4"))):
+        write_dataset(Panel(BAD_TASKS, tasks), tmp_path / f"{name}.parquet")
+    overrides = [
+        f"siri.environment.name={BAD_TASKS}",
+        f"siri.environment.kwargs={{bad: {{{', '.join(f'{task}: reset' for task in bad)}}}}}",
+        f"data.train_files={tmp_path}/train.parquet",
+        f"data.val_files={tmp_path}/val.parquet",
+    ]
+    if refuses:
+        assert "5 of the 5 tasks tried cannot be played" in refused(*overrides)
+    else:
+        check(*overrides)
+        assert "t0 cannot be played and does not count: ValueError: this task's file is damaged" in caplog.text

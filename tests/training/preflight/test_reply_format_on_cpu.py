@@ -19,13 +19,19 @@ ROWS = "{% for m in messages %}{{ m['content'] }}\\n{% endfor %}"
     [
         ("{% for m in messages %}{% for p in m['content'] %}{{ p['text'] }}{% endfor %}{% endfor %}", "as text"),
         ("hello", "does not contain the task"),
-        ("{{ raise_exception('system first') }}", "cannot render a conversation of one user message"),
     ],
 )
 def test_a_chat_template_that_loses_the_content(template, fix):
     with pytest.raises(ConfigError, match="actor_rollout_ref.model.custom_chat_template=") as error:
         check_format(template)
     assert fix in str(error.value)
+
+
+def test_a_chat_template_that_raises_is_named_with_the_settings():
+    for template in ("{{ raise_exception('system first') }}", "{{ messages[0]['content'] + 1 }}"):
+        with pytest.raises(ConfigError, match="chat template cannot render a conversation of user") as error:
+            check_format(template)
+        assert "actor_rollout_ref.model.custom_chat_template" in str(error.value)
 
 
 @pytest.mark.parametrize("end", ["", "<think>", "<think></think>"])
