@@ -126,7 +126,7 @@ def test_forms_that_instruction_tuned_models_use(text):
     [
         ("One.\nTwo.\ncondition: a\nstrategy: b", "no_condition_and_strategy"),
         ("```\ncondition: a\nstrategy: b\n```\nOr else go home.", "no_condition_and_strategy"),
-        ("```\ncondition: a\nstrategy: b\n```\n```\ncondition: c\nstrategy: d\n```", "repeated_label"),
+        ("```\ncondition: a\nstrategy: b\n```\n```\ncondition: c\nstrategy: d\n```", "no_condition_and_strategy"),
         ("- condition: a\n- strategy: b\n- condition: c\n- strategy: d", "repeated_label"),
         ("strategy: x\ncondition: a\nstrategy: b", "no_condition_and_strategy"),
     ],
