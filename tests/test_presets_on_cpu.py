@@ -190,6 +190,7 @@ def test_a_ray_address_reaches_ray():
 
 OPEN = (
     "siri.",
+    "siri_groups.",  # what a group states of itself (siri_verl/settings/groups.py)
     "algorithm.gigpo.",
     "actor_rollout_ref.model.override_config.",
     "critic.model.override_config.",

@@ -72,7 +72,9 @@ def composed(words):
 
 def settings_of(config, name):
     """Every setting, with the run's name taken out of names and folders."""
-    settings = flat_settings(OmegaConf.to_container(config, resolve=True))
+    content = OmegaConf.to_container(config, resolve=True)
+    content.pop("siri_groups")  # names the groups themselves
+    settings = flat_settings(content)
     for key, value in settings.items():
         if key.endswith("experiment_name") and value == name:
             settings[key] = "RUN"

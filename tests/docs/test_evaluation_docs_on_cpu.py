@@ -46,7 +46,7 @@ def test_every_field_of_the_trajectories_stands_there_with_its_type():
 def test_every_field_of_the_summary_stands_there():
     listed = {name for cell in table("field", SUMMARY_PART) for name in re.findall(r"\w+", cell)}
     written = set(summary.summarize(records(), max_response_length=16))
-    written |= {"schema", "version", "settings", "level", "against", "about"}
+    written |= {"schema", "version", "settings", "level", "against", "about", "failed_tasks"}
     assert listed == written
     parts = summary.summarize(records(), max_response_length=16)
     for name in ("success", "score", "success_by_repetition", "reply_tokens", "shares", "skills"):

@@ -74,7 +74,8 @@ def test_what_does_not_fit_together_is_refused(run):
     other = run.parent / "other.json"
     Panel("toy", ("toy-of-another-store",), {}, "test").write(other)
     unknown = retest(run, "--panel", other, code=1)
-    assert f"--panel {other}: task_id 'toy-of-another-store' is not one of" in unknown
+    assert f"--panel {other}: 1 of the 1 tasks tried cannot be played" in unknown
+    assert "UnknownTaskError: task_id 'toy-of-another-store' is not one of" in unknown
     assert "the run plays toy with " in unknown and "siri-verl data panel" in unknown
     assert "--device gpu: use cpu or cuda" in retest(run, "--panel", run / "none.json", "--device", "gpu", code=1)
     assert "--top-p: top_p=5.0; use a share" in retest(run, "--panel", panel, "--top-p", 5, code=1)

@@ -145,6 +145,10 @@ def test_a_second_pool_with_other_settings_is_refused_by_name(play):
     play(actions("go hall"))
 
 
-def test_a_task_the_environment_does_not_know_is_an_error_that_names_it(play):
-    with pytest.raises(Exception, match="toy-no-such-task"):
-        play(actions("go hall"), [{"task_id": "toy-no-such-task"}])
+def test_a_task_the_environment_does_not_know_costs_its_own_episode_and_is_named(play, caplog):
+    (unknown, known), _ = play(actions("go hall"), [{"task_id": "toy-no-such-task"}, {}])
+    (row,) = unknown
+    assert row.extra_fields["status"] == "not_started" and row.response_mask == [0]
+    assert "toy-no-such-task" in row.extra_fields["reason"]
+    assert "task toy-no-such-task: no turn could be played" in caplog.text
+    assert all(turn.extra_fields["status"] != "not_started" for turn in known)

@@ -123,7 +123,7 @@ def test_nobody_listens():
     [
         (b'{"error": {"code": "context_length_exceeded"}}', ContextLengthError),
         (b'{"message": "This model\'s maximum context length is 512 tokens"}', ContextLengthError),
-        (b'{"message": "temperature must be a number"}', EndpointError),
+        (b'{"message": "temperature must be a number"}', RequestRefusedError),
     ],
 )
 def test_messages_that_are_too_long_are_told_from_other_refusals(server, text, kind):

@@ -215,6 +215,7 @@ def test_a_task_that_cannot_be_started_is_named_and_many_are_refused(check, refu
         f"siri.environment.kwargs={{bad: {{{', '.join(f'{task}: reset' for task in bad)}}}}}",
         f"data.train_files={tmp_path}/train.parquet",
         f"data.val_files={tmp_path}/val.parquet",
+        *("data.train_batch_size=2", "actor_rollout_ref.actor.ppo_mini_batch_size=1", "trainer.total_epochs=1000"),
     ]
     if refuses:
         assert "5 of the 5 tasks tried cannot be played" in refused(*overrides)
