@@ -42,6 +42,7 @@ EXTRAS = {
     "dev": [
         "pytest>=8",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",  # test files in parallel processes
         "hypothesis>=6.100",
         "ruff==0.17.5",
         "mypy==2.4.1",
