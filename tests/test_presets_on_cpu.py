@@ -252,6 +252,7 @@ def shell(script, tmp_path, **variables):
     (tmp_path / "nvidia-smi").chmod(0o755)
     library = RECIPE.parent / "lib"
     before = f'set -euo pipefail; source "{library}/setup.sh"; source "{library}/gpu.sh"; '
+    before += f'SIRI=("{sys.executable}" -m siri_verl); '  # as `install` sets it
     path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "SKIP_INSTALL": "1", **variables}
     command = ["bash", "-c", before + script]
