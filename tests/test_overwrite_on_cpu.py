@@ -28,10 +28,13 @@ IN_THE_WAY = {
     "eval": ("MODEL --env toy --out OUT", ["summary.json"]),
     "export": ("RUN --out OUT", ["config.json"]),
     "docs": ("--out OUT", ["configuration.md"]),
+    "new-env": ("my_shop --folder OUT", ["my_shop.py", "test_my_shop.py"]),
 }
 NAMED_FILE = {"curve", "plan", "skills retest"}
 """Commands that write the file that --out names, and no other."""
-READING = {"doctor", "check-env", "skills list", "skills show", "skills history", "skills diff"}
+APPENDING = {"stage"}
+"""Commands that add to the file that --log names."""
+READING = {"doctor", "check-env", "watch", "summary", "skills list", "skills show", "skills history", "skills diff"}
 TAKES_OVERWRITE = {"data webshop", "data webshop-demo", "data alfworld-demo", "report", "story"}
 MARKS = {"manifest.json", "report.html", "story.md"}
 """What tells a folder of such a command from others; with --overwrite it is replaced."""
@@ -52,7 +55,7 @@ def leaves(command, name=""):
 
 
 def test_every_command_is_looked_at():
-    assert leaves(typer.main.get_command(app)) == {*IN_THE_WAY, *NAMED_FILE, *READING}
+    assert leaves(typer.main.get_command(app)) == {*IN_THE_WAY, *NAMED_FILE, *APPENDING, *READING}
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from siri_verl.cli.common import Json, Settings, app, console, fail, parse_settings
@@ -40,3 +43,19 @@ def check_env(name: str, settings: Settings = None, episodes: int = 5, max_turns
     console.print(f"{name}: {seen.episodes} episodes, {seen.turns} turns over {seen.tasks} tasks; {seen.endings}")
     for warning in seen.warnings:
         console.print(f"[yellow]doubt[/yellow] {warning}", soft_wrap=True)
+
+
+@app.command("new-env")
+def new_env(name: str, folder: Annotated[Path, typer.Option(help="Folder of the two files.")] = Path(".")) -> None:
+    """Write a working text environment NAME.py with its test, to change into one of your own."""
+    from siri_verl.envs.skeleton import class_name, write_environment
+
+    try:
+        files = write_environment(name, folder)
+    except (ValueError, OSError) as error:
+        raise fail(error) from error
+    for path in files:
+        console.print(f"written: {path}")
+    console.print(
+        f"next: cd {folder}; PYTHONPATH=$PWD siri-verl check-env {name}:{class_name(name)}-v0", soft_wrap=True
+    )

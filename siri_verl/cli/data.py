@@ -85,11 +85,15 @@ def data_panel(
     settings: Settings = None,
     solvable: Annotated[bool, typer.Option("--solvable", help="Without tasks known to have no solution.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Start every task once; without those that fail.")] = False,
+    holdout: Annotated[
+        Optional[float], typer.Option(help="Share of tasks held out, in a second file OUT_holdout.parquet.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that hold other tasks.")] = False,
 ) -> None:
     """Write a panel of tasks as the file that data.train_files or data.val_files names."""
+    from siri_verl.envs.holdout import divide
     from siri_verl.envs.panel_check import without_failing_tasks
-    from siri_verl.envs.panels import Panel, make_panel, write_panel
+    from siri_verl.envs.panels import Panel, check_place, make_panel, write_panel
 
     try:
         if environment.endswith(".json"):
@@ -104,9 +108,17 @@ def data_panel(
         failed = {}
         if check:
             panel, failed = without_failing_tasks(panel)
-        write_panel(panel, out, overwrite=overwrite)
+        panels = {out: panel}
+        if holdout is not None:
+            panels = dict(zip((out, out.with_stem(f"{out.stem}_holdout")), divide(panel, holdout, seed), strict=True))
+        if not overwrite:
+            for path, part in panels.items():
+                check_place(part, path)  # both, before the first is written
+        for path, part in panels.items():
+            write_panel(part, path, overwrite=overwrite)
     except (ValueError, OSError, TypeError) as error:
         raise fail(error) from error
     for task_id, reason in failed.items():
         console.print(f"[yellow]left out[/yellow] {task_id}: {reason}", soft_wrap=True)
-    console.print(f"{out}: {len(panel.task_ids)} tasks of {panel.environment}, split {panel.split}")
+    for path, part in panels.items():
+        console.print(f"{path}: {len(part.task_ids)} tasks of {part.environment}, split {part.split}")

@@ -208,11 +208,17 @@ def write_panel(panel: Panel, path: Path | str, *, overwrite: bool = False) -> N
         PanelError: see `write_dataset`.
     """
     path = Path(path)
-    beside = path.with_suffix(".json")
-    if not (overwrite or (_holds(beside, panel) and _holds(path, replace(panel, env_kwargs={})))):
-        check_no_file(*(file for file in (path, beside) if file.exists()))
+    if not overwrite:
+        check_place(panel, path)
     write_dataset(panel, path)
-    panel.write(beside)
+    panel.write(path.with_suffix(".json"))
+
+
+def check_place(panel: Panel, path: Path) -> None:
+    """Raise FileExistsError where `path`, or the JSON file beside it, holds anything but this panel."""
+    beside = path.with_suffix(".json")
+    if not (_holds(beside, panel) and _holds(path, replace(panel, env_kwargs={}))):
+        check_no_file(*(file for file in (path, beside) if file.exists()))
 
 
 def _holds(path: Path, panel: Panel) -> bool:
