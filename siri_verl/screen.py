@@ -19,6 +19,8 @@ _MARKED = re.compile(r"^(?:\x1b\[\d+m)?(?:\([^()]*pid=[^()]*\))?(?:\x1b\[0m)? ?\
 _PROGRESS = re.compile(r"^progress (\d+)/(\d+)$")
 _STEP = re.compile(r"^step +(\d+)/(\d+)\b")
 _TQDM = re.compile(r"\| *(\d+)/(\d+) \[")
+# transformers' bar over a model's tensors, and bars of Ray's workers: details of a stage.
+_DETAIL = re.compile(r"Loading |pid=\d")
 FEWEST = 10
 """A bar of tqdm over fewer items than this shows a detail (files, shards), not the stage."""
 
@@ -48,7 +50,7 @@ def progress_of(line: str) -> tuple[int, int] | None:
         found = _PROGRESS.match(text) or _STEP.match(text)
         return (int(found[1]), int(found[2])) if found else None
     found = _TQDM.search(line)
-    if found is None or int(found[2]) < FEWEST:
+    if found is None or int(found[2]) < FEWEST or _DETAIL.search(line):
         return None
     return int(found[1]), int(found[2])
 

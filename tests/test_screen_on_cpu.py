@@ -32,6 +32,8 @@ def test_what_is_shown_is_what_is_found(capsys):
         ("[siri] progress 3/64", (3, 64)),
         ("[siri] step  12/100 | mining", (12, 100)),
         ("Epoch 1/1:  58%|█████▊    | 698/1193 [08:08<13:25,  1.63s/it]", (698, 1193)),
+        ("Loading weights: 100%|██████████| 35/35 [00:00<00:00, 356.31it/s]", None),
+        ("\x1b[36m(WorkerDict pid=7596)\x1b[0m Filtering: 50%|█████     | 50/100 [00:00<00:00, 9.1it/s]", None),
         ("Writing model shards: 100%|██████████| 1/1 [00:00<00:00, 165.20it/s]", None),
         ("step 3/4 without a mark", None),
     ],
