@@ -53,14 +53,19 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         try:
             for record in _of_file_logger(line) if "data" in line else [line]:
                 latest[(record["kind"], record["step"])] = record
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}, line {number}: no record of metrics ({error!r})") from error
     return sorted(latest.values(), key=lambda r: (r["step"], r["kind"]))
 
 
+_VALIDATION = ("val-core/", "val-aux/", "val/", "siri/val/")
+
+
 def _of_file_logger(line: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The records of a line `{"step": int, "data": {...}}`: verl logs a step together with its validation."""
-    numbers = {name: value for name, value in line["data"].items() if isinstance(value, int | float)}
-    validation = {name: value for name, value in numbers.items() if name.startswith(("val-", "siri/val/"))}
-    kinds = {"train": numbers if "training/global_step" in numbers else {}, "validation": validation}
-    return [{"step": line["step"], "kind": kind, "metrics": metrics} for kind, metrics in kinds.items() if metrics]
+    step, data = int(line["step"]), line["data"]
+    numbers = {n: float(v) for n, v in data.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    validation = {name: value for name, value in numbers.items() if name.startswith(_VALIDATION)}
+    train = {name: value for name, value in numbers.items() if name not in validation}
+    kinds = {"train": train, "validation": validation}
+    return [{"step": step, "kind": kind, "metrics": metrics} for kind, metrics in kinds.items() if metrics]

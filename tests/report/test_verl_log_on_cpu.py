@@ -66,5 +66,5 @@ def test_curve_and_report_read_the_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize("line", ['{"step": 1}', "[]", '{"step": "x", "data": {}}'])
 def test_lines_of_other_files_are_named(tmp_path, line):
     (tmp_path / "x.jsonl").write_text(line + "\n")
-    with pytest.raises(ValueError, match="x.jsonl, line 1: no record of verl's file logger"):
+    with pytest.raises(ValueError, match="x.jsonl, line 1: no record of metrics"):
         read_records(tmp_path / "x.jsonl")
