@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -12,16 +14,24 @@ from siri_verl.failures import ConfigError
 from siri_verl.runs.config import flat_settings, load_config
 from siri_verl.runs.folder import RunFolder
 
+MODEL_PATH = "actor_rollout_ref.model.path"
 DECISIVE = (
     "siri.seed",
     "siri.environment.name",
     "siri.phases.fixed",
     "algorithm.adv_estimator",
-    "actor_rollout_ref.model.path",
+    MODEL_PATH,
 )
 """Settings that may not differ between a checkpoint's run and the run that continues from it."""
 
 logger = logging.getLogger(__name__)
+
+
+def _same(name: str, old: Any, new: Any) -> bool:
+    """Whether two values of a setting mean the same: a model's folder may be written in several ways."""
+    if name == MODEL_PATH and isinstance(old, str) and isinstance(new, str):
+        return os.path.realpath(old) == os.path.realpath(new)
+    return old == new
 
 
 def check_resumed(config: DictConfig) -> None:
@@ -37,7 +47,7 @@ def check_resumed(config: DictConfig) -> None:
         flat_settings(OmegaConf.to_container(given, resolve=True)) for given in (load_config(folder.path), config)
     )
     changed = {name: (before.get(name), now.get(name)) for name in sorted({*before, *now})}
-    changed = {name: values for name, values in changed.items() if values[0] != values[1]}
+    changed = {name: values for name, values in changed.items() if not _same(name, *values)}
     for name in DECISIVE:
         if name in changed:
             raise ConfigError(

@@ -51,3 +51,15 @@ def test_other_changes_are_logged(config, tmp_path, caplog):
     config.trainer.total_training_steps = 77
     check_resumed(config)
     assert "trainer.total_training_steps: 40 -> 77" in caplog.text
+
+
+@pytest.mark.parametrize("written", ["{}/", "{}/../model", "{}/."])
+def test_the_same_model_folder_may_be_written_otherwise(config, tmp_path, written):
+    config = copy.deepcopy(config)
+    (tmp_path / "model").mkdir()
+    config.trainer.default_local_dir = str(tmp_path)
+    config.actor_rollout_ref.model.path = str(tmp_path / "model")
+    save_config(config, tmp_path)
+    RunFolder(tmp_path).tracker.write_text("5")
+    config.actor_rollout_ref.model.path = written.format(tmp_path / "model")
+    check_resumed(config)
