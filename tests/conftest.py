@@ -8,6 +8,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support.start_ray import start_ray
 
+# Tables and messages are as wide with a terminal as without one.
+os.environ["COLUMNS"] = "200"
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any_machine")

@@ -227,7 +227,7 @@ def test_curve_prints_a_table_and_draws_a_picture(tmp_path):
 
 
 def test_curve_of_a_folder_that_is_no_run(tmp_path):
-    assert "no such file; give the run's folder" in run("curve", tmp_path / "nothing", code=1)
+    assert "no such file; give a run's folder" in run("curve", tmp_path / "nothing", code=1)
     MetricsLog(tmp_path / "metrics.jsonl").write("train", 1, {"x": 1})
     assert "holds no validation" in run("curve", tmp_path, code=1)
 

@@ -83,7 +83,8 @@ def test_the_plugin_adds_next_to_nothing_to_the_import_of_verl():
     added = modules("siri") - modules("none")
     assert "siri_verl.plugin" in added
     heavy = {m for m in added if m.startswith(("verl.", "siri_verl.training", "siri_verl.rollout", "transformers"))}
-    assert heavy == set()
+    # The driver's hooks import nothing but the standard library and the lowest layer.
+    assert heavy <= {"siri_verl.training", "siri_verl.training.driver"}
     assert len(added) < 40, sorted(added)
 
 

@@ -52,6 +52,8 @@ def not_started_row(
             "score": 0.0,
             "node": node,
             "transcript": [],
+            "final_observation": "",
+            "explanation": "",
             "reward_extra_info": {"category": "", "split": split, "status": status},
             "anchor": "",
             "turn_reward": 0.0,

@@ -73,6 +73,11 @@ class _Interrupts:
             self.child.send_signal(signal.SIGINT)
 
 
+def _heed_interrupts() -> None:
+    """A shell without job control starts background commands with interrupts ignored, which children inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run_stage(stage: Stage, console: Console) -> int:
     """Run the command.
 
@@ -94,6 +99,7 @@ def run_stage(stage: Stage, console: Console) -> int:
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,  # a terminal's interrupt reaches this process alone
+            preexec_fn=_heed_interrupts,
         )
         interrupts = _Interrupts(name, display, child)
         before = {number: signal.signal(number, interrupts) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -3,6 +3,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 from math import prod
 from pathlib import Path
@@ -35,7 +36,8 @@ def configs():
             ["bash", str(script)], capture_output=True, text=True, env={**os.environ, **knobs}, timeout=60
         )
         assert done.returncode == 0, done.stderr
-        words = done.stdout.splitlines()
+        (line,) = [line for line in done.stdout.splitlines() if "verl.trainer.main_ppo" in line]
+        words = shlex.split(line)
         found[name] = compose_run(words[words.index("verl.trainer.main_ppo") + 1 :])
     return found
 

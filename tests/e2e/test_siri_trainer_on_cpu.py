@@ -97,6 +97,7 @@ def test_run_says_what_made_it_and_keeps_some_trajectories(finished):
     assert by_source["validation", 0] == by_source["validation", 2]
 
 
+@pytest.mark.slow
 def test_a_critic_and_a_budget_and_validation_alone_afterwards(inputs, tmp_path):
     """63 rows in optimizer steps of 28 of the critic: padding alone would fill two of the five steps. The budget ends
     the run long before a checkpoint and a validation are due."""

@@ -160,7 +160,7 @@ def test_the_command_prints_writes_and_exits_by_the_verdict(tmp_path):
 
 def test_an_override_hydra_refuses_says_why():
     for override, says in (
-        ("trainer.no_such_key=1", "Could not override 'trainer.no_such_key'"),
+        ("trainer.no_such_key=1", "trainer.no_such_key=1: no such setting"),
         ("data.x=[1", "no viable alternative at input"),
         ("+siri=[nope]", "+siri=[nope]: no such group; there are alfworld, alfworld_demo, base, "),
     ):

@@ -80,7 +80,9 @@ def test_a_plain_turn_states_its_prompt_with_the_skill_where_that_is_asked_for(w
         assert "skill_prompt_ids" not in unasked.extra_fields and row.extra_fields["arm"] == "plain"
     longest = max(len(row.prompt_ids) for row in plain)
     (tight,), _ = walk(script, [{"task_id": "long", **asked}], data__max_prompt_length=longest)
-    assert all("skill_prompt_ids" not in row.extra_fields for row in tight), "the block does not fit"
+    scored = [row.extra_fields.get("skill_prompt_ids") for row in tight]
+    assert all(prompt is None or len(prompt) <= longest for prompt in scored)
+    assert scored[max(range(len(tight)), key=lambda k: len(tight[k].prompt_ids))] is None, "the block does not fit"
 
 
 def test_history_goes_before_the_skill_and_a_block_that_still_does_not_fit_is_named_on_every_row(walk):

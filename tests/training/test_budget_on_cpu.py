@@ -34,7 +34,8 @@ class Loop(SiriTrainer):
         self.files = RunWriter(self.config, seed=0)
         self.env_steps, self.saved, self.validated, self.phases = 40 * start, [], [], phases
         self.siri = SimpleNamespace(bank=SkillBank(), machine=SimpleNamespace(phase=None))
-        self.iteration = SimpleNamespace(end=lambda: None, take_metrics=dict)
+        teacher = SimpleNamespace(with_left_out=lambda batch: batch)
+        self.iteration = SimpleNamespace(end=lambda: None, take_metrics=dict, teacher=teacher)
 
     def _next_batch(self, metrics, timing_raw):
         """verl's step."""
