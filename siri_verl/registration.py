@@ -162,7 +162,7 @@ def command_line_messages() -> None:
     when_imported("verl.utils.config", watch_driver)
 
 
-def transfer_queue_threads() -> None:
+def queue_threads() -> None:
     """TransferQueue asks for 8 threads per copy and logs a warning each time where the machine has fewer cores; it then
     takes the number of cores. Asking for that number gives the same threads without the warnings.
 
@@ -196,6 +196,6 @@ REGISTRATIONS: list[Callable[[], None]] = [
     advantage_estimators,
     screen_logger,
     command_line_messages,
-    transfer_queue_threads,
+    queue_threads,
     environment_agent_loop,
 ]

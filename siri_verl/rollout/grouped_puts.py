@@ -16,7 +16,7 @@ from typing import Any
 
 
 class GroupedPuts:
-    """Takes the place of the module `transfer_queue` in verl's worker; every other call passes through.
+    """Takes the place of the queue module in verl's worker; every other call passes through.
 
     Args:
         queue: the module.
