@@ -17,7 +17,7 @@ from siri_verl.skills.skill import Skill
 
 SKILL_ID, SKILL_TEXT, PLAIN_SESSIONS = "skill_id", "skill_text", "plain_sessions"
 TEACHER_SKILL_TEXT = "teacher_skill_text"
-"""What a plain session's loop is told where its turns are scored under the group's skill."""
+"""The skill's text, given to the loop of a plain session whose turns are scored under the group's skill."""
 
 
 def add_columns(batch: TensorDict, skills: Sequence[Skill | None], plain_sessions: int) -> None:

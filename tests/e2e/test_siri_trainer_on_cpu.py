@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from support.configs import train_toy
-from support.tiny_model import make_tiny_model
+from support.tiny_model import write_toy_inputs
 
-from siri_verl.envs.panels import make_panel, write_dataset
 from siri_verl.runs.metrics import read_metrics
 from siri_verl.trajectory.file import read_trajectories
 
@@ -22,11 +21,7 @@ batched."""
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    make_tiny_model(folder / "model")
-    for split in ("train", "validation"):
-        write_dataset(make_panel("toy", {}, split), folder / f"{split}.parquet")
-    return folder
+    return write_toy_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 def train(inputs: Path, run: Path, *overrides: str) -> subprocess.CompletedProcess:

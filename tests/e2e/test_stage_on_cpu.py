@@ -10,9 +10,8 @@ import time
 import psutil
 import pytest
 from support.configs import toy_command
-from support.tiny_model import make_tiny_model
+from support.tiny_model import write_toy_inputs
 
-from siri_verl.envs.panels import make_panel, write_dataset
 from siri_verl.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -20,11 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    make_tiny_model(folder / "model")
-    for split in ("train", "validation"):
-        write_dataset(make_panel("toy", {}, split), folder / f"{split}.parquet")
-    return folder
+    return write_toy_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 def start(inputs, run, *overrides):

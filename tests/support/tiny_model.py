@@ -83,3 +83,13 @@ def make_tiny_model(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return Path(folder)
+
+
+def write_toy_inputs(folder: Path) -> Path:
+    """Write a random model and the toy environment's train and validation panels; returns the folder."""
+    from siri_verl.envs.panels import make_panel, write_dataset
+
+    make_tiny_model(folder / "model")
+    for split in ("train", "validation"):
+        write_dataset(make_panel("toy", {}, split), folder / f"{split}.parquet")
+    return folder

@@ -3,9 +3,8 @@
 
 import pytest
 from omegaconf import OmegaConf
-from support.tiny_model import make_tiny_model
+from support.tiny_model import write_toy_inputs
 
-from siri_verl.envs.panels import make_panel, write_dataset
 from siri_verl.failures import ConfigError
 from siri_verl.planning.compose import compose_run
 from siri_verl.settings.read import siri_settings
@@ -14,11 +13,7 @@ from siri_verl.training.preflight.run import preflight
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    make_tiny_model(folder / "model")
-    for split in ("train", "validation"):
-        write_dataset(make_panel("toy", {}, split), folder / f"{split}.parquet")
-    return folder
+    return write_toy_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="module")
