@@ -21,12 +21,11 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from siri_verl.envs.panels import make_panel, write_dataset
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parents[1] / "tests"))
 
-from support.tiny_model import make_tiny_model  # noqa: E402
+from support.tiny_model import write_toy_inputs  # noqa: E402
 
 VARIANTS = {
     "sync, grpo": ("trainer.v1.trainer_mode=sync", "algorithm.adv_estimator=grpo"),
@@ -35,12 +34,6 @@ VARIANTS = {
 }
 BASELINE = "sync, grpo"
 LIMIT = 1.05
-
-
-def make_inputs(folder: Path) -> None:
-    make_tiny_model(folder / "model")
-    for split in ("train", "validation"):
-        write_dataset(make_panel("toy", {}, split), folder / f"{split}.parquet")
 
 
 def run(inputs: Path, folder: Path, variant: str, steps: int, more: list[str]) -> list[dict[str, float]]:
@@ -92,7 +85,7 @@ def main() -> None:
     records: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
     with tempfile.TemporaryDirectory() as temporary:
         inputs = Path(temporary)
-        make_inputs(inputs)
+        write_toy_inputs(inputs)
         for number in range(given.rounds):
             # Forward, then backward, so that a drift of the machine's load meets all variants alike.
             for variant in list(VARIANTS)[:: 1 if number % 2 == 0 else -1]:
