@@ -21,7 +21,6 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parents[1] / "tests"))
 
