@@ -278,8 +278,10 @@ def test_deciding_tokens_are_those_that_the_skill_prompt_doubles(steps, name):
     deciding = skill - plain > np.log(2)
     got = {k: step.metrics[f"siri/internalization/deciding_{k}"] for k in ("tokens", "share")}
     assert got["tokens"] == deciding.sum() and got["share"] == pytest.approx(float(deciding.double().mean()))
-    if name == "floor":  # which keeps the tokens that the plain prompt makes likely already
-        assert deciding.sum() == 0 < len(plain)
+    if name == "floor":
+        # the floor keeps what the plain prompt makes likely already; whether the skill prompt doubles one of these few
+        # tokens depends on the random weights, which differ in last bits between processors
+        assert deciding.sum() < len(plain) and plain.min() >= s.log_prob_floor
         return
     assert 0 < deciding.sum() < len(plain), "else this test would compare nothing"
     mean = step.metrics["siri/internalization/deciding_plain_log_prob_mean"]
