@@ -28,6 +28,8 @@ RUNS = {
     "alfworld on GPUs": ["+siri=[alfworld,gpu]", GAMES],
     "alfworld on GPUs with Megatron": ["+siri=[alfworld,gpu_megatron]", GAMES],
     "alfworld on a CPU": ["+siri=[alfworld,cpu,cpu_small,alfworld_demo]", GAMES],
+    "an environment of one's own on GPUs": ["+siri=[own,gpu]", "siri.environment.name=toy"],
+    "an environment of one's own": ["+siri=own", "siri.environment.name=toy", "actor_rollout_ref.rollout.name=vllm"],
     "toy on a CPU": ["+siri=[base,cpu,cpu_small]"],
     "toy on a cluster of CPU nodes": ["+siri=[base,cpu,cpu_small,cpu_cluster]"],
     "toy on vLLM on a CPU": ["+siri=[base,cpu,cpu_small,vllm_cpu]"],

@@ -25,8 +25,8 @@ if missing "$INPUTS/model/config.json"; then
     "$PYTHON_BIN" "$HERE/prepare.py" "$INPUTS"
 fi
 
-# base: any environment; cpu and cpu_small: verl's trainer and sizes for two CPU cores.
-train "$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[base,cpu,cpu_small]" \
+# own: an environment of your own; cpu and cpu_small: verl's trainer and sizes for two CPU cores.
+train "$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[own,cpu,cpu_small]" \
     siri.environment.name="$ENVIRONMENT" \
     siri.prompt.history_length=0 \
     siri.rollout.max_turns=4 \

@@ -57,5 +57,7 @@ def new_env(name: str, folder: Annotated[Path, typer.Option(help="Folder of the 
     for path in files:
         console.print(f"written: {path}")
     console.print(
-        f"next: cd {folder}; PYTHONPATH=$PWD siri-verl check-env {name}:{class_name(name)}-v0", soft_wrap=True
+        f"next: cd {folder}; PYTHONPATH=$PWD siri-verl check-env {name}:{class_name(name)}-v0; the head of {name}.py "
+        "has the commands that train on it",
+        soft_wrap=True,
     )

@@ -9,7 +9,14 @@ from pathlib import Path
 from siri_verl.files import write_text_atomically
 from siri_verl.outputs import check_no_file
 
-ENVIRONMENT = '''"""{title}: a text environment for siri_verl. Change the tasks, `_listed` and `step`."""
+ENVIRONMENT = '''"""{title}: a text environment for siri_verl. Change the tasks, `_listed` and `step`.
+
+    export PYTHONPATH=$PWD
+    siri-verl check-env {name}:{title}-v0
+    siri-verl data panel {name}:{title}-v0 --out panels/all.parquet --holdout 0.2 --seed 0
+    python -m verl.trainer.main_ppo "+siri=[own,gpu,qwen_1.5b,gpus_1]" siri.environment.name={name}:{title}-v0 \\
+        siri.rollout.max_turns=4 data.train_files=$PWD/panels/all.parquet data.val_files=$PWD/panels/all_holdout.parquet
+"""
 
 from __future__ import annotations
 

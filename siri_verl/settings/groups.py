@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The order of configuration groups: a group that comes before one that overrides it would be undone without a word.
 
-Each group of conf/siri states itself in `siri_groups`: after which groups it must come, and its kind, of which a run
-has one. Hydra composes groups in the order in which they are given, and OmegaConf keeps the order of new keys, so the
-order of this block is the order of the groups.
+Each group of conf/siri states itself in `siri_groups`: after which groups, or groups of which kind, it must come, and
+its own kind, of which a run has one. Hydra composes groups in the order in which they are given, and OmegaConf keeps
+the order of new keys, so the order of this block is the order of the groups.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def check_groups(groups: Mapping[str, Mapping[str, Any]] | None) -> None:
     """Check the groups that a configuration was composed of.
 
     Args:
-        groups: the block `siri_groups`: name -> `after` (names) and `kind`; None in configurations without it.
+        groups: the block `siri_groups`: name -> `after` (names or kinds) and `kind`; None in configurations without it.
 
     Raises:
         ConfigError: a group comes before one that it must come after, or two are of one kind.
@@ -27,7 +27,8 @@ def check_groups(groups: Mapping[str, Mapping[str, Any]] | None) -> None:
     of_kind: dict[str, str] = {}
     for place, name in enumerate(order):
         stated = (groups or {})[name]
-        later = [other for other in stated.get("after", ()) if other in order[place:]]
+        coming = {key: other for other in order[place + 1 :] for key in (other, (groups or {})[other].get("kind"))}
+        later = [coming[key] for key in stated.get("after", ()) if key in coming]
         if later:
             raise ConfigError(
                 f"+siri=[...,{name},...,{later[-1]},...]: {later[-1]} overrides settings of {name}, which must come "

@@ -2,6 +2,8 @@
 """`siri-verl new-env`: what it writes works as it stands, and nothing is overwritten."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 
@@ -9,6 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
+from siri_verl.planning.compose import compose_run
+from siri_verl.settings.read import siri_settings
+from siri_verl.training.preflight.panels import check_panels
+from siri_verl.training.preflight.settings import check_settings
 
 
 def new_env(*words, code=0):
@@ -27,6 +33,19 @@ def test_the_skeleton_passes_its_test_and_the_checker(tmp_path):
     ):
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_its_commands_write_panels_that_a_run_accepts(tmp_path, monkeypatch):
+    new_env("my_hall", "--folder", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (tmp_path / "my_hall.py").read_text().replace("\\\n", " ").replace("$PWD", str(tmp_path))
+    panel, run = (shlex.split(re.search(pattern, text)[1]) for pattern in ("siri-verl (data .*)", "main_ppo (.*)"))
+    panel[panel.index("--out") + 1] = str(tmp_path / "panels/all.parquet")
+    assert CliRunner().invoke(app, panel).exit_code == 0
+    config = compose_run(run)
+    check_settings(config, siri_settings(config))
+    panels = check_panels(config, "my_hall:MyHall-v0")
+    assert [len(panel.task_ids) for panel in panels.values()] == [20, 4]
 
 
 @pytest.mark.parametrize("present", ["my_shop.py", "test_my_shop.py"])

@@ -25,6 +25,8 @@ FILES = {file.stem: OmegaConf.load(file) for file in FOLDER.glob("*.yaml") if fi
         ("webshop,offload,gpu", "offload", "gpu"),
         ("cpu_small,cpu,webshop", "cpu_small", "cpu"),
         ("no_gate,base", "no_gate", "base"),
+        ("no_gate,own", "no_gate", "own"),
+        ("cpu,cpu_small,own", "cpu_small", "own"),
     ],
 )
 def test_a_group_that_another_undoes_is_refused(groups, first, last):
@@ -41,10 +43,17 @@ def test_two_groups_of_one_kind_are_refused():
 
 @pytest.mark.parametrize(
     "groups",
-    ["base,gpu,qwen_7b,gpus_8,sglang", "base,gpu_megatron,gpus_4", "base,cpu,cpu_small,vllm_cpu", "base,cpu,no_gate"],
+    [
+        "base,gpu,qwen_7b,gpus_8,sglang",
+        "base,gpu_megatron,gpus_4",
+        "base,cpu,cpu_small,vllm_cpu",
+        "base,cpu,no_gate",
+        "own,gpu,qwen_1.5b,gpus_1,lora,gigpo",
+        "own,cpu,cpu_small,random_skills",
+    ],
 )
 def test_the_documented_order_passes(groups):
-    config = compose_run([f"+siri=[{groups}]"])
+    config = compose_run([f"+siri=[{groups}]", "siri.environment.name=toy"])
     siri_settings(config)
     given = groups.split(",")
     assert [name for name in config.siri_groups if name in given] == given
@@ -60,26 +69,29 @@ def test_every_group_states_itself_and_knows_every_group_that_it_changes():
             found |= keys(value, f"{full}.") if isinstance(value, dict) and value else {full: value}
         return found
 
+    kinds = {kind for name, file in FILES.items() if (kind := file.siri_groups[name].get("kind"))}
     own = {}
     for name, file in FILES.items():
         plain = OmegaConf.to_container(file)
         stated = plain.pop("siri_groups")
         assert list(stated) == [name]
-        assert set(stated[name].get("after", ())) <= FILES.keys()
+        assert set(stated[name].get("after", ())) <= FILES.keys() | kinds
         plain.pop("defaults", None)
         own[name] = keys(plain), stated[name]
-    included = {"webshop": ["base"], "alfworld": ["base"], "gpu": ["gpu_node"], "gpu_megatron": ["gpu_node"]}
+    included = {name: ["base"] for name in ("webshop", "alfworld", "own")} | {
+        name: ["gpu_node"] for name in ("gpu", "gpu_megatron")
+    }
     for a, (of_a, stated_a) in own.items():
         for b, (of_b, stated_b) in own.items():
             differ = [key for key in of_a if key in of_b and of_a[key] != of_b[key]]
             if a >= b or not differ or b in included.get(a, ()) or a in included.get(b, ()):
                 continue
-            ordered = b in stated_a.get("after", ()) or a in stated_b.get("after", ())
+            ordered = {b, stated_b.get("kind")} & {*stated_a.get("after", ())}
+            ordered |= {a, stated_a.get("kind")} & {*stated_b.get("after", ())}
             one_kind = stated_a.get("kind") is not None and stated_a.get("kind") == stated_b.get("kind")
             of_other_hardware = {a, b} & {"gpu_node", "gpu", "gpu_megatron"} and {a, b} & {
                 "cpu_cluster", "cpu_small"}  # fmt: skip
-            of_other_demo = {a, b} in ({"alfworld", "webshop_demo"}, {"webshop", "alfworld_demo"})
-            assert ordered or one_kind or of_other_hardware or of_other_demo, (a, b, differ)
+            assert ordered or one_kind or of_other_hardware, (a, b, differ)
 
 
 def test_configurations_without_the_block_pass():
