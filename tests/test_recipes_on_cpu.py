@@ -29,6 +29,7 @@ CHANGES = {
     "gigpo_webshop.sh": GIGPO,
     "grpo_webshop.sh": GIGPO | GRPO | {"siri.method": "grpo"},
     "ablations/random_skills.sh": {"siri.method": "siri_random_skills", "siri.mining.random_skills": True},
+    "ablations/empty_context.sh": {"siri.method": "siri_empty_context", "siri.mining.neutral_skills": True},
     "ablations/no_warm_up.sh": {"siri.method": "siri_no_warm_up", "siri.phases.skip": ["warm_up"]},
     "ablations/no_internalization.sh": {
         "siri.method": "siri_no_internalization",

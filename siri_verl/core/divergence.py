@@ -18,12 +18,15 @@ LOG_RATIO_CAP = 20.0
 
 
 def sampled_divergence(name: str, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """A one-sample estimate: `nll` -s, `forward` t - s, `k3` exp(min(t - s, 20)) - 1 - (t - s), `reverse` s - t.
+    """A one-sample estimate: `nll` -s, `forward` t - s, `k3` exp(min(t - s, 20)) - 1 - (t - s), `reverse` s - t;
+    `surrogate` is -1, times the ratio.
 
     `nll` and `forward` have the same gradient. `k3` is verl's low_var_kl without its outer clamp.
     """
     if name == "nll":
         return -student
+    if name == "surrogate":
+        return -torch.ones_like(student)
     if name == "forward":
         return teacher - student
     if name == "reverse":

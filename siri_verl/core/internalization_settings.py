@@ -10,23 +10,26 @@ import math
 from dataclasses import dataclass
 
 from siri_verl.failures import check, check_field
+from siri_verl.named import check_name_or_path
 
 BLOCK = "siri.internalization"
 OPTIONS = {
     "rows": ("skill_on_plain", "plain_under_skill", "both"),
     "target": ("sampled", "top_k", "full"),
     "top_k_of": ("teacher", "student"),
-    "divergence": ("nll", "k3", "forward", "reverse", "jsd"),
+    "divergence": ("nll", "surrogate", "k3", "forward", "reverse", "jsd"),
     "role": ("loss", "advantage_term", "advantage_factor"),
     "factor_level": ("token", "row"),
     "span": ("action", "response"),
     "context": ("no_think", "think"),
-    "token_weight": ("one", "shift", "gate"),
-    "row_weight": ("advantage", "gap", "one"),
+    "row_weight": ("advantage", "return", "gap", "one"),
     "normalise": ("gated", "weights", "all_tokens", "rows"),
     "warmup_shape": ("linear", "cosine"),
-    "source": ("skill", "self_imitation"),
 }
+
+TOKEN_WEIGHTS = ("one", "shift", "gate")
+GATES = ("skill", "hard_tasks", "self_imitation", "positive_advantage")
+WITHOUT_TEACHER = ("self_imitation", "positive_advantage")
 
 
 @dataclass
@@ -54,7 +57,8 @@ class InternalizationSettings:
     tail: bool = True
     """With top_k: all other tokens form one more bucket. False: they are left out."""
     divergence: str = "nll"
-    """`nll` -s; `k3` exp(t - s) - 1 - (t - s); `forward` KL(teacher, student), t - s on a sampled token; `reverse`
+    """`nll` -s; `surrogate` -1, which with ratio_cap and ratio_detached=false is PPO's clipped term of a positive
+    advantage; `k3` exp(t - s) - 1 - (t - s); `forward` KL(teacher, student), t - s on a sampled token; `reverse`
     KL(student, teacher); `jsd`."""
     jsd_alpha: float = 0.5
     """Share of the teacher in the mixture of `jsd`."""
@@ -81,14 +85,16 @@ class InternalizationSettings:
     acts."""
     token_weight: str = "one"
     """Weight of each token, without gradient: `one`; `shift` clip(t - s, 0, shift_cap); `gate`
-    sigmoid(gate_slope (t - s))."""
+    sigmoid(gate_slope (t - s)); or a function (s, t) -> weights by its path, `module:function`."""
     shift_cap: float = 1.0
     """Largest weight of token_weight=shift."""
     gate_slope: float = 5.0
     """Slope of token_weight=gate."""
     row_weight: str = "advantage"
-    """Weight of each row: `advantage` clip(A / scale, 0, clip); `gap` min(gap / gap_scale, gap_clip) of the group's
-    Delta; `one`."""
+    """Weight of each row: `advantage` clip(A / scale, 0, clip); `return`, the same of R minus the median of recent
+    group means, anew at each replay; `gap` min(gap / gap_scale, gap_clip) of the group's Delta; `one`."""
+    baseline_groups: int = 10240
+    """Groups whose mean returns make the median of row_weight=return."""
     gap_scale: float = 0.2
     """Delta that gets weight 1 under row_weight=gap."""
     gap_clip: float = 2.0
@@ -116,13 +122,17 @@ class InternalizationSettings:
     log_prob_floor: float | None = None
     """Drop tokens whose plain log-probability is below this. None keeps all."""
     source: str = "skill"
-    """`skill`, or `self_imitation` (control): positive-advantage plain tokens, as many as the gate would have let
-    through."""
+    """The gate: `skill`; `hard_tasks`, solved trajectories of the skill arm in groups whose plain arm solved nothing;
+    `self_imitation` (control), positive-advantage plain tokens, as many as the skill gate would have let through;
+    `positive_advantage`, every turn of positive advantage; or a function by its path, `module:function`
+    (docs/extending.md)."""
 
     def __post_init__(self) -> None:
         for name, options in OPTIONS.items():
             fix = f"use {', '.join(options[:-1])} or {options[-1]}"
             self._check(name, getattr(self, name) in options, fix)
+        check_name_or_path(f"{BLOCK}.token_weight", self.token_weight, TOKEN_WEIGHTS)
+        check_name_or_path(f"{BLOCK}.source", self.source, GATES)
         self._check_ranges()
         self._check_comparison()
         self._check_role()
@@ -135,7 +145,7 @@ class InternalizationSettings:
         self._check("lambda_max", 0 <= self.lambda_max < math.inf, "use a finite number >= 0")
         for name in ("warmup_updates", "steps", "replay"):
             self._check(name, getattr(self, name) >= 0, "use 0 or more")
-        for name in ("top_k", "replay_steps"):
+        for name in ("top_k", "replay_steps", "baseline_groups"):
             self._check(name, getattr(self, name) >= 1, "use 1 or more")
         self._check("decay_updates", self.decay_updates is None or self.decay_updates >= 1, "use null or 1 or more")
         for name in ("scale", "ratio_cap"):
@@ -155,7 +165,10 @@ class InternalizationSettings:
         fix = f"needs distributions, and target={self.target} has one token; use target=top_k or full, or forward"
         self._check("divergence", not (sampled and self.divergence == "jsd"), fix)
         fix = f"compares sampled tokens only, and target={self.target}; use forward, reverse or jsd"
-        self._check("divergence", sampled or self.divergence not in ("nll", "k3"), fix)
+        self._check("divergence", sampled or self.divergence not in ("nll", "surrogate", "k3"), fix)
+        fix = "is the ratio itself, and needs its gradient; set ratio_cap and ratio_detached=false"
+        ratio = self.ratio_cap is not None and not self.ratio_detached
+        self._check("divergence", self.divergence != "surrogate" or ratio, fix)
         fix = "has a gradient of mean 0 on sampled tokens as a loss; use k3, target=top_k, or role=advantage_term"
         self._check("divergence", not (sampled and self.role == "loss" and self.divergence == "reverse"), fix)
         fix = f"leaves no distribution, which divergence={self.divergence} needs; use tail=true or forward"
@@ -186,17 +199,28 @@ class InternalizationSettings:
             for name, value in (("steps", 0), ("replay", 0), ("context", "think"), ("source", "skill")):
                 fix = f"is of rows=skill_on_plain, and rows={self.rows}; use that, or {name}={value}"
                 self._check(name, getattr(self, name) == value, fix)
-        if self.source == "self_imitation":
-            fix = "has no teacher, whose t {name}={value} needs; use {name}={other}"
-            for name, other in (("divergence", "nll"), ("token_weight", "one"), ("row_weight", "advantage")):
+        if not self.has_teacher:
+            allowed = {
+                "divergence": ("nll", "surrogate"),
+                "token_weight": ("one",),
+                "row_weight": ("advantage", "return"),
+            }
+            for name, others in allowed.items():
                 value = getattr(self, name)
-                text = fix.format(name=name, value=value, other=other)
-                check(value == other, f"{BLOCK}.source", self.source, text)
+                text = f"has no teacher, whose t {name}={value} needs; use {name}={others[0]}"
+                check(value in others, f"{BLOCK}.source", self.source, text)
+        fix = f"weighs replies by their own return, and source={self.source} weighs those of a skill; use advantage"
+        self._check("row_weight", self.row_weight != "return" or not self.has_teacher, fix)
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether the learned tokens were sampled under a skill, or are scored under one."""
+        return self.source not in WITHOUT_TEACHER
 
     @property
     def needs_teacher(self) -> bool:
         """Whether t enters any formula."""
-        return self.divergence != "nll" or self.token_weight != "one"
+        return self.divergence not in ("nll", "surrogate") or self.token_weight != "one"
 
     def scale_and_clip(self, norm: str, success_reward: float) -> tuple[float, float]:
         """(s, c) for an advantage normalisation, `mean` or `mean_std`.

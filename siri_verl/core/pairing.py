@@ -39,9 +39,13 @@ class ArmPlan:
     def split(cls, group_size: int, skill_share: float = 0.5) -> ArmPlan:
         """Divide `group_size` sessions between the arms so that `skill_share` of them see the skill.
 
+        A share of 0 leaves all sessions plain: the skill is the teacher's alone.
+
         Raises:
             ValueError: the share does not give whole numbers, or leaves an arm empty.
         """
+        if skill_share == 0:
+            return cls(plain=group_size, skill=0)
         if not 0.0 < skill_share < 1.0:
             raise ValueError(
                 f"arms: skill_share={skill_share}, must lie strictly between 0 and 1; both arms are needed"

@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 from siri_verl.core.confidence import log_e_value, log_e_value_below
 from siri_verl.failures import check_field
+from siri_verl.named import check_name_or_path, named
 
 CANDIDATE, ACTIVE, RETIRED = "candidate", "active", "retired"
 STATUSES = (CANDIDATE, ACTIVE, RETIRED)
@@ -42,7 +43,7 @@ class UtilitySettings:
 
     decision: str = "ema"
     """`ema`: the paper's rule. `sequential`: e-values, valid at any time of looking, with control of the
-    false-discovery rate."""
+    false-discovery rate. Or a function of your own by its path, `module:function` (docs/extending.md)."""
     ema_alpha: float = 0.1
     """Weight of the newest Delta in the utility; the utility starts at 0. [default] calibrated:
     benchmarks/skill_decisions."""
@@ -74,7 +75,7 @@ class UtilitySettings:
     def __post_init__(self) -> None:
         block, budget = "siri.utility", self.max_groups
         low, null = self.retire_below, self.null_effect
-        check_field(self, f"{block}.decision", self.decision in RULES, f"use {' or '.join(RULES)}")
+        check_name_or_path(f"{block}.decision", self.decision, RULES)
         check_field(self, f"{block}.ema_alpha", 0 < self.ema_alpha <= 1, "use a value in (0, 1]")
         check_field(self, f"{block}.n_eval", self.n_eval >= 1, "use at least 1")
         check_field(self, f"{block}.retire_after", self.retire_after >= 1, "use at least 1")
@@ -97,7 +98,7 @@ class UtilitySettings:
                 f"{highest:.4g} even if every group succeeds only with the skill"
             )
             check_field(self, f"{block}.promote_above", self.promote_above < highest, fix)
-        else:
+        elif self.decision == "sequential":
             reached = log_e_value([1.0] * budget, null) >= promotion_threshold(self, test_index=1, promotions=0)
             fix = (
                 f"can never be met: with fdr={self.fdr} and null_effect={null} even a skill with Delta = 1 in every "
@@ -210,7 +211,7 @@ def decide(state: SkillState, settings: UtilitySettings, promotions: int) -> Ver
     """The verdict of the chosen rule and of the budget of groups; None leaves the status unchanged."""
     if state.status == RETIRED:
         return None
-    verdict = RULES[settings.decision](state, settings, promotions)
+    verdict = named("siri.utility.decision", settings.decision, RULES)(state, settings, promotions)
     if verdict is None and state.status == CANDIDATE and state.groups >= settings.max_groups:
         return Verdict(RETIRED, f"still undecided after {state.groups} groups (max_groups)")
     return verdict

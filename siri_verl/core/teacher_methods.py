@@ -122,8 +122,9 @@ def sdpo() -> InternalizationSettings:
 
 @_register
 def skill_0_5() -> InternalizationSettings:
-    """Skill0.5, hard tier: JSD over 64 tokens and a tail, over the whole reply of a guided success on the plain prompt;
-    coefficient 1, in an optimizer step of its own. Source: JasonZhujp/Skill0_5 759e0cb."""
+    """Skill0.5, hard tier: JSD over 64 tokens and a tail, over the whole replies of successes with a skill, in groups
+    whose plain arm solved nothing, on the plain prompt; coefficient 1, in an optimizer step of its own. Source:
+    JasonZhujp/Skill0_5 759e0cb."""
     return InternalizationSettings(
         lambda_max=1.0,
         warmup_updates=0,
@@ -133,25 +134,29 @@ def skill_0_5() -> InternalizationSettings:
         span="response",
         row_weight="one",
         steps=1,
+        source="hard_tasks",
     )
 
 
 @_register
 def spear() -> InternalizationSettings:
-    """SPEAR, the weighting of its self-imitation: -A * min(exp(s - o), 1.28) * s where A > 0, on replies at most 5
-    iterations old, in optimizer steps of their own; the coefficient is (1 - cos(pi k / 200)) / 2 up to k = 200. Below a
-    ratio of 1.28 the gradient is that of PPO's clipped term; above it, PPO's is 0 and this one stays. There A is the
-    return minus the median of recent group means; how many rows are replayed (256) is this project's choice. Source:
-    TencentYoutuResearch/SPEAR 7e84315."""
+    """SPEAR, its self-imitation: -A' * min(exp(s - o), 1.28), PPO's clipped term of positive advantages, on replies of
+    A > 0 at most 5 iterations old, in optimizer steps of their own; A' is the return minus the median of the last
+    10,240 group means, and o is of when the reply was sampled. The coefficient is (1 - cos(pi k / 200)) / 2 up to
+    k = 200. How many rows are replayed in an iteration (256) is this project's choice: there a buffer of 2,048 rows is
+    learned whenever it is full. Source: TencentYoutuResearch/SPEAR 7e84315."""
     return InternalizationSettings(
         lambda_max=1.0,
         warmup_updates=200,
         warmup_shape="cosine",
-        source="self_imitation",
+        source="positive_advantage",
         span="response",
+        divergence="surrogate",
+        row_weight="return",
         scale=1.0,
         clip=math.inf,
         ratio_cap=1.28,
+        ratio_detached=False,
         steps=1,
         replay=256,
         replay_steps=5,

@@ -26,8 +26,9 @@ from dataclasses import dataclass
 import torch
 
 from siri_verl.core.divergence import add_tail, distribution_divergence, sampled_divergence
-from siri_verl.core.internalization_settings import InternalizationSettings
+from siri_verl.core.internalization_settings import BLOCK, InternalizationSettings
 from siri_verl.core.teacher_methods import vetted_settings
+from siri_verl.named import named
 
 LEAST_ROW_FACTOR = 0.1
 """Least factor of an advantage under factor_level=row."""
@@ -75,7 +76,7 @@ def token_terms(
         student: (rows, tokens) s.
         old: (rows, tokens) o.
         teacher: (rows, tokens) t; no gradient passes through it.
-        advantage: (rows, tokens), (rows, 1) or (rows,) A.
+        advantage: (rows, tokens), (rows, 1) or (rows,) A; under row_weight=return R minus its baseline.
         mask: (rows, tokens) tokens of the span.
         student_top: (rows, tokens, K) the student's log-probabilities of K tokens; needed unless target=sampled. Under
             target=full, K is the vocabulary.
@@ -145,13 +146,25 @@ def token_loss(
 
 
 def token_weights(settings: InternalizationSettings, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """(rows, tokens) w_token, without gradient."""
-    shift = (teacher - student).detach()
-    if settings.token_weight == "shift":
-        return shift.clamp(0.0, settings.shift_cap)
-    if settings.token_weight == "gate":
-        return torch.sigmoid(settings.gate_slope * shift)
-    return torch.ones_like(shift)
+    """(rows, tokens) w_token, without gradient.
+
+    Raises:
+        ConfigError: `token_weight` is a path that names no function.
+        ValueError: its function returned another shape, or a negative number.
+    """
+    s, t = student.detach(), teacher.detach()
+    known = {
+        "one": lambda s, t: torch.ones_like(s),
+        "shift": lambda s, t: (t - s).clamp(0.0, settings.shift_cap),
+        "gate": lambda s, t: torch.sigmoid(settings.gate_slope * (t - s)),
+    }
+    weights = named(f"{BLOCK}.token_weight", settings.token_weight, known)(s, t).detach()
+    if settings.token_weight not in known and (weights.shape != s.shape or bool((weights < 0).any())):
+        raise ValueError(
+            f"{BLOCK}.token_weight={settings.token_weight!r}: returned shape {tuple(weights.shape)} and least weight "
+            f"{float(weights.min())} for log-probabilities of shape {tuple(s.shape)}; return weights >= 0 of that shape"
+        )
+    return weights
 
 
 def ratios(settings: InternalizationSettings, student: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
@@ -182,7 +195,7 @@ def row_weights(
     """w_row: (rows, tokens), or (rows, 1)."""
     if settings.row_weight == "one" or not settings.advantage_weights:
         return torch.ones_like(advantage)
-    if settings.row_weight == "advantage":
+    if settings.row_weight in ("advantage", "return"):
         scale, clip = settings.scale_and_clip(norm, success_reward)
         return (advantage / scale).clamp(0.0, clip)
     if gap is None:

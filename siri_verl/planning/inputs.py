@@ -136,7 +136,7 @@ def batch_of(config: DictConfig, settings: SiriSettings | None, turns: float | N
         turns=turns,
     )
     if settings is None:
-        return Batch(max_turns=1, skill_share=0.0, **common)
+        return Batch(max_turns=1, scored_share=0.0, **common)
     most = settings.rollout.max_turns
     if turns is not None and not 0 < turns <= most:
         raise ConfigError(f"turns={turns}: use a number above 0 and at most siri.rollout.max_turns={most}")
@@ -144,12 +144,18 @@ def batch_of(config: DictConfig, settings: SiriSettings | None, turns: float | N
     return Batch(
         max_turns=most,
         mini_batches=settings.update.mini_batches,
-        skill_share=settings.arms.share(True) if skills else 0.0,
+        scored_share=scored_share(settings) if skills else 0.0,
         mining_requests=settings.mining.requests * settings.mining.answers if skills else 0,
         mining_every=settings.mining.every,
         mining_tokens=settings.mining.max_tokens,
         **common,
     )
+
+
+def scored_share(settings: SiriSettings) -> float:
+    """Share of the turns whose reply the token teacher has scored on a second prompt, at most."""
+    skill = settings.arms.share(True)
+    return {"skill_on_plain": skill, "plain_under_skill": 1 - skill, "both": 1.0}[settings.internalization.rows]
 
 
 def environment_bytes(settings: SiriSettings) -> tuple[float, str | None]:

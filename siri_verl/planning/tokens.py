@@ -20,7 +20,7 @@ class Batch:
         mini_batches: optimizer steps per iteration; None: by `mini_batch_tasks`.
         mini_batch_tasks: ppo_mini_batch_size; times `group` are the rows of an optimizer step.
         iterations: of the run; None where trainer.total_training_steps leaves it to the epochs.
-        skill_share: of a group's sessions see a skill.
+        scored_share: share of the turns whose reply is also scored on a second prompt.
         mining_requests, mining_every, mining_tokens: the miner's settings.
     """
 
@@ -33,7 +33,7 @@ class Batch:
     iterations: int | None
     turns: float | None = None
     mini_batches: int | None = None
-    skill_share: float = 0.5
+    scored_share: float = 0.5
     mining_requests: int = 0
     mining_every: int = 1
     mining_tokens: int = 0
@@ -71,7 +71,7 @@ def budget(batch: Batch) -> Budget:
         response_tokens=responses,
         updates=updates,
         rows_per_update=math.ceil(rows / updates),
-        internalization_rows=math.ceil(sessions * batch.skill_share * turns),
+        internalization_rows=math.ceil(sessions * batch.scored_share * turns),
         mining_tokens=batch.mining_requests / batch.mining_every * (batch.prompt + batch.mining_tokens),
         run_environment_steps=None if batch.iterations is None else rows * batch.iterations,
         run_tokens=None if batch.iterations is None else (prompts + responses) * batch.iterations,

@@ -13,6 +13,7 @@ from siri_verl.core.phases import INTERNALIZATION, MINING, WARM_UP
 from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED
 from siri_verl.report.reader import Run
 from siri_verl.report.skills import SkillLife, by_fate, mean_delta, mined, skill_lives
+from siri_verl.skills.neutral import NEUTRAL
 from siri_verl.skills.skill import Evidence
 
 EARLY_LATE = 8
@@ -134,7 +135,8 @@ def _promoted(run: Run, life: SkillLife) -> str:
             f"{before.steps[-1]}, the last before promotion; {validation.values[-1]:.2f} at step {validation.steps[-1]}"
         )
     if skill.control and skill.status == ACTIVE:
-        lines.append(f"- control run: since promotion a random summary was shown in place of {_quoted(skill.strategy)}")
+        shown = "a neutral text" if skill.control == NEUTRAL else "a random summary"
+        lines.append(f"- control run: since promotion {shown} was shown in place of {_quoted(skill.strategy)}")
     return "\n".join(lines)
 
 

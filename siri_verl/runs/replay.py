@@ -23,7 +23,7 @@ class PastRow:
         response: token ids of the cut reply.
         span: first and one past the last learned token of the response.
         action: the same of the action.
-        weight: w of the row.
+        weight: w of the row; its return where weights are computed anew at each replay (row_weight=return).
         old: o of each token of the response, when it was sampled.
         teacher: t of each; empty where no formula has it.
     """

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from siri_verl.core.internalization import InternalizationSettings
-from siri_verl.core.phases import INTERNALIZATION, PHASES, WARM_UP, PhaseSettings
+from siri_verl.core.phases import INTERNALIZATION, MINING, PHASES, WARM_UP, PhaseSettings
 from siri_verl.core.rules import UtilitySettings
 from siri_verl.failures import check_field, check_one_of
 from siri_verl.skills.bank import BankSettings
@@ -132,7 +132,8 @@ class ArmsSettings:
     """How a group is dealt to its plain and its skill arm while skills are mined and tested."""
 
     skill_share: float = 0.5
-    """Share of a group's sessions that see the skill; the rest is plain. Both arms must come out whole."""
+    """Share of a group's sessions that see the skill; the rest is plain. Both arms must come out whole. 0: no session
+    sees it, and it is the token teacher's alone (rows=plain_under_skill); nothing is tested then."""
     internalization_skill_share: float | None = None
     """The same in the internalization phase; null keeps `skill_share`."""
 
@@ -211,6 +212,23 @@ class SiriSettings:
         check_field(self, "siri.method", bool(self.method.strip()), "give a name, for example siri")
         check_one_of("siri.tasks", self.tasks, ("environment", "dataset"))
         self._check_changes_take_effect()
+        self._check_teacher_alone()
+
+    def _check_teacher_alone(self) -> None:
+        """Without a skill arm nothing is tested, and only plain turns have a teacher."""
+        phases, arms, term = self.phases, self.arms, self.internalization
+        if phases.fixed == WARM_UP or arms.skill_share and arms.share(True):
+            return
+        fix = "without a skill arm (siri.arms.skill_share=0) there are only plain turns; use plain_under_skill"
+        check_field(term, "siri.internalization.rows", term.rows == "plain_under_skill", fix)
+        fix = "without a skill arm (siri.arms.skill_share=0) no Delta opens it; use false"
+        check_field(term, "siri.internalization.gate", not term.gate, fix)
+        fix = "without a skill arm (siri.arms.skill_share=0) nothing is tested; use any or newest"
+        tests = bool(arms.skill_share)
+        check_field(self.retrieval, "siri.retrieval.choice", tests or self.retrieval.choice != "tested", fix)
+        plays = phases.fixed is None and MINING not in phases.skip
+        fix = "leaves the mining phase nothing to test; use siri.phases.skip=[mining] or fixed=internalization"
+        check_field(arms, "siri.arms.skill_share", tests or not plays, fix)
 
     def _check_changes_take_effect(self) -> None:
         """Refuse a change of the method whose phase is left out."""
@@ -223,6 +241,7 @@ class SiriSettings:
         check_field(changed, "siri.internalization.advantage_weights", internalizes or changed.advantage_weights, fix)
         mines = phases.fixed != WARM_UP
         fix = f"has no effect, for {where} leaves no phase with skills; drop one of the two"
-        check_field(self.mining, "siri.mining.random_skills", mines or not self.mining.random_skills, fix)
+        for name in ("random_skills", "neutral_skills"):
+            check_field(self.mining, f"siri.mining.{name}", mines or not getattr(self.mining, name), fix)
         shows = mines or self.initial_bank is not None
         check_field(self.control, "siri.control.skills_in_prompt", shows or not self.control.skills_in_prompt, fix)

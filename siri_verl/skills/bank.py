@@ -18,6 +18,7 @@ from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.phases import Census
 from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED, UtilitySettings
 from siri_verl.failures import check_field
+from siri_verl.skills.neutral import NEUTRAL
 from siri_verl.skills.sanitize import UnsafeTextError, neutralise
 from siri_verl.skills.skill import Event, Evidence, Provenance, Repeat, Skill, normalised, overlap, word_set
 from siri_verl.skills.text import skill_block
@@ -199,7 +200,8 @@ class SkillBank:
         """
         task = normalised(task)
         for skill in self.skills.values():
-            for text in (skill.strategy, skill.control):
+            neutral = skill.control == NEUTRAL
+            for text in (skill.strategy, skill.control_block if neutral else skill.control):
                 long = len(text) >= 20
                 if not text or (long and text not in prompt):  # the cheap check first: there may be many skills
                     continue

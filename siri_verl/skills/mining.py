@@ -23,6 +23,7 @@ from siri_verl.failures import ConfigError, check_field, check_one_of
 from siri_verl.skills.bank import Offer, SkillBank
 from siri_verl.skills.leaks import find_leak
 from siri_verl.skills.mining_prompt import MINING_TEMPLATES, parse_mined_skill, render_mining_prompt
+from siri_verl.skills.neutral import NEUTRAL
 from siri_verl.skills.pool import SourceTrajectory, SuccessPool
 from siri_verl.skills.random_summary import random_summary
 from siri_verl.skills.skill import Provenance
@@ -78,6 +79,9 @@ class MiningSettings:
     """Mining prompt: `full` for instruction-tuned models, `compact` for the small CPU model."""
     random_skills: bool = False
     """Control: once a skill is active, a random summary of its source trajectory is shown in its place."""
+    neutral_skills: bool = False
+    """Control: once a skill is active, a text of as many words that says nothing about the task is shown in its
+    place."""
     endpoint: MinerEndpointSettings = field(default_factory=MinerEndpointSettings)
 
     @property
@@ -88,6 +92,8 @@ class MiningSettings:
     def __post_init__(self) -> None:
         for name in ("every", "requests", "answers", "per_type", "max_tokens"):
             check_field(self, f"siri.mining.{name}", getattr(self, name) >= 1, "use at least 1")
+        fix = "excludes siri.mining.random_skills; use one of the two controls"
+        check_field(self, "siri.mining.neutral_skills", not (self.neutral_skills and self.random_skills), fix)
         check_one_of("siri.mining.template", self.template, tuple(MINING_TEMPLATES))
 
 
@@ -212,7 +218,7 @@ class Miner:
             report.problems["leak"] += 1
             report.leaks.append(leak)
             return None
-        control = ""
+        control = NEUTRAL if self.settings.neutral_skills else ""
         if self.settings.random_skills:
             control = random_summary(episode, derive_seed(self.seed, "random_summary", step, episode.trajectory))
         source = Provenance(episode.task_id, episode.trajectory, step, self.miner)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED
 from siri_verl.core.seeding import derive_seed
-from siri_verl.failures import check_field
+from siri_verl.failures import check_field, check_one_of
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Skill, overlap
 
@@ -23,6 +23,9 @@ from siri_verl.skills.skill import Skill, overlap
 class RetrievalSettings:
     """How the skill of a group is chosen."""
 
+    choice: str = "tested"
+    """`tested`: the active skill of highest utility, or a candidate under test. Without tests, of the skills that are
+    not retired: `any`, at random, or `newest`."""
     explore: float = 0.5
     """Share of a task type's groups that test a candidate when the type has an active skill too. Without one, all
     do."""
@@ -30,6 +33,7 @@ class RetrievalSettings:
     """Candidates of a task type under test at a time, 1 or 2."""
 
     def __post_init__(self) -> None:
+        check_one_of("siri.retrieval.choice", self.choice, ("tested", "any", "newest"))
         check_field(self, "siri.retrieval.explore", 0 <= self.explore <= 1, "use a share in [0, 1]")
         fix = "use 1 or 2; more candidates at a time would leave each too few groups to be decided about"
         check_field(self, "siri.retrieval.testing_per_type", self.testing_per_type in (1, 2), fix)
@@ -84,13 +88,22 @@ class Retriever:
             step: the training step.
             task_id: the task.
         """
+        rng = random.Random(derive_seed(self.seed, "retrieve", step, task_id))
+        if self.settings.choice != "tested":
+            return self._untested(bank, task_type, rng)
         plan = self.plan(bank, task_type)
         if plan.best is None and not plan.testing:
             return None
-        rng = random.Random(derive_seed(self.seed, "retrieve", step, task_id))
         if plan.testing and (plan.best is None or rng.random() < self.settings.explore):
             return rng.choice(plan.testing)
         return plan.best
+
+    def _untested(self, bank: SkillBank, task_type: str, rng: random.Random) -> Skill | None:
+        """A skill that is not retired, in the order in which they were entered; None where there is none."""
+        skills = [s for s in bank.skills.values() if s.task_type == task_type and s.status != RETIRED]
+        if not skills:
+            return None
+        return skills[-1] if self.settings.choice == "newest" else rng.choice(skills)
 
     def plan(self, bank: SkillBank, task_type: str) -> TypePlan:
         """The skills shown and tested for a task type. Computed once per state of the bank."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from siri_verl.core.decisions import Decision
 from siri_verl.core.rules import ACTIVE, SkillState
+from siri_verl.skills.neutral import NEUTRAL, neutral_text
 from siri_verl.skills.text import skill_block
 
 _WORD = re.compile(r"[^\W_]+")
@@ -79,8 +80,8 @@ class Skill:
         task_type: the type of tasks it is shown for and tested on.
         provenance: where it came from.
         neutralised: control tokens removed from its text.
-        control: a random summary of the source trajectory that replaces the strategy once the skill is active; ""
-            outside that control run.
+        control: a random summary of the source trajectory that replaces the strategy once the skill is active, or
+            `NEUTRAL`; "" outside these control runs.
         repeats: how often it was mined again.
         evidence: every group it was shown in, in order.
         decisions: every change of status, in order.
@@ -115,8 +116,19 @@ class Skill:
     @property
     def block(self) -> str:
         """The text of the prompt's skill section."""
-        replaced = self.control and self.status == ACTIVE
-        return skill_block(self.condition, self.control if replaced else self.strategy)
+        return self.control_block if self.control and self.status == ACTIVE else self.own_block
+
+    @property
+    def own_block(self) -> str:
+        """The same as the policy wrote it."""
+        return skill_block(self.condition, self.strategy)
+
+    @property
+    def control_block(self) -> str:
+        """The same in a control run, once the skill is active; "" outside of one."""
+        if self.control == NEUTRAL:
+            return neutral_text(len(self.own_block.split()))
+        return skill_block(self.condition, self.control) if self.control else ""
 
     @property
     def words(self) -> frozenset[str]:

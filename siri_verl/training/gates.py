@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate: which turns of a step are internalized. `siri.internalization.source` names one of `GATES`.
+"""The gate: which turns of a step are internalized. `siri.internalization.source` names one of `GATES`, or a function.
 
 A gate gets the rows of the step and returns (rows,) bool. `method.py` adds the weights, and `selection.py` leaves out
 turns that are malformed or hold no action.
@@ -16,6 +16,7 @@ from siri_verl.core.internalization import open_rows
 from siri_verl.core.pairing import PLAIN, SKILL, TreatmentEffect, effect_rows
 from siri_verl.core.seeding import derive_seed
 from siri_verl.core.self_imitation import self_imitation_rows
+from siri_verl.named import named
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.training.step_table import StepTable
 
@@ -60,15 +61,14 @@ def skill_gate(given: GateInput, settings: SiriSettings) -> np.ndarray:
 def plain_turns(given: GateInput, settings: SiriSettings) -> np.ndarray:
     """Well-formed turns of the plain arm, in groups whose other arm saw a skill that helped (Delta_g > 0).
 
-    They are what `rows=plain_under_skill` scores; `gate` and `require_active` are the skill gate's.
+    They are what `rows=plain_under_skill` scores; `gate` and `require_active` are the skill gate's. Without either, all
+    plain turns: those whose group has no skill hold no prompt with one, and are left out by their rows.
     """
     s, table = settings.internalization, given.table
     open_groups = {
         group
         for group, effect in given.effects.items()
-        if effect.skill_id
-        and (effect.delta > 0 or not s.gate)
-        and (effect.skill_id in given.active or not s.require_active)
+        if (effect.delta > 0 or not s.gate) and (effect.skill_id in given.active or not s.require_active)
     }
     in_group = np.array([group in open_groups for group in table.group.tolist()], dtype=bool)
     return table.usable & (table.arm == PLAIN) & table.valid & (table.span_tokens("action") > 0) & in_group
@@ -83,9 +83,34 @@ def self_imitation_gate(given: GateInput, settings: SiriSettings) -> np.ndarray:
     return self_imitation_rows(plain, given.advantage, tokens, settings.control.self_imitation_tokens, seed)
 
 
-GATES: dict[str, Callable[[GateInput, SiriSettings], np.ndarray]] = {
+def hard_task_gate(given: GateInput, settings: SiriSettings) -> np.ndarray:
+    """Turns of solved trajectories of the skill arm, in groups whose plain arm solved the task in no trajectory."""
+    table = given.table
+    plain = table.usable & (table.arm == PLAIN)
+    tried, solved = set(table.group[plain].tolist()), set(table.group[plain & table.success].tolist())
+    hard = np.array([group in tried - solved for group in table.group.tolist()], dtype=bool)
+    return shown_skill(table) & table.success & hard
+
+
+def positive_advantage_gate(given: GateInput, settings: SiriSettings) -> np.ndarray:
+    """Well-formed turns of positive advantage."""
+    table = given.table
+    return table.usable & table.valid & (given.advantage > 0)
+
+
+Gate = Callable[[GateInput, SiriSettings], np.ndarray]
+GATES: dict[str, Gate] = {
     "skill": skill_gate,
+    "hard_tasks": hard_task_gate,
     "self_imitation": self_imitation_gate,
+    "positive_advantage": positive_advantage_gate,
 }
-MINES_SKILLS = frozenset({"skill"})
-"""Gates that need skills to be mined."""
+
+
+def gate_named(source: str) -> Gate:
+    """The gate of `siri.internalization.source`: one of `GATES`, or the function that a path names.
+
+    Raises:
+        ConfigError: there is no such gate.
+    """
+    return named("siri.internalization.source", source, GATES)

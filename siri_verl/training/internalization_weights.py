@@ -86,7 +86,7 @@ def plain_rows_of(extra: ExtraRows, table: StepTable, settings: InternalizationS
     for i, values in zip(placed, log_probs([str(extra.keys[i]) for i in placed], partition), strict=True):
         old[i] = values
     sampled, teacher = list(old), [None] * number
-    if settings.source == "skill":
+    if settings.has_teacher:
         current = [i for i in placed if i < first_past]
         for i, values in zip(
             current, log_probs([table.keys[selection.rows[i]] for i in current], partition), strict=True
@@ -136,7 +136,7 @@ def put_weights(
         column.metrics.update(plain_policy_metrics(gated, gated))
     weighted = (column.column > 0)[placed]
     column.metrics["plain_log_prob_weighted_mean"] = _mean(old[placed][weighted])
-    if settings.source == "skill" and settings.rows == "skill_on_plain":
+    if settings.has_teacher and settings.rows == "skill_on_plain":
         gate = column.gate[placed]
         column.metrics.update(deciding_metrics(old[placed][gate], teacher[placed][gate]))
     if settings.needs_teacher:
@@ -150,7 +150,9 @@ def put_weights(
     return batch, column
 
 
-def past_rows(extra: ExtraRows, learned: LearnedRows, partition_id: str, step: int) -> list[PastRow]:
+def past_rows(
+    extra: ExtraRows, learned: LearnedRows, partition_id: str, step: int, weight: np.ndarray
+) -> list[PastRow]:
     """This iteration's rows of a positive weight, to be learned again later.
 
     Args:
@@ -158,6 +160,7 @@ def past_rows(extra: ExtraRows, learned: LearnedRows, partition_id: str, step: i
         learned: the same with log-probs (`plain_rows_of`).
         partition_id: `train`.
         step: the training step.
+        weight: (rows,) what is kept as each row's weight.
     """
     number = len(extra.selection) - len(extra.selection.past)
     kept = [i for i in range(number) if extra.keys[i] is not None and learned.weight[i] > 0]
@@ -171,7 +174,7 @@ def past_rows(extra: ExtraRows, learned: LearnedRows, partition_id: str, step: i
             response=content["responses"][place].tolist(),
             span=tuple(learned.span[i].tolist()),
             action=tuple(learned.action[i].tolist()),
-            weight=float(learned.weight[i]),
+            weight=float(weight[i]),
             old=learned.old[i].tolist(),
             teacher=[] if learned.teacher[i] is None else learned.teacher[i].tolist(),
         )

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,10 +25,18 @@ class Replay:
         self.settings, self.seed = settings, seed
         self.rows: list[PastRow] = []
 
-    def draw(self, step: int) -> list[PastRow]:
-        """At most `replay` rows for a training step, at random, in the order in which they were added."""
+    def draw(self, step: int, weigh: Callable[[list[float]], Sequence[float]] | None = None) -> list[PastRow]:
+        """At most `replay` rows for a training step, at random, in the order in which they were added.
+
+        Args:
+            step: the training step.
+            weigh: returns -> weights, where rows were kept with their returns; rows of weight 0 are not drawn.
+        """
         wanted = self.settings.replay
         rows = [row for row in self.rows if step - self.settings.replay_steps <= row.step < step]
+        if weigh is not None:
+            weights = weigh([row.weight for row in rows]) if rows else []
+            rows = [replace(row, weight=float(w)) for row, w in zip(rows, weights, strict=True) if w > 0]
         if len(rows) <= wanted:
             return rows
         rng = np.random.default_rng(derive_seed(self.seed, "replay", step))

@@ -71,7 +71,7 @@ class StepTeacher:
             table, dict(effects), advantage, weighing.settings.norm, self.number
         )
         if s.rows != "plain_under_skill":
-            steps, past = s.steps or layout.optimizer_steps, siri.replay.draw(self.number)
+            steps, past = s.steps or layout.optimizer_steps, siri.replayed(self.number, weighing.settings.norm)
             batch, self.extra = append(batch, table, select(table, is_open, weight, steps, s.span, past), s, layout)
         if s.rows != "skill_on_plain":
             is_open = plain_turns(siri.gate_input(table, dict(effects), advantage, self.number), siri.settings)
@@ -107,7 +107,9 @@ class StepTeacher:
             console.warn_no_deciding_token(self.number)
         if s.replay:
             self.metrics["rows_replayed"] = float(len(self.extra.selection.past))
-            self.siri.replay.add(past_rows(self.extra, learned, batch.partition_id, self.number), self.number)
+            # A weight that is computed anew at each replay needs the return.
+            kept = table.trajectory_return[self.extra.selection.rows] if s.row_weight == "return" else learned.weight
+            self.siri.replay.add(past_rows(self.extra, learned, batch.partition_id, self.number, kept), self.number)
         if alone:
             self.alone = batch.select_keys(self.extra.alone)
         return self._policy_batch(batch)

@@ -112,9 +112,10 @@ def test_success_reward_must_be_positive():
 def test_arms_of_sessions():
     assert ArmPlan.split(8) == ArmPlan(plain=4, skill=4)
     assert ArmPlan.split(8, 0.25) == ArmPlan(plain=6, skill=2)
+    assert ArmPlan.split(8, 0.0) == ArmPlan(plain=8, skill=0)
 
 
-@pytest.mark.parametrize("size, share", [(7, 0.5), (8, 0.3), (1, 0.5), (8, 0.0), (8, 1.0)])
+@pytest.mark.parametrize("size, share", [(7, 0.5), (8, 0.3), (1, 0.5), (8, -0.5), (8, 1.0)])
 def test_arms_that_do_not_divide_the_group_are_refused(size, share):
     with pytest.raises(ValueError, match="skill_share"):
         ArmPlan.split(size, share)

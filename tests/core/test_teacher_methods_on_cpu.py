@@ -117,7 +117,9 @@ def skill_0_5(r, s):
 
 
 def spear(r, s):
-    return -r.advantage.clamp(min=0) * (s - r.o).exp().clamp(max=1.28).detach() * s
+    ratio = (s - r.o).exp()
+    clipped = ratio.clamp(1 - 0.2, 1 + 0.28)
+    return -torch.minimum(ratio * r.advantage, clipped * r.advantage) * (r.advantage > 0)
 
 
 LOSSES = {

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from siri_verl.core.divergence import distribution_divergence, sampled_divergence
 from siri_verl.core.internalization_settings import InternalizationSettings
-from siri_verl.core.token_teacher import token_terms
+from siri_verl.core.token_teacher import token_terms, token_weights
 
 SEEDS = st.integers(0, 2**32)
 PLAIN = InternalizationSettings(row_weight="one", divergence="forward", span="response")
@@ -214,3 +216,20 @@ def test_lambda_warms_up_and_decays():
 def test_missing_arguments_are_named(options, given, message):
     with pytest.raises(ValueError, match=message):
         token_terms(InternalizationSettings(**options), **{**inputs(0), **given})
+
+
+def half(student, teacher):
+    return torch.full_like(student, 0.5)
+
+
+def negative(student, teacher):
+    return student
+
+
+def test_token_weights_may_be_a_function_of_the_users(monkeypatch):
+    monkeypatch.setitem(sys.modules, "my_weights", SimpleNamespace(half=half, negative=negative))
+    s, t = torch.randn(2, 3).double().requires_grad_(), torch.randn(2, 3).double()
+    weights = token_weights(InternalizationSettings(token_weight="my_weights:half"), s, t)
+    assert weights.tolist() == [[0.5] * 3] * 2 and not weights.requires_grad
+    with pytest.raises(ValueError, match="token_weight='my_weights:negative': returned shape .2, 3. and least"):
+        token_weights(InternalizationSettings(token_weight="my_weights:negative"), -s.abs() - 1, t)

@@ -48,7 +48,7 @@ def test_every_rule_is_marked_and_placed():
     for cells in rules:
         assert len(cells) == 4, cells
         rule, mark, function, setting = (cell.strip() for cell in cells)
-        assert mark in ("[paper]", "[verl-agent]", "[default]"), rule
+        assert mark in ("[paper]", "[verl-agent]", "[code]", "[default]"), rule
         assert function in ("verl's policy loss",) or set(re.findall(r"`([^`]+)`", function)) & set(FUNCTIONS), rule
     for name in re.findall(r"`(benchmarks/\w+|docs/\w+\.md)`", TEXT):
         assert (Path(__file__).parents[2] / name).exists(), name

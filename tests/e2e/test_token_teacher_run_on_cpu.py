@@ -8,16 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.configs import train_toy
-from support.toy_player import CONDITION, GOOD
-from support.toy_run import player_settings, write_inputs
+from support.toy_run import player_settings, write_active_bank, write_inputs
 
-from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.runs.folder import RunFolder
 from siri_verl.runs.metrics import read_metrics
 from siri_verl.runs.replay import read_replay
-from siri_verl.skills.bank import SkillBank
-from siri_verl.skills.bank_file import save_bank
-from siri_verl.skills.skill import Provenance
 
 STEPS = 3
 ALONE = ("steps=2", "replay=6", "replay_steps=2", "token_weight=shift", "normalise=weights", "ratio_cap=2")
@@ -28,12 +23,7 @@ pytestmark = pytest.mark.slow
 def inputs(tmp_path_factory):
     """The model and panels, and a bank with a good active skill for every type."""
     folder = write_inputs(tmp_path_factory.mktemp("inputs"), active_skill=False)
-    bank = SkillBank()
-    for kind in ("coin", "lamp", "other"):
-        skill_id = bank.add(CONDITION, GOOD, kind, Provenance("", "", 0, "hand")).skill.skill_id
-        for k in range(12):
-            bank.record(TreatmentEffect("g", skill_id, 0.75, 1.0, 0.25, 4, 4, ""), f"t{k}", 0)
-    save_bank(bank, folder / "bank.jsonl")
+    write_active_bank(folder / "bank.jsonl")
     return folder
 
 

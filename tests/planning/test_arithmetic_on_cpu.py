@@ -155,6 +155,6 @@ def test_counts_of_the_published_webshop_run_by_hand():
 
 def test_counts_with_shorter_sessions_and_a_fixed_number_of_updates():
     mined = {"mining_requests": 8, "mining_every": 5, "mining_tokens": 192}
-    found = budget(replace(WEBSHOP, turns=7.5, mini_batches=2, skill_share=0.25, **mined))
+    found = budget(replace(WEBSHOP, turns=7.5, mini_batches=2, scored_share=0.25, **mined))
     assert (found.rows, found.updates, found.rows_per_update, found.internalization_rows) == (960, 2, 480, 240)
     assert found.mining_tokens == pytest.approx(8 / 5 * (4096 + 192))

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from siri_verl.core.gigpo import GigpoSettings
 from siri_verl.failures import ConfigError
+from siri_verl.planning.compose import compose_run
 from siri_verl.settings.read import gigpo_settings, siri_settings
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.trajectory.prompts import TEMPLATES
@@ -159,3 +160,25 @@ def test_a_bank_to_start_from_can_be_shown_without_mining():
 def test_gigpo_values_out_of_range(name, value, fix):
     text = error(gigpo, **{name: value})
     assert text.startswith(f"algorithm.gigpo.{name}={value!r}: ") and fix in text
+
+
+TEACHER_ALONE = [
+    "siri.arms.skill_share=0",
+    "siri.phases.fixed=internalization",
+    "siri.internalization.rows=plain_under_skill",
+    "siri.internalization.divergence=k3",
+    "siri.internalization.gate=false",
+    "siri.retrieval.choice=any",
+]
+
+
+def test_without_a_skill_arm_the_skill_is_the_teachers_alone():
+    siri_settings(compose_run(["+siri=base", *TEACHER_ALONE]))
+    for wrong, says in (
+        ("siri.internalization.rows=both", "rows='both': without a skill arm .* use plain_under_skill"),
+        ("siri.internalization.gate=true", "gate=True: without a skill arm .* no Delta opens it; use false"),
+        ("siri.retrieval.choice=tested", "choice='tested': without a skill arm .* use any or newest"),
+        ("siri.phases.fixed=null", r"skill_share=0.*: leaves the mining phase nothing to test; use siri.phases.skip"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            siri_settings(compose_run(["+siri=base", *TEACHER_ALONE, wrong]))

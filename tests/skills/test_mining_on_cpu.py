@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from support.skill_status import decide
 
 from siri_verl.skills.bank import BankSettings, SkillBank
+from siri_verl.skills.bank_file import load_bank, save_bank
 from siri_verl.skills.leaks import find_leak, specifics
 from siri_verl.skills.mining import Miner, MiningSettings
+from siri_verl.skills.neutral import neutral_text
 from siri_verl.skills.pool import SourceTrajectory, SuccessPool
 from siri_verl.skills.random_summary import random_summary
 from siri_verl.skills.skill import Provenance
@@ -264,6 +266,29 @@ def test_under_the_control_an_active_skill_shows_its_random_text():
     plain = SkillBank()
     Miner(MiningSettings(), 1).mine(pool_of(shop(1)), plain, 5, lambda prompts: [GOOD])
     assert plain["s0001"].control == ""
+
+
+def test_under_the_empty_context_control_an_active_skill_shows_as_many_neutral_words(tmp_path):
+    bank = SkillBank()
+    Miner(MiningSettings(neutral_skills=True), 1).mine(pool_of(shop(1)), bank, 5, lambda prompts: [GOOD])
+    skill = bank["s0001"]
+    own = "When the kitchen is named: choose every option the task names , then buy"
+    assert skill.block == own, "a candidate is tested as it was written"
+    decide(bank, "s0001", "active")
+    assert skill.block == neutral_text(14) and len(skill.block.split()) == len(own.split()) == 14
+    assert not set(skill.block.lower().split()) & {"kitchen", "option", "choose", "buy"}
+    assert bank.find_in(f"skill: {skill.block}\ntask: buy a pan") == "s0001" and bank.find_in("task: buy a pan") == ""
+    save_bank(bank, tmp_path / "bank.jsonl")
+    assert load_bank(tmp_path / "bank.jsonl")["s0001"].block == skill.block
+    with pytest.raises(ValueError, match="neutral_skills=True: excludes siri.mining.random_skills"):
+        MiningSettings(neutral_skills=True, random_skills=True)
+
+
+def test_neutral_texts_are_as_long_as_asked_for():
+    assert [len(neutral_text(n).split()) for n in (1, 7, 100)] == [1, 7, 100]
+    assert neutral_text(100).startswith(neutral_text(7))
+    with pytest.raises(ValueError, match="0 words"):
+        neutral_text(0)
 
 
 @pytest.mark.parametrize("options", [dict(every=0), dict(requests=0), dict(answers=0), dict(template="long")])

@@ -141,3 +141,14 @@ def test_a_choice_after_many_decisions_is_that_of_a_retriever_that_saw_none_of_t
         assert testing == Retriever(RetrievalSettings(), 1).plan(bank, "kitchen").testing
         show(bank, testing[0].skill_id, *[-1.0] * 4)
         assert testing[0].status == "retired"
+
+
+def test_without_tests_any_skill_that_is_not_retired_is_shown_or_the_newest():
+    bank = bank_with("one", "two", "three", "four")
+    show(bank, "s0001", 1.0, 1.0)
+    show(bank, "s0002", -1.0, -1.0, -1.0, -1.0)
+    assert (bank["s0001"].status, bank["s0002"].status) == ("active", "retired")
+    got = shares(Retriever(RetrievalSettings(choice="any"), 1), bank)
+    assert got.keys() == {"s0001", "s0003", "s0004"} and min(got.values()) > 0.3
+    assert shares(Retriever(RetrievalSettings(choice="newest"), 1), bank) == {"s0004": 1.0}
+    assert shares(Retriever(RetrievalSettings(choice="newest"), 1), bank, kind="garden") == {None: 1.0}

@@ -45,6 +45,16 @@ def write_inputs(folder: Path, active_skill: bool = True, **model) -> Path:
     return folder
 
 
+def write_active_bank(path: Path) -> None:
+    """A bank with a good active skill for every type of task."""
+    bank = SkillBank()
+    for kind in ("coin", "lamp", "other"):
+        skill_id = bank.add(CONDITION, GOOD, kind, Provenance("", "", 0, "hand")).skill.skill_id
+        for k in range(12):
+            bank.record(TreatmentEffect("g", skill_id, 0.75, 1.0, 0.25, 4, 4, ""), f"t{k}", 0)
+    save_bank(bank, path)
+
+
 def player_settings(inputs: Path) -> tuple[str, ...]:
     """Settings of a run of the player: one step of warm-up, one of mining, then internalization."""
     return (
