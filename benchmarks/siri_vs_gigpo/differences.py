@@ -12,7 +12,7 @@ from scipy import stats
 from scipy.integrate import trapezoid
 
 from benchmarks.siri_vs_gigpo.results import Key, Results
-from benchmarks.siri_vs_gigpo.settings import METHODS, TRAINED
+from benchmarks.siri_vs_gigpo.settings import METHODS, TRAINED, Method
 
 LEVEL, RESAMPLES = 0.95, 10_000
 
@@ -72,19 +72,19 @@ def area(points: Sequence[Mapping[str, Any]], until: float) -> float:
     return float(trapezoid(np.interp(at, x, y), at) / until)
 
 
-def present(found: Results, environment: str) -> list[str]:
+def present(found: Results, environment: str, methods: Mapping[str, Method] = METHODS) -> list[str]:
     """Methods with a finished run, in the order of settings.py."""
-    return [method for method in METHODS if any(name[:2] == (environment, method) for name in found.rows)]
+    return [method for method in methods if any(name[:2] == (environment, method) for name in found.rows)]
 
 
-def has_curve(method: str) -> bool:
+def has_curve(method: str, methods: Mapping[str, Method] = METHODS) -> bool:
     """Whether the method trains; what evaluates another's policy has no curve of its own."""
-    return METHODS[method].start != TRAINED
+    return methods[method].start != TRAINED
 
 
-def areas(found: Results, environment: str) -> dict[Key, float]:
+def areas(found: Results, environment: str, methods: Mapping[str, Method] = METHODS) -> dict[Key, float]:
     """The area under each finished run's curve, all up to the environment steps that the shortest reached."""
-    names = [name for name in found.rows if name[0] == environment and has_curve(name[1])]
+    names = [name for name in found.rows if name[0] == environment and has_curve(name[1], methods)]
     curves = {name: found.curves[name]["points"] for name in names}
     if not curves:
         return {}

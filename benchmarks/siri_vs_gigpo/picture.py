@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,16 @@ import numpy as np
 
 from benchmarks.siri_vs_gigpo.differences import has_curve, interval, present
 from benchmarks.siri_vs_gigpo.results import Results
+from benchmarks.siri_vs_gigpo.settings import METHODS, Method
 
 
-def draw(found: Results, environment: str, target: Path, only: Sequence[str] = ()) -> None:
+def draw(
+    found: Results,
+    environment: str,
+    target: Path,
+    only: Sequence[str] = (),
+    every: Mapping[str, Method] = METHODS,
+) -> None:
     """Write the picture of an environment's finished runs: of all methods, or of those in `only`, in its order.
 
     Left, validation success over environment steps: each run thin, each method's mean over its seeds thick. Right,
@@ -24,7 +31,7 @@ def draw(found: Results, environment: str, target: Path, only: Sequence[str] = (
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    methods = list(only) or present(found, environment)
+    methods = list(only) or present(found, environment, every)
     figure, (left, right) = plt.subplots(
         1,
         2,
@@ -34,7 +41,7 @@ def draw(found: Results, environment: str, target: Path, only: Sequence[str] = (
         gridspec_kw={"width_ratios": (3, max(1, len(methods) / 4))},
     )
     for place, method in enumerate(methods):
-        if has_curve(method):
+        if has_curve(method, every):
             _curves(left, found, environment, method, f"C{place}")
         _points(right, found, environment, method, place, f"C{place}")
     left.set(xlabel="environment steps", ylabel="success", ylim=(0, 1))

@@ -32,33 +32,46 @@ class Job:
     record: bool = True
 
 
-def seeds_of(method: str, seeds: Sequence[int], final: bool) -> tuple[int, ...]:
+def seeds_of(
+    method: str, seeds: Sequence[int], final: bool, methods: Mapping[str, Method] = METHODS
+) -> tuple[int, ...]:
     """The seeds a method is run with: all development seeds, and as many final ones as settings.py says."""
-    return tuple(seeds[: METHODS[method].seeds] if final else seeds)
+    return tuple(seeds[: methods[method].seeds] if final else seeds)
 
 
 def missing(
-    environment: str, methods: Iterable[str], seeds: Sequence[int], final: bool, finished: Iterable[Key]
+    environment: str,
+    asked: Iterable[str],
+    seeds: Sequence[int],
+    final: bool,
+    finished: Iterable[Key],
+    methods: Mapping[str, Method] = METHODS,
 ) -> list[Job]:
     """What is to be recorded, seed by seed, methods in the order of settings.py.
 
     Raises:
         ValueError: an unknown method.
     """
-    asked, done = list(methods), set(finished)
+    asked, done = list(asked), set(finished)
     for method in asked:
-        if method not in METHODS:
-            raise ValueError(f"--methods {method}: no such method; use some of {', '.join(METHODS)}")
+        if method not in methods:
+            raise ValueError(f"--methods {method}: no such method; use some of {', '.join(methods)}")
     return [
         Job(seed, method)
         for seed in seeds
-        for method in METHODS
-        if method in asked and seed in seeds_of(method, seeds, final) and (environment, method, seed) not in done
+        for method in methods
+        if method in asked
+        and seed in seeds_of(method, seeds, final, methods)
+        and (environment, method, seed) not in done
     ]
 
 
 def with_needs(
-    jobs: Sequence[Job], known: Iterable[Key], environment: str, there: Iterable[tuple[int, str]]
+    jobs: Sequence[Job],
+    known: Iterable[Key],
+    environment: str,
+    there: Iterable[tuple[int, str]],
+    methods: Mapping[str, Method] = METHODS,
 ) -> list[Job]:
     """The jobs, each behind what it needs and nobody has left.
 
@@ -74,7 +87,7 @@ def with_needs(
     def add(seed: int, name: str, record: bool) -> None:
         if any((job.seed, job.method) == (seed, name) for job in ordered):
             return
-        for need in needs(seed, name, complete, recorded):
+        for need in needs(seed, name, complete, recorded, methods):
             add(seed, need, (seed, need) in wanted)
         ordered.append(Job(seed, name, record))
 
@@ -83,11 +96,17 @@ def with_needs(
     return ordered
 
 
-def needs(seed: int, name: str, complete: set[tuple[int, str]], recorded: set[tuple[int, str]]) -> list[str]:
+def needs(
+    seed: int,
+    name: str,
+    complete: set[tuple[int, str]],
+    recorded: set[tuple[int, str]],
+    methods: Mapping[str, Method] = METHODS,
+) -> list[str]:
     """What has to be run before: phase 0 for a fork, the other method's checkpoint or numbers."""
     if name == PHASE_0 or (seed, name) in complete:
         return []
-    method, found = METHODS[name], []
+    method, found = methods[name], []
     if method.start == PHASE_0 and (seed, PHASE_0) not in complete:
         found.append(PHASE_0)
     numbers_suffice = method.start != TRAINED and (seed, method.of) in recorded
@@ -126,6 +145,7 @@ def training_words(
     name: str,
     control: Mapping[str, int] | None = None,
     extra: Sequence[str] = (),
+    methods: Mapping[str, Method] = METHODS,
 ) -> list[str]:
     """The overrides a run is started with.
 
@@ -138,11 +158,12 @@ def training_words(
         name: a method that trains, or `phase_0`.
         control: of `control_numbers`, for the self-imitation control.
         extra: overrides of a trial; a method's own come after them.
+        methods: of the comparison.
 
     Raises:
         ValueError: the method trains nothing, or lacks the compared run's numbers.
     """
-    method = METHODS.get(name, Method())
+    method = methods.get(name, Method())
     groups = [*environment.groups, *filter(None, [method.group])]
     words = [
         f"+siri=[{','.join(groups)}]",

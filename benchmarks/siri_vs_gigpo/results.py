@@ -104,13 +104,19 @@ class Results:
         """Runs that need not be run."""
         return set(self.rows)
 
-    def check_settings(self, environment: str, fingerprint: str) -> None:
-        """Raise ResultsError if finished runs of the environment were made under other settings."""
+    def check_settings(self, environment: str, fingerprints: Mapping[str, str]) -> None:
+        """Raise ResultsError if finished runs of the environment were made under other settings.
+
+        Args:
+            environment: its name.
+            fingerprints: method -> hash of its present settings.
+        """
         for name in sorted(self.finished):
             theirs = self.curves[name]["facts"]["settings"]
-            if name[0] == environment and theirs != fingerprint:
+            present = fingerprints.get(name[1])
+            if name[0] == environment and theirs != present:
                 raise ResultsError(
-                    f"{self.curves_file}: {name} was run under settings {theirs}, present ones are {fingerprint}; "
+                    f"{self.curves_file}: {name} was run under settings {theirs}, present ones are {present}; "
                     "restore settings.py, or delete the rows of both files and run all again"
                 )
 

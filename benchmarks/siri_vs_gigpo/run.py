@@ -29,20 +29,17 @@ sys.path.insert(0, str(REPO))
 
 from benchmarks.siri_vs_gigpo import plan, results  # noqa: E402
 from benchmarks.siri_vs_gigpo.settings import (  # noqa: E402
-    DEV_SEEDS,
-    ENVIRONMENTS,
-    FINAL_SEEDS,
-    METHODS,
     PHASE_0,
     PRESETS,
+    SIRI_VS_GIGPO,
     TRAINED,
     Environment,
+    Protocol,
 )
 from siri_verl.runs import record as run_record  # noqa: E402
 from siri_verl.runs.folder import RunFolder  # noqa: E402
 from siri_verl.skills.bank_file import load_bank  # noqa: E402
 
-SETTINGS_FILE = HERE / "settings.py"
 MODEL_LIMIT = 5 << 20
 """Bytes of a warm-started model that may be committed."""
 
@@ -56,6 +53,7 @@ class Comparison:
     """One environment's comparison, on development or final seeds.
 
     Attributes:
+        protocol: what is compared.
         name: of the environment.
         final: seeds, test split and results file.
         trial: development trials each have their own results.
@@ -71,36 +69,39 @@ class Comparison:
     extra: tuple[str, ...]
     work: Path
     commit: bool = False
-    home: Path = HERE
+    home: Path | None = None
     only: tuple[int, ...] = ()
+    protocol: Protocol = SIRI_VS_GIGPO
 
     def __post_init__(self) -> None:
-        if self.name not in ENVIRONMENTS:
-            raise BenchmarkError(f"--environment {self.name}: settings.py has {', '.join(ENVIRONMENTS)}")
+        environments, self.methods = self.protocol.environments, self.protocol.methods
+        if self.name not in environments:
+            raise BenchmarkError(f"--environment {self.name}: settings.py has {', '.join(environments)}")
         if self.final and (self.extra or self.trial != "base"):
             raise BenchmarkError("--trial and --override: for development seeds; final runs take settings.py as it is")
         if self.extra and self.trial == "base":
             raise BenchmarkError("--override: name the trial as well, --trial NAME, so that its results stay apart")
-        self.environment: Environment = ENVIRONMENTS[self.name]
-        self.seeds = FINAL_SEEDS if self.final else DEV_SEEDS
+        self.environment: Environment = environments[self.name]
+        self.seeds = self.protocol.final_seeds if self.final else self.protocol.dev_seeds
         if unknown := sorted(set(self.only) - set(self.seeds)):
             raise BenchmarkError(f"--only {' '.join(map(str, unknown))}: settings.py has {self.seeds}")
+        self.home = self.home or self.protocol.home
         self.folder = self.home if self.final else self.home / "development" / self.trial
         part = "final" if self.final else f"dev_{self.trial}"
         self.places = plan.Places(self.work / self.name / part)
-        self.fingerprint = self.environment.fingerprint(self.extra)
+        self.fingerprints = self.protocol.fingerprints(self.name, self.extra)
         self.results = results.Results(self.folder)
-        self.results.check_settings(self.name, self.fingerprint)
+        self.results.check_settings(self.name, self.fingerprints)
 
     # ---- what is to be done --------------------------------------------------------------------------------------
 
     def jobs(self, methods: Sequence[str]) -> list[plan.Job]:
         """What is missing, in order."""
-        wanted = plan.missing(self.name, methods, self.seeds, self.final, self.results.finished)
+        wanted = plan.missing(self.name, methods, self.seeds, self.final, self.results.finished, self.methods)
         wanted = [job for job in wanted if not self.only or job.seed in self.only]
-        trained = [PHASE_0, *(name for name, method in METHODS.items() if method.start != TRAINED)]
+        trained = [PHASE_0, *(name for name, method in self.methods.items() if method.start != TRAINED)]
         there = [(seed, name) for seed in self.seeds for name in trained if self._complete(seed, name)]
-        return plan.with_needs(wanted, self.results.finished, self.name, there)
+        return plan.with_needs(wanted, self.results.finished, self.name, there, self.methods)
 
     def _complete(self, seed: int, name: str) -> bool:
         return plan.complete(self.places.run(seed, name), None if name == PHASE_0 else self.environment.budget)
@@ -109,8 +110,8 @@ class Comparison:
         """What the job's training is started with; `planned` shows a control's numbers as 1 where they are not known
         yet."""
         control = None
-        if job.method != PHASE_0 and METHODS[job.method].of:
-            compared = METHODS[job.method].of
+        if job.method != PHASE_0 and self.methods[job.method].of:
+            compared = self.methods[job.method].of
             run = self.places.run(job.seed, compared)
             control = self.results.facts((self.name, compared, job.seed))
             if control is None and self._complete(job.seed, compared):
@@ -118,16 +119,16 @@ class Comparison:
             if control is None and planned:
                 control = {"self_imitation_tokens": 1, "mining_steps": 1}
         return plan.training_words(
-            self.environment, self.places, kwargs, model, job.seed, job.method, control, self.extra
+            self.environment, self.places, kwargs, model, job.seed, job.method, control, self.extra, self.methods
         )
 
     # ---- doing it ------------------------------------------------------------------------------------------------
 
     def run(self, job: plan.Job, kwargs: dict[str, Any], model: Path) -> None:
         """Train if need be, measure, enter."""
-        method = METHODS.get(job.method)
+        method = self.methods.get(job.method)
         trains = method is None or method.start != TRAINED
-        name = job.method if trains else METHODS[job.method].of
+        name = job.method if trains else self.methods[job.method].of
         folder = self.places.run(job.seed, name)
         if trains and not self._complete(job.seed, job.method):
             words = self.words(job, kwargs, model)
@@ -146,7 +147,7 @@ class Comparison:
         }
         given = self.words(job, kwargs, model) if trains else list(self.extra)
         facts = {
-            "settings": self.fingerprint,
+            "settings": self.fingerprints[job.method],
             # Paths say nothing about the run.
             "overrides": [word for word in given if str(self.work) not in word and str(model) not in word],
             "commit": run_record.source_commit(REPO) or "",
@@ -162,13 +163,13 @@ class Comparison:
             **{"points": points, "facts": facts, "success_by_type": by_type, "active_skills": skills},
         }
         with self.results.alone():
-            self.results.check_settings(self.name, self.fingerprint)
+            self.results.check_settings(self.name, self.fingerprints)
             self.results.add({name: row[name] for name in results.RESULT}, curve)
             if self.commit:
                 seed = f"{'seed' if self.final else 'development seed'} {job.seed}"
                 commit(
                     [self.results.rows_file, self.results.curves_file, self.home / "warm_start"],
-                    f"siri_vs_gigpo: {job.method} on {self.name}, {seed}",
+                    f"{self.protocol.folder}: {job.method} on {self.name}, {seed}",
                 )
 
     def evaluate(self, run: Path, *, with_skills: bool) -> dict[str, Any]:
@@ -198,7 +199,9 @@ class Comparison:
         """The shop, the warm-started model and the panels. Returns (settings of the environment, the model)."""
         from siri_verl.envs.panels import make_panel, write_dataset
 
-        kwargs, model = prepare_webshop(self.work / "data", self.home / "warm_start" / self.name)
+        # All comparisons start from the same model.
+        home = HERE if self.home == self.protocol.home else self.home
+        kwargs, model = prepare_webshop(self.work / "data", home / "warm_start" / self.name)
         for split, file, size in (
             (self.environment.train, self.places.train, None),
             (self.environment.development, self.places.validation, self.environment.validation_tasks),
@@ -284,14 +287,15 @@ def commit(paths: Sequence[Path], subject: str) -> None:
     raise BenchmarkError(f"git could not commit {', '.join(names)}: {(done.stderr or done.stdout).strip()}")
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None, protocol: Protocol, description: str | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = list(protocol.methods)
     parser.add_argument("--seeds", choices=("dev", "final"), required=True)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), help=f"some of {', '.join(METHODS)}")
+    parser.add_argument("--methods", nargs="+", default=names, help=f"some of {', '.join(names)}")
     parser.add_argument("--only", nargs="+", type=int, default=[], help="some of the seeds, for several machines")
     parser.add_argument("--environment", default="webshop")
-    parser.add_argument("--work", type=Path, default=REPO / "runs" / "siri_vs_gigpo", help="shop, checkpoints, logs")
+    parser.add_argument("--work", type=Path, default=REPO / "runs" / protocol.folder, help="shop, checkpoints, logs")
     parser.add_argument("--trial", default="base", help="development: name of a set of overrides")
     parser.add_argument("--override", nargs="+", default=[], help="development: settings of every run of the trial")
     parser.add_argument("--commit", action="store_true", help="a git commit per finished run")
@@ -299,9 +303,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, protocol: Protocol = SIRI_VS_GIGPO, description: str | None = __doc__
+) -> int:
     """Returns the number of runs that failed."""
-    given = parse(arguments)
+    given = parse(arguments, protocol, description)
     final = given.seeds == "final"
     comparison = Comparison(
         given.environment,
@@ -311,17 +317,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.work.resolve(),
         given.commit,
         only=tuple(given.only),
+        protocol=protocol,
     )
     jobs = comparison.jobs(given.methods)
     if given.dry_run:
         kwargs, model = {"store": str(given.work.resolve() / "data" / "webshop_demo" / "store")}, HERE / "warm_start"
         for job in jobs:
             print(f"# seed {job.seed}: {job.method}{'' if job.record else ' (needed)'}")
-            if job.method == PHASE_0 or METHODS[job.method].start != TRAINED:
+            if job.method == PHASE_0 or protocol.methods[job.method].start != TRAINED:
                 print(shlex.join(comparison.words(job, kwargs, model / given.environment, planned=True)))
         return 0
     if final:
-        for file in (SETTINGS_FILE, PRESETS):
+        for file in (HERE / "settings.py", protocol.home / "settings.py", PRESETS):
             check_committed(file)
     if not jobs:
         print("nothing is missing")

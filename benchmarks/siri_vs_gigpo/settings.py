@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -96,12 +96,12 @@ class Environment:
     test_tasks: int | None
     repeats: int
 
-    def fingerprint(self, extra: Sequence[str] = ()) -> str:
-        """A hash of the settings that decide a run's numbers; rows of one file share it."""
-        of_methods = [method.group for method in METHODS.values() if method.group]
+    def fingerprint(self, extra: Sequence[str] = (), methods: Mapping[str, Method] = METHODS) -> str:
+        """A hash of the settings that decide the numbers of runs of these methods."""
+        of_methods = [method.group for method in methods.values() if method.group]
         files = [PRESETS / f"{group}.yaml" for group in ("base", *self.groups, *of_methods)]
         presets = [OmegaConf.to_container(OmegaConf.load(file)) for file in files]  # comments decide nothing
-        methods = {name: asdict(method) | {"seeds": None} for name, method in METHODS.items()}
+        methods = {name: asdict(method) | {"seeds": None} for name, method in methods.items()}
         content = json.dumps([asdict(self), methods, list(extra), presets], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -126,3 +126,49 @@ ENVIRONMENTS = {
         repeats=2,
     )
 }
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A comparison.
+
+    Attributes:
+        folder: its folder below benchmarks/, with settings.py and, once runs are finished, its results.
+        methods: by the name that `siri.method` has.
+        final_seeds, dev_seeds: of all methods.
+        environments: what is compared on.
+        one_fingerprint: all rows of a results file share one hash of the settings of all methods. False: each method's
+            rows have their own, so that a method can be added or changed without running the others again.
+    """
+
+    folder: str
+    methods: Mapping[str, Method]
+    final_seeds: tuple[int, ...]
+    dev_seeds: tuple[int, ...]
+    environments: Mapping[str, Environment]
+    one_fingerprint: bool = True
+
+    @property
+    def home(self) -> Path:
+        """The folder itself."""
+        return Path(__file__).resolve().parents[1] / self.folder
+
+    def fingerprints(self, environment: str, extra: Sequence[str] = ()) -> dict[str, str]:
+        """Method -> the hash of the settings that decide its numbers.
+
+        Args:
+            environment: its name.
+            extra: overrides of a trial.
+        """
+        of = self.environments[environment]
+        if self.one_fingerprint:
+            return dict.fromkeys(self.methods, of.fingerprint(extra, self.methods))
+        return {name: of.fingerprint(extra, self._with_compared(name)) for name in self.methods}
+
+    def _with_compared(self, name: str) -> dict[str, Method]:
+        """The method, and the one whose run it needs."""
+        names = [name, *filter(None, [self.methods[name].of])]
+        return {each: self.methods[each] for each in names}
+
+
+SIRI_VS_GIGPO = Protocol("siri_vs_gigpo", METHODS, FINAL_SEEDS, DEV_SEEDS, ENVIRONMENTS)
