@@ -3,7 +3,7 @@
 
     python benchmarks/methods/run.py --seeds final --commit                 what the table is made of
     python benchmarks/methods/run.py --seeds final --methods sdar spear     some methods
-    python benchmarks/methods/run.py --seeds dev --trial c_0.1 --methods sdar --override siri.internalization.lambda_max=.1
+    python benchmarks/methods/run.py --seeds dev --trial c_1 --methods sdar --override siri.internalization.lambda_max=1
     python benchmarks/methods/run.py --seeds final --dry-run                what would be run
 
 Stopped and started again, it goes on; so does another machine, from the committed results. README.md has the protocol.

@@ -20,14 +20,16 @@ from omegaconf import OmegaConf
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 
 from siri_verl.core.decisions import DecisionBook
+from siri_verl.core.internalization import InternalizationSettings
 from siri_verl.core.rules import ACTIVE, RETIRED, RULES, UtilitySettings
+from siri_verl.core.token_teacher import token_weights
 from siri_verl.envs.checker import check_text_env
 from siri_verl.planning.compose import compose_run
 from siri_verl.settings.read import siri_settings
 from siri_verl.skills.mining import MiningSettings
 from siri_verl.skills.mining_prompt import MINING_TEMPLATES, render_mining_prompt
 from siri_verl.skills.task_type import TaskTypeSettings, task_typer
-from siri_verl.training.gates import GATES
+from siri_verl.training.gates import GATES, GateInput, gate_named
 from siri_verl.trajectory.prompts import TEMPLATES, render_prompt
 from siri_verl.trajectory.turn import TurnView
 
@@ -110,7 +112,7 @@ def test_names_and_signatures_are_the_codes(row):
 def test_every_kind_of_part_has_an_example():
     linked = {anchor for row in table() for anchor in re.findall(r"\]\(#([\w-]+)\)", row[0])}
     slugs = {title.lower().replace(" ", "-") for title in EXAMPLES} | {"internalization-method"}
-    assert linked == slugs and len(linked) == 9
+    assert linked == slugs and len(linked) == 10
 
 
 def test_public_modules_exist():
@@ -176,7 +178,7 @@ def test_miner(run):
 
 def test_decision_rule(run):
     run("Decision rule")
-    book = DecisionBook(UtilitySettings(decision="sign", n_eval=2))
+    book = DecisionBook(UtilitySettings(decision="my_parts:sign_rule", n_eval=2))
     book.add("s1", "t")
     book.add("s2", "t")
     assert book.record("s1", 0.5, 1) is None and book.record("s1", 0.5, 2).after == ACTIVE
@@ -189,8 +191,15 @@ def test_gate(run):
         usable, skill_missing = np.array([True, True, True]), np.array([False, False, False])
         arm, success = np.array(["skill", "skill", "plain"], dtype=object), np.array([True, False, True])
 
-    given = run("Gate").GateInput(Table(), {}, np.zeros(3), frozenset(), 1)
-    assert GATES["success"](given, None).tolist() == [True, False, False]
+    run("Gate")
+    given = GateInput(Table(), {}, np.zeros(3), frozenset(), 1)
+    assert gate_named("my_parts:success_gate")(given, None).tolist() == [True, False, False]
+
+
+def test_token_weight(run):
+    run("Token weight")
+    settings = InternalizationSettings(token_weight="my_parts:doubled")
+    assert token_weights(settings, torch.tensor([[-3.0, -3.0]]), torch.tensor([[-2.9, -1.0]])).tolist() == [[0.0, 1.0]]
 
 
 def test_estimator(run):
@@ -211,8 +220,10 @@ def test_internalization_method(tmp_path):
 
 def test_verl_imports_a_module_with_all_parts(tmp_path):
     (tmp_path / "my_parts.py").write_text("\n\n".join(map(example, EXAMPLES)), encoding="utf-8")
-    code = "import verl; from siri_verl.core.rules import UtilitySettings as U; print(U(decision='sign').decision)"
+    code = (
+        "import verl; from siri_verl.trajectory.prompts import PromptSettings as P; print(P(template='terse').template)"
+    )
     paths = os.pathsep.join([str(tmp_path), str(ROOT)])
     env = {**os.environ, "PYTHONPATH": paths, "VERL_USE_EXTERNAL_MODULES": "my_parts"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=300)
-    assert done.stdout.endswith("sign\n"), done.stderr
+    assert done.stdout.endswith("terse\n"), done.stderr

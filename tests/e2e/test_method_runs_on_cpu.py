@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Three iterations of the real trainer with the group of each published method, on the toy game."""
 
+import os
+
 import numpy as np
 import pytest
 from support.configs import TOY, train_toy
+from support.example_runs import EXAMPLES
 from support.method_family import FAMILY
 from support.toy_run import player_settings, write_active_bank, write_inputs
 
@@ -21,7 +24,7 @@ def inputs(tmp_path_factory):
     return folder
 
 
-def run(inputs, folder, method, *overrides):
+def run(inputs, folder, groups, *overrides, **environment):
     """Metrics of each training step."""
     done = train_toy(
         inputs,
@@ -29,8 +32,9 @@ def run(inputs, folder, method, *overrides):
         *player_settings(inputs),
         *(f"trainer.total_training_steps={STEPS}", "trainer.test_freq=-1", f"trainer.save_freq={STEPS}"),
         *overrides,
-        groups=f"{TOY},{method}",
+        groups=groups,
         timeout=1800,
+        **environment,
     )
     if "soft targets are not in the trainer" in done.stdout + done.stderr:
         pytest.skip("soft targets are refused")
@@ -48,7 +52,7 @@ def term(metrics, name):
 
 @pytest.mark.parametrize("method", FAMILY)
 def test_three_iterations(inputs, tmp_path, method):
-    found = run(inputs, tmp_path / "run", method)
+    found = run(inputs, tmp_path / "run", f"{TOY},{method}")
     CHECKS.get(method, plain_turns_have_a_teacher)(found)
 
 
@@ -64,4 +68,33 @@ def skill_arm_is_internalized(found):
     assert sum(term(metrics, "rows_weighted") for metrics in found.values()) > 0
 
 
-CHECKS = {"ucob": skill_arm_is_internalized, "skill_0_5": skill_arm_is_internalized}
+def own_successes_are_replayed(found):
+    assert all(metrics["siri/skill_row_share"] == 0 for metrics in found.values())
+    replayed = [term(metrics, "rows_replayed") for metrics in found.values()]
+    assert replayed[0] == 0 < replayed[1] < replayed[2], "the buffer grows"
+    for metrics in found.values():
+        assert metrics["siri/updates"] == 3, "two of the policy, one of its own"
+        assert term(metrics, "rows_weighted") > 0 and metrics["actor/internalization_loss"] < 0
+    weights = [term(metrics, "lambda") for metrics in found.values()]
+    assert 0 < weights[0] < weights[1] < weights[2] < 0.01, "a cosine over 200 updates"
+
+
+CHECKS = {
+    "ucob": skill_arm_is_internalized,
+    "skill_0_5": skill_arm_is_internalized,
+    "spear": own_successes_are_replayed,
+}
+
+
+def test_parts_of_the_users(inputs, tmp_path):
+    """examples/own_method: functions of a module that only PYTHONPATH knows, also in the workers."""
+    found = run(
+        inputs,
+        tmp_path / "run",
+        TOY,
+        *("siri.phases.fixed=internalization", "siri.internalization.warmup_updates=0"),
+        *("siri.internalization.token_weight=my_method:doubled", "siri.internalization.normalise=weights"),
+        *("siri.internalization.source=my_method:solved_and_rare", "siri.utility.decision=my_method:sign_rule"),
+        PYTHONPATH=os.pathsep.join([str(EXAMPLES / "own_method"), os.environ.get("PYTHONPATH", "")]),
+    )
+    assert any(0 < term(metrics, "token_weight_mean") <= 1 for metrics in found.values())

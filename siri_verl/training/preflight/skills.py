@@ -10,11 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from siri_verl.core.pairing import ArmPlan
 from siri_verl.core.phases import INTERNALIZATION, WARM_UP
+from siri_verl.core.rules import RULES
 from siri_verl.failures import ConfigError, check
+from siri_verl.named import named
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.bank_file import BankFileError, load_bank
 from siri_verl.skills.task_type import task_typer
 from siri_verl.training.advantages import WEIGHING_ESTIMATORS
+from siri_verl.training.gates import gate_named
 
 
 def check_skills(config: DictConfig, settings: SiriSettings) -> None:
@@ -113,12 +116,26 @@ def check_internalization(config: DictConfig, settings: SiriSettings) -> None:
                 f"{field}='R3': the rollout's routes are of the prompt with the skill, and internalization rows have "
                 "the plain one; use R2 or disabled"
             )
+    check_parts(settings)
     check_token_teacher(config, settings)
     if settings.internalization.source == "self_imitation" and not settings.control.self_imitation_tokens:
         raise ConfigError(
             "siri.control.self_imitation_tokens=0: siri.internalization.source=self_imitation needs the number of "
             "tokens per update that the compared run's gate let through (its siri/internalization/tokens_gated)"
         )
+
+
+def check_parts(settings: SiriSettings) -> None:
+    """Functions that are named by their paths can be imported here, as they will be in the workers.
+
+    Raises:
+        ConfigError: one cannot.
+    """
+    term = settings.internalization
+    gate_named(term.source)
+    named("siri.utility.decision", settings.utility.decision, RULES)
+    if ":" in term.token_weight:
+        named("siri.internalization.token_weight", term.token_weight, {})
 
 
 def check_token_teacher(config: DictConfig, settings: SiriSettings) -> None:
