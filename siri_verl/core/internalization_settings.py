@@ -211,6 +211,9 @@ class InternalizationSettings:
                 check(value in others, f"{BLOCK}.source", self.source, text)
         fix = f"weighs replies by their own return, and source={self.source} weighs those of a skill; use advantage"
         self._check("row_weight", self.row_weight != "return" or not self.has_teacher, fix)
+        stated = self.scale is not None and self.clip is not None
+        fix = "is in units of returns; state siri.internalization.scale and clip too"
+        self._check("row_weight", self.row_weight != "return" or stated, fix)
 
     @property
     def has_teacher(self) -> bool:

@@ -27,11 +27,18 @@ class ReturnBaseline:
 
     Args:
         size: groups kept.
-        groups: (mean, spread) of earlier groups, oldest first.
+
+    Attributes:
+        groups: (mean, spread) of each, oldest first.
     """
 
-    def __init__(self, size: int, groups: Sequence[Sequence[float]] = ()):
-        self.groups: deque[tuple[float, float]] = deque(((mean, std) for mean, std in groups), maxlen=size)
+    def __init__(self, size: int):
+        self.groups: deque[tuple[float, float]] = deque(maxlen=size)
+
+    def restore(self, groups: Sequence[Sequence[float]]) -> None:
+        """Take the (mean, spread) of earlier groups, as a checkpoint holds them."""
+        self.groups.clear()
+        self.groups.extend((mean, std) for mean, std in groups)
 
     def add(self, group: Sequence[Hashable], returns: Sequence[float]) -> None:
         """Add the groups of an iteration.

@@ -10,10 +10,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from siri_verl.core.curriculum import CurriculumSettings
 from siri_verl.core.internalization import InternalizationSettings
 from siri_verl.core.phases import INTERNALIZATION, MINING, PHASES, WARM_UP, PhaseSettings
 from siri_verl.core.rules import UtilitySettings
 from siri_verl.failures import check_field, check_one_of
+from siri_verl.settings.writer import WriterSettings
 from siri_verl.skills.bank import BankSettings
 from siri_verl.skills.mining import MiningSettings
 from siri_verl.skills.retrieval import RetrievalSettings
@@ -204,6 +206,8 @@ class SiriSettings:
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     utility: UtilitySettings = field(default_factory=UtilitySettings)
     mining: MiningSettings = field(default_factory=MiningSettings)
+    writer: WriterSettings = field(default_factory=WriterSettings)
+    curriculum: CurriculumSettings = field(default_factory=CurriculumSettings)
     internalization: InternalizationSettings = field(default_factory=InternalizationSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
     samples: SampleSettings = field(default_factory=SampleSettings)
@@ -213,6 +217,19 @@ class SiriSettings:
         check_one_of("siri.tasks", self.tasks, ("environment", "dataset"))
         self._check_changes_take_effect()
         self._check_teacher_alone()
+        self._check_writer()
+
+    def _check_writer(self) -> None:
+        """The writer's reward is an effect that is measured, and its replies are the policy's own."""
+        if not self.writer.train:
+            return
+        fix = "leaves no phase with skills, whose effect is the writer's reward; drop one of the two"
+        check_field(self.phases, "siri.phases.fixed", self.phases.fixed != WARM_UP, fix)
+        own = self.mining.endpoint.base_url is None
+        fix = "another model writes, and siri.writer.train=True learns from the policy's own replies; use null"
+        check_field(self.mining.endpoint, "siri.mining.endpoint.base_url", own, fix)
+        fix = "without a skill arm no effect is measured, which siri.writer.train=True rewards; use a share above 0"
+        check_field(self.arms, "siri.arms.skill_share", bool(self.arms.skill_share), fix)
 
     def _check_teacher_alone(self) -> None:
         """Without a skill arm nothing is tested, and only plain turns have a teacher."""

@@ -113,6 +113,7 @@ class MiningReport:
         step: the training step.
         requests: answers asked for.
         entered: ids of the new skills.
+        written: id of a new skill -> number of the request whose answer it is.
         problems: reason -> number of answers rejected for it: the parser's problems, `leak`, and the bank's.
         leaks: what the rejected answers quoted.
         neutralised: control tokens taken out of answers.
@@ -121,6 +122,7 @@ class MiningReport:
     step: int
     requests: int = 0
     entered: list[str] = field(default_factory=list)
+    written: dict[str, int] = field(default_factory=dict)
     problems: Counter[str] = field(default_factory=Counter)
     leaks: list[str] = field(default_factory=list)
     neutralised: int = 0
@@ -190,7 +192,7 @@ class Miner:
                 f"mining: {len(answers)} answers to {len(requests)} requests; generate returns one text per prompt"
             )
         report = MiningReport(step, requests=len(requests))
-        for request, answer in zip(requests, answers, strict=True):
+        for number, (request, answer) in enumerate(zip(requests, answers, strict=True)):
             entry = self._enter(request.episode, answer, bank, step, report)
             if entry is not None:
                 report.neutralised += entry.neutralised
@@ -198,6 +200,7 @@ class Miner:
                     report.problems[entry.problem] += 1
                 else:
                     report.entered.append(entry.skill.skill_id)
+                    report.written[entry.skill.skill_id] = number
         return report
 
     def mine(self, pool: SuccessPool, bank: SkillBank, step: int, generate: Generate) -> MiningReport:

@@ -18,10 +18,9 @@ from siri_verl.core.decisions import Decision
 from siri_verl.core.internalization import row_weights
 from siri_verl.core.pairing import PLAIN, ArmPlan, TreatmentEffect, treatment_effects
 from siri_verl.core.phases import Census, PhaseMachine, PhaseMove
-from siri_verl.core.return_baseline import ReturnBaseline
 from siri_verl.core.rules import ACTIVE
 from siri_verl.runs.folder import CheckpointFolder
-from siri_verl.runs.replay import PastRow, read_replay, write_replay
+from siri_verl.runs.replay import read_replay, write_replay
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import BANK_FILE, load_bank, save_bank
@@ -33,6 +32,7 @@ from siri_verl.training.gates import GateInput, delta_of_rows, gate_named
 from siri_verl.training.planner import PlannedGroup, Planner
 from siri_verl.training.replay import Replay
 from siri_verl.training.step_table import StepTable
+from siri_verl.training.writer import Writer
 from siri_verl.trajectory.failed_tasks import FailedTasks
 from siri_verl.trajectory.malformed import STEPS, MalformedReplies
 from siri_verl.trajectory.turn import Status
@@ -54,7 +54,7 @@ class Siri:
         machine: the phase.
         pool: recent plain successes, to be mined.
         replay: internalized rows of earlier iterations.
-        baseline: mean returns of recent groups (row_weight=return).
+        writer: replies to mining prompts whose skills are being tested (siri.writer).
         mined: rounds of mining so far.
         task_types: task id -> type, of every task met.
         answers: task id -> what solving it comes down to, where the environment states it.
@@ -73,7 +73,7 @@ class Siri:
         self.miner = Miner(settings.mining, settings.seed, settings.mining.miner)
         self.pool = SuccessPool(settings.mining.per_type)
         self.replay = Replay(settings.internalization, settings.seed)
-        self.baseline = ReturnBaseline(settings.internalization.baseline_groups)
+        self.writer = Writer(settings.writer)
         self.mined = 0
         self.task_types: dict[str, str] = {}
         self.answers: dict[str, tuple[str, ...]] = {}
@@ -215,24 +215,9 @@ class Siri:
         s = self.settings.internalization
         scale, clip = s.scale_and_clip(norm, self.settings.reward.success_reward)
         if s.row_weight == "return":
-            last = [i for i in table.last_rows() if table.usable[i]]
-            self.baseline.add(table.group[last].tolist(), table.trajectory_return[last].tolist())
-            advantage = np.where(advantage > 0, self.baseline.advantages(table.trajectory_return, norm), 0.0)
+            advantage = self.replay.recalibrate(table, advantage, norm)
         is_open = gate_named(s.source)(self.gate_input(table, effects, advantage, step), self.settings)
         return is_open, row_weights(advantage, delta_of_rows(table, effects), scale, clip, s)
-
-    def replayed(self, step: int, norm: str) -> list[PastRow]:
-        """The rows of earlier iterations that a step learns again.
-
-        Args:
-            step: the training step.
-            norm: of advantages; under row_weight=return the weights are computed anew with it.
-        """
-        s = self.settings.internalization
-        if s.row_weight != "return":
-            return self.replay.draw(step)
-        scale, clip = s.scale_and_clip(norm, self.settings.reward.success_reward)
-        return self.replay.draw(step, lambda returns: np.clip(self.baseline.advantages(returns, norm) / scale, 0, clip))
 
     def gate_input(
         self, table: StepTable, effects: dict[Hashable, TreatmentEffect], advantage: np.ndarray, step: int
@@ -269,13 +254,17 @@ class Siri:
         save_bank(self.bank, folder / BANK_FILE)
         if self.settings.internalization.replay:
             write_replay(CheckpointFolder(folder).replay, self.replay.rows)
-        baseline = {"baseline": [list(group) for group in self.baseline.groups]} if self.baseline.groups else {}
+        more: dict[str, Any] = {}
+        if self.replay.baseline.groups:
+            more["baseline"] = [list(group) for group in self.replay.baseline.groups]
+        if self.settings.writer.train:
+            more["writer"] = self.writer.to_dict()
         return {
             "phases": self.machine.to_dict(),
             "task_types": self.task_types,
             "pool": self.pool.to_dict(),
             "mined": self.mined,
-            **baseline,
+            **more,
         }
 
     def load(self, folder: Path, state: dict[str, Any]) -> None:
@@ -287,4 +276,6 @@ class Siri:
         self.task_types = dict(state["task_types"])
         self.pool = SuccessPool.from_dict(self.settings.mining.per_type, state["pool"])
         self.mined = int(state["mined"])
-        self.baseline = ReturnBaseline(self.settings.internalization.baseline_groups, state.get("baseline", ()))
+        if "writer" in state:
+            self.writer.load(state["writer"])
+        self.replay.baseline.restore(state.get("baseline", ()))

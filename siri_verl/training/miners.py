@@ -25,6 +25,7 @@ from siri_verl.endpoint import (
     RequestRefusedError,
 )
 from siri_verl.settings.schema import SiriSettings
+from siri_verl.training.writer import WrittenReply
 from siri_verl.trajectory.decoding import TAGS, ControlTokens, decode_reply, reply_opening
 from siri_verl.trajectory.prompt_builder import chat_tokens
 
@@ -48,6 +49,7 @@ class PolicyMiner:
 
     Attributes:
         prompt_tokens, generated_tokens: so far.
+        replies: the last round's answers as tokens, None for a prompt that was too long.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class PolicyMiner:
         self.sampling, self.max_tokens, self.max_prompt_length = dict(sampling), max_tokens, max_prompt_length
         self.seed, self.chat_template_kwargs = seed, dict(chat_template_kwargs or {})
         self.prompt_tokens = self.generated_tokens = 0
+        self.replies: list[WrittenReply | None] = []
 
     @cached_property
     def _control(self) -> ControlTokens:
@@ -78,6 +81,7 @@ class PolicyMiner:
         return asyncio.run(self._ask_all(prompts, step))
 
     async def _ask_all(self, prompts: Sequence[str], step: int) -> list[str]:
+        self.replies = [None] * len(prompts)
         return list(await asyncio.gather(*(self._ask(prompt, step, i) for i, prompt in enumerate(prompts))))
 
     async def _ask(self, prompt: str, step: int, number: int) -> str:
@@ -93,6 +97,7 @@ class PolicyMiner:
         )
         self.prompt_tokens += len(ids)
         self.generated_tokens += len(output.token_ids)
+        self.replies[number] = WrittenReply(list(ids), list(output.token_ids), list(output.log_probs or ()))
         return self._opening + decode_reply(self.tokenizer, output.token_ids)
 
 
@@ -185,7 +190,12 @@ def make_miner(config: DictConfig, settings: SiriSettings, client: Any, tokenize
     return PolicyMiner(
         client,
         tokenizer,
-        {"temperature": rollout.temperature, "top_p": rollout.top_p, "top_k": rollout.top_k, "logprobs": False},
+        {
+            "temperature": rollout.temperature,
+            "top_p": rollout.top_p,
+            "top_k": rollout.top_k,
+            "logprobs": settings.writer.train,
+        },
         settings.mining.max_tokens,
         data.max_prompt_length + data.max_response_length - settings.mining.max_tokens,
         seed,

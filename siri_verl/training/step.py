@@ -24,7 +24,7 @@ hooks in another order than this code was written for, and raises.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -42,6 +42,7 @@ from siri_verl.training.planner import PlannedGroup
 from siri_verl.training.queue import RowBatch
 from siri_verl.training.step_table import StepTable
 from siri_verl.training.step_teacher import StepTeacher
+from siri_verl.training.writer import WriterRows, WrittenReply
 
 T = TypeVar("T")
 
@@ -64,6 +65,7 @@ class SiriStep:
         effects: group -> treatment effect.
         decisions: changes of skills' status that followed from this step's evidence.
         teacher: the rows of internalization.
+        writer_rows: replies of the skill writer in the batch; None where it does not learn.
     """
 
     def __init__(self, siri: Siri, number: int, algorithm: Any):
@@ -74,6 +76,7 @@ class SiriStep:
         self.effects: dict[Hashable, TreatmentEffect] = {}
         self.decisions: list[Decision] = []
         self.teacher = StepTeacher(siri, number)
+        self.writer_rows: WriterRows | None = None
         self._table: StepTable | None = None
         self._rows: int | None = None
         self._layout: BatchLayout | None = None
@@ -81,13 +84,17 @@ class SiriStep:
 
     # ---- before the trajectories ---------------------------------------------------------------------------------
 
-    def mine(self, generate: Generate) -> MiningReport:
+    def mine(self, generate: Generate, replies: Callable[[], Sequence[WrittenReply | None]] = list) -> MiningReport:
         """Phase 1: the current policy writes skills from its own plain successes.
 
         Args:
             generate: prompts -> answers.
+            replies: the answers as tokens; none where another model wrote them.
         """
         report = self.siri.mine(generate, self.number)
+        if self.settings.writer.train:
+            known = replies()
+            self.siri.writer.wrote({name: reply for name, i in report.written.items() if (reply := known[i])})
         console.print_mining(report, self.siri.retriever.plans(self.siri.bank))
         self.metrics |= {f"siri/mining/{name}": value for name, value in report.metrics().items()}
         return report
@@ -134,6 +141,16 @@ class SiriStep:
         self.metrics |= metrics.effect_metrics(self.table, self.effects, self.settings.internalization.span)
         self.metrics["siri/decisions"] = float(len(self.decisions))
 
+    def add_writer_rows(self, batch: RowBatch) -> RowBatch:
+        """Add the replies of the skill writer whose reward is known now (`siri.writer`).
+
+        Args:
+            batch: policy rows, balanced and padded according to `layout`.
+        """
+        self.writer_rows = WriterRows(self.siri.writer.rewarded(self.siri.bank, self.number))
+        self.metrics |= {f"siri/writer/{name}": value for name, value in self.writer_rows.metrics.items()}
+        return self.writer_rows.append(batch, self.layout)
+
     def internalize(self, batch: RowBatch) -> RowBatch:
         """Phase 2: the gate selects turns of helpful skill trajectories; they join the batch on their plain prompts.
 
@@ -177,6 +194,8 @@ class SiriStep:
         Returns:
             The batch of the policy's update.
         """
+        if self.writer_rows is not None:
+            batch = self.writer_rows.put_advantages(batch)
         if self._weighing is None:
             return batch
         batch = self.teacher.weigh(batch, self.table, self._weighing, self.layout)

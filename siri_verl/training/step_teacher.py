@@ -71,7 +71,7 @@ class StepTeacher:
             table, dict(effects), advantage, weighing.settings.norm, self.number
         )
         if s.rows != "plain_under_skill":
-            steps, past = s.steps or layout.optimizer_steps, siri.replayed(self.number, weighing.settings.norm)
+            steps, past = s.steps or layout.optimizer_steps, siri.replay.draw(self.number, weighing.settings.norm)
             batch, self.extra = append(batch, table, select(table, is_open, weight, steps, s.span, past), s, layout)
         if s.rows != "skill_on_plain":
             is_open = plain_turns(siri.gate_input(table, dict(effects), advantage, self.number), siri.settings)

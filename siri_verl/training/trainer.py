@@ -144,7 +144,8 @@ class SiriTrainer(PPOTrainerSync):
         if self.siri.mining_due(self.global_steps):
             with marked_timer("mining", self.timing_raw):
                 before = self.miner.prompt_tokens, self.miner.generated_tokens
-                self.iteration.mine(partial(self.miner, step=self.global_steps))
+                replies = partial(getattr, self.miner, "replies", ())
+                self.iteration.mine(partial(self.miner, step=self.global_steps), replies)
             self.iteration.metrics["siri/mining/prompt_tokens"] = self.miner.prompt_tokens - before[0]
             self.iteration.metrics["siri/mining/generated_tokens"] = self.miner.generated_tokens - before[1]
 
@@ -173,11 +174,13 @@ class SiriTrainer(PPOTrainerSync):
         read = partial(self._read, step, list(batch.keys), list(batch.tags), batch.partition_id)
         batch = super()._balance_batch(batch, metrics, **kwargs)
         batch.reorder(spread_padding([bool(tag.get("is_padding", False)) for tag in batch.tags], step.layout))
-        if not self.siri.machine.internalizes:
+        if not self.siri.machine.internalizes and not self.siri.writer.waiting:
             self.reading = self.background.submit(read)
             return batch
         read()
-        return step.internalize(batch)
+        if self.settings.writer.train:
+            batch = step.add_writer_rows(batch)
+        return step.internalize(batch) if self.siri.machine.internalizes else batch
 
     def _get_required_batch_multiple(self, dp_size: int) -> int:
         """Called back by verl's _balance_batch."""

@@ -28,7 +28,8 @@ def test_only_the_last_groups_count_and_they_survive_json():
     for k in range(5):
         baseline.add([f"t{k}"], [k])
     assert [mean for mean, _ in baseline.groups] == [3, 4]
-    read = ReturnBaseline(2, json.loads(json.dumps([list(group) for group in baseline.groups])))
+    read = ReturnBaseline(2)
+    read.restore(json.loads(json.dumps([list(group) for group in baseline.groups])))
     assert np.array_equal(read.advantages([1.0], "mean"), baseline.advantages([1.0], "mean"))
 
 
