@@ -19,7 +19,7 @@ from siri_verl.failures import check_field
 
 @dataclass
 class CurriculumSettings:
-    """Which task types are shown their skills."""
+    """Which task types are shown their skills, and in which order tasks come."""
 
     budgets: list[int] = field(default_factory=list)
     """M of each stage; empty: all types, always."""
@@ -27,11 +27,15 @@ class CurriculumSettings:
     """Training steps of a stage; the last one lasts to the end."""
     measure_every: int = 10
     """Training steps between two measurements of the gaps."""
+    chain_length: int = 1
+    """Tasks of one type stand at one place of the batch in so many consecutive iterations (siri_verl/core/chains.py).
+    Above 1 it orders the training tasks, and needs data.shuffle=false."""
 
     def __post_init__(self) -> None:
         block = "siri.curriculum"
         check_field(self, f"{block}.budgets", all(m >= 0 for m in self.budgets), "use numbers of task types >= 0")
         check_field(self, f"{block}.stage_steps", self.stage_steps >= 1, "use at least 1")
+        check_field(self, f"{block}.chain_length", self.chain_length >= 1, "use at least 1")
         check_field(self, f"{block}.measure_every", self.measure_every >= 1, "use at least 1")
 
     def budget(self, step: int) -> int | None:

@@ -143,6 +143,7 @@ SEAMS: tuple[Seam, ...] = (
         "check that batches still come from replay_buffer.sample; end the step (phase, bank, budget) after it",
     ),
     _trainer("_next_train_batch", "self num_prompts", "name tasks and skills where verl now draws a batch of tasks"),
+    _trainer("_init_dataloader", "self", "order the training tasks where their dataset and loader are now made"),
     _trainer("_init_tokenizer", "self", "set the skills up where the tokenizer is now at hand"),
     _trainer("on_init_end", "self", "hand the loss to the workers once they are up"),
     _trainer("fit", "self agent_loop_manager", "close the run's files where training now ends"),

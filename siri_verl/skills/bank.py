@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from siri_verl.core.curriculum import CurriculumSettings, measured_gaps
 from siri_verl.core.decisions import Decision, DecisionBook
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.phases import Census
@@ -169,6 +170,14 @@ class SkillBank:
         shown.sort(key=lambda effect: (task_ids[effect.group], effect.skill_id, effect.delta))
         decisions = (self.record(effect, task_ids[effect.group], step) for effect in shown)
         return [decision for decision in decisions if decision is not None]
+
+    def gaps(self, step: int, curriculum: CurriculumSettings) -> dict[str, float]:
+        """Task type -> mean Delta at its last measurement before a step; empty without a curriculum."""
+        if not curriculum.budgets:
+            return {}
+        evidence = [event for event in self.events if isinstance(event, Evidence)]
+        found = ((self.skills[e.skill_id].task_type, e.step, e.delta) for e in evidence)
+        return measured_gaps(found, step, curriculum.measure_every)
 
     def of_type(self, task_type: str, status: str) -> Collection[Skill]:
         """Skills of a task type with one status, in the order in which they reached it."""

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from siri_verl.core.chains import chain_order
+from siri_verl.core.curriculum import shows
 from siri_verl.core.decisions import Decision
 from siri_verl.core.internalization import row_weights
 from siri_verl.core.pairing import PLAIN, ArmPlan, TreatmentEffect, treatment_effects
@@ -103,10 +105,12 @@ class Siri:
         return ArmPlan.split(self.group_size, self.settings.arms.share(self.machine.internalizes))
 
     def plan(self, task_ids: Sequence[str], step: int) -> list[PlannedGroup]:
-        """Which skill each task's skill arm is shown; none during warm-up."""
+        """Which skill each task's skill arm is shown; none during warm-up, or of a type that the curriculum leaves
+        out."""
+        curriculum, gaps = self.settings.curriculum, self.bank.gaps(step, self.settings.curriculum)
 
         def choose(task_type: str, task_id: str) -> Skill | None:
-            if not self.machine.pairs_groups:
+            if not self.machine.pairs_groups or not shows(curriculum, task_type, gaps, step):
                 return None
             return self.retriever.retrieve(self.bank, task_type, step=step, task_id=task_id)
 
@@ -118,6 +122,11 @@ class Siri:
             if group.skill_missing:
                 logger.warning("skill %s does not fit into the first prompt of %s", group.skill_missing, group.task_id)
         return groups
+
+    def chained(self, task_ids: Sequence[str], batch: int) -> list[int]:
+        """The order of the training tasks in which they form chains of one type (`siri.curriculum.chain_length`)."""
+        types = [group.task_type for group in self.planner.plan(task_ids, 0, lambda task_type, task_id: None)]
+        return chain_order(types, batch, self.settings.curriculum.chain_length, self.settings.seed)
 
     def validation_skills(self, task_ids: list[str]) -> list[Skill | None]:
         """The best active skill of each task's type (control: skills stay in the prompt)."""

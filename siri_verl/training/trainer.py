@@ -114,6 +114,14 @@ class SiriTrainer(PPOTrainerSync):
             settings.samples, settings.seed, self.tokenizer, lambda skill_id: self.siri.bank[skill_id].block
         )
 
+    def _init_dataloader(self) -> None:
+        super()._init_dataloader()
+        if self.settings.curriculum.chain_length > 1:
+            # The loader goes through the dataset in its order (data.shuffle=false).
+            tasks = self.train_dataset.dataframe
+            order = self.siri.chained(list(map(str, tasks["task_id"])), self.config.data.train_batch_size)
+            self.train_dataset.dataframe = tasks.select(order)
+
     def on_init_end(self) -> None:
         super().on_init_end()
         actor = omega_conf_to_dataclass(self.config.actor_rollout_ref.actor)

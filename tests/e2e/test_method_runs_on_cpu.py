@@ -52,7 +52,7 @@ def term(metrics, name):
 
 @pytest.mark.parametrize("method", FAMILY)
 def test_three_iterations(inputs, tmp_path, method):
-    found = run(inputs, tmp_path / "run", f"{TOY},{method}")
+    found = run(inputs, tmp_path / "run", f"{TOY},{method}", *OVERRIDES.get(method, ()))
     CHECKS.get(method, plain_turns_have_a_teacher)(found)
 
 
@@ -79,7 +79,31 @@ def own_successes_are_replayed(found):
     assert 0 < weights[0] < weights[1] < weights[2] < 0.01, "a cosine over 200 updates"
 
 
+def skills_are_shown_and_not_distilled(found):
+    for metrics in found.values():
+        assert metrics["siri/phase"] == 1 and "actor/internalization_loss" not in metrics
+    assert found[1]["siri/skill_row_share"] == 0.5
+
+
+def the_writer_learns(found):
+    skills_are_shown_and_not_distilled(found)
+    learned = [metrics.get("siri/writer/rows", 0.0) for metrics in found.values()]
+    assert sum(learned) > 0, "some effects differ"
+    for metrics in found.values():
+        # the replies' log-probs are those that they were sampled with
+        assert metrics["training/rollout_probs_diff_max"] < 1e-4
+
+
+OVERRIDES = {
+    "evolving": (
+        *("siri.mining.every=1", "siri.retrieval.explore=1", "siri.writer.groups=1", "siri.writer.warm_up_steps=0"),
+    ),
+    "sage": ("siri.writer.groups=1", "siri.writer.warm_up_steps=0"),
+}
 CHECKS = {
+    "evolving": the_writer_learns,
+    "sage": the_writer_learns,
+    "skill0": skills_are_shown_and_not_distilled,
     "ucob": skill_arm_is_internalized,
     "skill_0_5": skill_arm_is_internalized,
     "spear": own_successes_are_replayed,

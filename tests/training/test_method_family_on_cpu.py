@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Published methods beside their token term, on synthetic runs: which rows are learned, and what is kept of them."""
 
+import json
+
 import numpy as np
 import pytest
-from support.synthetic_run import Story, make_run, play, run_settings
+from support.synthetic_run import BAD, GOOD, IDLE, Story, make_run, play, run_settings
 
-from siri_verl.core.pairing import PLAIN
-from siri_verl.core.phases import INTERNALIZATION, PhaseSettings
+from siri_verl.core.curriculum import CurriculumSettings
+from siri_verl.core.pairing import PLAIN, TreatmentEffect
+from siri_verl.core.phases import INTERNALIZATION, MINING, PhaseSettings
 from siri_verl.core.teacher_methods import vetted_settings
 from siri_verl.runs.replay import PastRow
 from siri_verl.settings.schema import ArmsSettings
+from siri_verl.settings.writer import WriterSettings
 from siri_verl.skills.retrieval import RetrievalSettings
+from siri_verl.skills.skill import Provenance
+from siri_verl.training.writer import WrittenReply
 
 FIXED = PhaseSettings(fixed=INTERNALIZATION)
 
@@ -71,3 +77,72 @@ def test_with_a_teacher_alone_all_sessions_are_plain_and_skills_are_chosen_untes
     shown = {skill for plan in story.plans for _, skill in plan} - {""}
     assert len(shown) > 1, "several skills of a type are in use"
     assert not any(effect.defined for effect in now.effects.values())
+
+
+def test_skill0_shows_fewer_types_and_at_last_none():
+    curriculum = CurriculumSettings(budgets=[3, 2, 0], stage_steps=6, measure_every=3)
+    run = make_run(run_settings(phases=PhaseSettings(fixed=MINING), curriculum=curriculum))
+    for kind, strategy in (("coin", GOOD), ("lamp", BAD)):
+        run.bank.add("something lies in a room", strategy, kind, Provenance("", "", 0, "hand"))
+    story = Story()
+    play(run, range(1, 16), story)
+    types = [{run.bank[skill].task_type for _, skill in plan if skill} for plan in story.plans]
+    assert all(shown == {"coin", "lamp"} for shown in types[:3]), "nothing is measured yet"
+    gaps = run.bank.gaps(7, curriculum)
+    assert gaps["coin"] > 0 > gaps["lamp"]
+    assert all(shown == {"coin"} for shown in types[6:12]), "a type whose skill hurts is left out"
+    assert not any(types[12:])
+
+
+def writer_run(**settings):
+    writer = WriterSettings(train=True, **{"groups": 2, "warm_up_steps": 0, **settings})
+    return make_run(run_settings(phases=PhaseSettings(fixed=MINING), writer=writer))
+
+
+def reply(number):
+    return WrittenReply([1, 2, number], [3, 4], [-0.5, -0.1])
+
+
+def effects(run, skill_id, *deltas, step=1):
+    for k, delta in enumerate(deltas):
+        run.bank.record(TreatmentEffect("g", skill_id, delta, 0.5 + delta / 2, 0.5 - delta / 2, 2, 2), f"t{k}", step)
+
+
+def test_the_writer_is_rewarded_with_the_effect_of_what_it_wrote():
+    run = writer_run()
+    for k, strategy in enumerate((GOOD, BAD, IDLE, "wait and see")):
+        assert run.bank.add("c", strategy, "coin", Provenance("", "", 0, "policy")).skill
+        run.writer.wrote({f"s{k + 1:04d}": reply(k)})
+    effects(run, "s0001", 0.5)
+    assert run.writer.rewarded(run.bank, 1) == [], "one of two groups"
+    effects(run, "s0001", 0.7)
+    effects(run, "s0002", -0.2, 0.0)
+    effects(run, "s0003", 0.0, 0.2, -1.0)
+    found = dict((r.prompt[2], a) for r, a in run.writer.rewarded(run.bank, 2))
+    rewards = np.array([0.6, -0.1, 0.1])
+    expected = (rewards - rewards.mean()) / rewards.std()
+    assert [found[k] for k in range(3)] == pytest.approx(expected.tolist())
+    assert list(run.writer.waiting) == ["s0004"] and run.writer.rewarded(run.bank, 3) == []
+
+
+def test_the_writers_advantage_is_clipped_and_the_warm_up_only_counts_rewards():
+    run = writer_run(groups=1, warm_up_steps=5)
+    for k in range(12):
+        run.bank.add("c", " ".join(f"word{k}{j}" for j in range(4)), f"type{k}", Provenance("", "", 0, "policy"))
+        run.writer.wrote({f"s{k + 1:04d}": reply(k)})
+    for k in range(11):
+        effects(run, f"s{k + 1:04d}", 0.01 * (k % 2))
+    assert run.writer.rewarded(run.bank, 5) == [] and len(run.writer.rewards) == 11
+    effects(run, "s0012", 1.0)
+    ((_, advantage),) = run.writer.rewarded(run.bank, 6)
+    assert advantage == 2.0
+
+
+def test_the_writers_state_is_part_of_a_checkpoint(tmp_path):
+    run, other = writer_run(), writer_run()
+    run.bank.add("c", GOOD, "coin", Provenance("", "", 0, "policy"))
+    run.writer.wrote({"s0001": reply(1)})
+    run.writer.rewards.append(0.25)
+    other.load(tmp_path, json.loads(json.dumps(run.save(tmp_path))))
+    assert other.writer.waiting == run.writer.waiting and list(other.writer.rewards) == [0.25]
+    assert "writer" not in make_run().save(tmp_path)

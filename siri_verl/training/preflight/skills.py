@@ -28,6 +28,12 @@ def check_skills(config: DictConfig, settings: SiriSettings) -> None:
     """
     if settings.phases.fixed == WARM_UP:
         return
+    chain = settings.curriculum.chain_length
+    fix = "chains are an order of the training tasks, which data.shuffle=True would undo; set it to False"
+    check(chain == 1 or not config.data.shuffle, "siri.curriculum.chain_length", chain, fix)
+    estimator = config.algorithm.adv_estimator
+    fix = "siri.writer.train=True gives the writer's rows advantages of their own, which gigpo leaves at 0; use gigpo"
+    check(not settings.writer.train or estimator == "gigpo", "algorithm.adv_estimator", estimator, fix)
     if OmegaConf.select(config, "algorithm.filter_groups.enable"):
         raise ConfigError(
             "algorithm.filter_groups.enable=True: groups whose trajectories fare alike are dropped before they are "
