@@ -274,12 +274,14 @@ def test_under_the_empty_context_control_an_active_skill_shows_as_many_neutral_w
     skill = bank["s0001"]
     own = "When the kitchen is named: choose every option the task names , then buy"
     assert skill.block == own, "a candidate is tested as it was written"
+    save_bank(bank, tmp_path / "bank.jsonl")
+    read = load_bank(tmp_path / "bank.jsonl")
+    decide(read, "s0001", "active")
+    assert read["s0001"].block == neutral_text(14)
     decide(bank, "s0001", "active")
     assert skill.block == neutral_text(14) and len(skill.block.split()) == len(own.split()) == 14
     assert not set(skill.block.lower().split()) & {"kitchen", "option", "choose", "buy"}
     assert bank.find_in(f"skill: {skill.block}\ntask: buy a pan") == "s0001" and bank.find_in("task: buy a pan") == ""
-    save_bank(bank, tmp_path / "bank.jsonl")
-    assert load_bank(tmp_path / "bank.jsonl")["s0001"].block == skill.block
     with pytest.raises(ValueError, match="neutral_skills=True: excludes siri.mining.random_skills"):
         MiningSettings(neutral_skills=True, random_skills=True)
 
