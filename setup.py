@@ -33,6 +33,7 @@ INSTALL_REQUIRES = [
 EXTRAS = {
     # the versions that the speed layer knows; the planner is compiled when it is installed (g++, make)
     "alfworld": ["alfworld==0.4.2", "textworld==1.7.0", "fast-downward-textworld==20.6.4"],
+    "gguf": ["gguf>=0.17"],  # models in GGUF files
     # verl's own pins of vllm, torch and transformers
     "gpu": ["verl[vllm]>=0.9.1,<0.10", "flash-attn==2.8.3"],
     "gpu-sglang": ["verl[sglang]>=0.9.1,<0.10", "flash-attn==2.8.3"],

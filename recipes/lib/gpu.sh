@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 # Sourced by the recipes after setup.sh: from the knobs of a GPU run to configuration groups.
-# Knobs: MODEL=1.5b|3b|7b (settings; MODEL_PATH: weights), GPUS=1|2|4|8 per node (default: as many as are found),
+# Knobs: MODEL=1.5b|3b|7b|qwen3_0.6b|qwen3_1.7b|qwen3_4b|smollm2 (settings; MODEL_PATH: weights), GPUS=1|2|4|8 per node (default: as many as are found),
 # ENGINE=fsdp2|megatron, ROLLOUT=vllm|sglang, LORA=RANK, NNODES, RAY_ADDRESS, GPU_GIB (default: as found, else 80), PLAN=0.
 
 GPU_KNOBS=(MODEL GPUS ENGINE ROLLOUT LORA NNODES PLAN GPU_GIB WEBSHOP_SIZE)
@@ -10,7 +10,7 @@ GPU_KNOBS=(MODEL GPUS ENGINE ROLLOUT LORA NNODES PLAN GPU_GIB WEBSHOP_SIZE)
 no_gpu_knobs() {
     local name
     for name in "${GPU_KNOBS[@]}"; do
-        if [[ -n "${!name:-}" && "$name=${!name}" != NNODES=1 ]]; then
+        if [[ -n "${!name:-}" && "$name=${!name}" != NNODES=1 && "$name=${!name}" != MODEL=smollm2 ]]; then
             refuse "$name=${!name}: a knob of PRESET=gpu; this run is on the CPU ($PRESET_REASON)"
         fi
     done
@@ -32,8 +32,17 @@ gpu_groups() {
     GPU_OVERRIDES=()
 
     case "$MODEL" in
-    1.5b | 3b | 7b) MODEL_PATH=${MODEL_PATH:-Qwen/Qwen2.5-${MODEL%b}B-Instruct} ;;
-    *) refuse "MODEL=$MODEL: use 1.5b, 3b or 7b, the one nearest to your model in size; MODEL_PATH names its weights" ;;
+    1.5b | 3b | 7b) MODEL_GROUP=qwen_$MODEL MODEL_PATH=${MODEL_PATH:-Qwen/Qwen2.5-${MODEL%b}B-Instruct} ;;
+    qwen3_0.6b | qwen3_1.7b | qwen3_4b)
+        MODEL_GROUP=$MODEL
+        MODEL=${MODEL#qwen3_}
+        MODEL_PATH=${MODEL_PATH:-Qwen/Qwen3-${MODEL%b}B}
+        ;;
+    smollm2)
+        MODEL_GROUP=smollm2
+        smollm2
+        ;;
+    *) refuse "MODEL=$MODEL: use 1.5b, 3b or 7b (Qwen2.5), qwen3_0.6b, qwen3_1.7b or qwen3_4b, or smollm2, the one nearest to your model in size; MODEL_PATH names its weights" ;;
     esac
     case "$GPUS" in
     1 | 2 | 4 | 8) ;;
@@ -44,7 +53,7 @@ gpu_groups() {
     megatron) SIZE_GROUPS=(gpu_megatron) ;;
     *) refuse "ENGINE=$ENGINE: use fsdp2 or megatron" ;;
     esac
-    SIZE_GROUPS+=("qwen_$MODEL" "gpus_$GPUS")
+    SIZE_GROUPS+=("$MODEL_GROUP" "gpus_$GPUS")
     case "$ROLLOUT" in
     vllm) GPU_EXTRA=gpu ;;
     sglang)
@@ -80,7 +89,7 @@ gpu_groups() {
 # few_gpus: whether the optimizer of full training needs more room than 80 GB each give (`siri-verl plan` has the sums).
 few_gpus() {
     case "$MODEL" in
-    3b) ((GPUS * NNODES < 2)) ;;
+    3b | 4b) ((GPUS * NNODES < 2)) ;;
     7b) ((GPUS * NNODES < 4)) ;;
     *) false ;;
     esac

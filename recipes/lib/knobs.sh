@@ -6,10 +6,10 @@
 KNOBS=(
     METHOD PRESET SEED STEPS EXPERIMENT RUN_DIR DATA_DIR MODEL_PATH VAL_SIZE PAIRS RETEST_SPLIT
     MODEL GPUS ENGINE ROLLOUT LORA NNODES RAY_ADDRESS PLAN GPU_GIB
-    VENV PYTHON SKIP_INSTALL VERBOSE DRY_RUN
+    THREADS WHEELS VENV PYTHON SKIP_INSTALL VERBOSE DRY_RUN
 )
 # What one recipe reads: siri_webshop.sh, siri_alfworld.sh, ablations/self_imitation.sh.
-WEBSHOP_KNOBS=(WEBSHOP_STORE SPLIT WEBSHOP_SIZE SHOP)
+WEBSHOP_KNOBS=(WEBSHOP_STORE SPLIT WEBSHOP_SIZE SHOP TRAIN_SIZE)
 ALFWORLD_KNOBS=(ALFWORLD_GAMES)
 ABLATION_KNOBS=(TOKENS MINING_STEPS)
 
@@ -72,8 +72,13 @@ check_knobs() {
     integer SEED 0
     integer STEPS 1
     integer VAL_SIZE 1
+    integer TRAIN_SIZE 1
+    integer THREADS 1
     integer PAIRS 0 "PAIRS=0 leaves the re-test out"
     for name in PLAN SKIP_INSTALL VERBOSE DRY_RUN; do switch "$name"; done
+    [[ -z "${THREADS:-}" || "${MODEL:-}" == smollm2 ]] ||
+        refuse "THREADS=$THREADS: a knob of MODEL=smollm2 on the CPU; the tiny models run fastest with one thread"
+    [[ -z "${WHEELS:-}" || -d "$WHEELS" ]] || refuse "WHEELS=$WHEELS: no such folder; it holds wheels to install from"
     for name in RUN_DIR DATA_DIR MODEL_PATH WEBSHOP_STORE SHOP ALFWORLD_GAMES; do plain_path "$name"; done
     [[ "${EXPERIMENT:-run}" =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
         refuse "EXPERIMENT=$EXPERIMENT: use letters, digits, dots, dashes and underscores"

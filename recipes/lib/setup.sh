@@ -2,7 +2,7 @@
 
 # Sourced by the recipes: repository root, a Python that has siri_verl, and what hardware there is.
 # Knobs: VENV (default .venv), PYTHON (default: the first python3.11, 3.12, 3.10 or python3 found), SKIP_INSTALL=1,
-# VERBOSE=1 (show all output), DRY_RUN=1 (print the commands, ready to be pasted, and do nothing else).
+# WHEELS (a folder to install from, without a network), VERBOSE=1 (show all output), DRY_RUN=1 (print the commands, ready to be pasted, and do nothing else).
 
 REPO_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 cd "$REPO_ROOT"
@@ -138,6 +138,7 @@ install() {
 # pip_install ARGUMENTS...: installs packages; pip's exit code is kept.
 pip_install() {
     local log=${LOG:-$VENV/install.log} code=0
+    [[ -z "${WHEELS:-}" ]] || set -- --no-index --find-links "$WHEELS" "$@"
     if dry; then
         quoted "$PYTHON_BIN" -m pip install "$@"
         return

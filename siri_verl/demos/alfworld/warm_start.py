@@ -4,7 +4,7 @@
     python -m siri_verl.demos.alfworld.warm_start --out DIR
 
 Writes `rows.parquet`, `initial/` (the untrained model), `checkpoints/` (verl's) and `model/`, the Hugging Face folder
-that reinforcement learning starts from.
+that reinforcement learning starts from. `--model FOLDER` trains a pretrained model instead, on few rows with full prompts.
 """
 
 from __future__ import annotations
@@ -48,16 +48,28 @@ def rows_of(settings: AlfworldWarmStartSettings) -> list[Row]:
         write_games(games, {TRAIN: (WARM_START_PANEL, settings.games)}, seed=settings.seed, rooms="small")
         env = demo_env(games)
         tasks = env.task_ids()
+        demo = DEMO.with_full_prompts() if settings.model else DEMO
         parts = math.ceil(len(tasks) / GAMES_AT_A_TIME)
         rows: list[Row] = []
         for part in range(parts):
             seed = derive_seed(settings.seed, "warm-start rows", part)
-            rows += make_rows(DEMO, env, tasks[part::parts], settings.episodes(part, parts), seed=seed)
+            rows += make_rows(demo, env, tasks[part::parts], settings.episodes(part, parts), seed=seed)
         env.close()
     return rows
 
 
-WARM_START = WarmStart(max_length=400, make_rows=rows_of, make_model=make_model)
+PRETRAINED = {
+    "act": 12,
+    "follow": 16,
+    "describe": 32,
+    "batch_size": 8,
+    "learning_rate": 2e-4,
+    "threads": 2,
+    "games": 36,
+}
+PRETRAINED |= {"micro_batch_tokens": 2048}
+
+WARM_START = WarmStart(400, rows_of, make_model, PRETRAINED)
 
 if __name__ == "__main__":
     WARM_START.main(__doc__, AlfworldWarmStartSettings())

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
-from siri_verl.trajectory.prompts import PromptTemplate
+from siri_verl.skills.mining_prompt import COMPACT_MINING, FULL_MINING, MiningTemplate
+from siri_verl.trajectory.prompts import FULL, PromptTemplate
 from siri_verl.trajectory.turn import TurnView
+
+Self = TypeVar("Self", bound="Demo")
 
 
 class Demo(ABC):
@@ -24,10 +29,21 @@ class Demo(ABC):
     """Category of a task (department, task type) -> how a condition names it."""
     template: PromptTemplate
     """Of the prompts."""
+    mining_template: MiningTemplate = COMPACT_MINING
+    """Of the requests to describe a trajectory."""
     history_length: int
     """Earlier actions a prompt shows."""
+    full_history_length: int
+    """Earlier turns that a prompt for instruction-tuned models shows."""
     idle: str | None = None
     """The action that a procedure repeats once it is through; None if episodes end then."""
+
+    def with_full_prompts(self: Self) -> Self:
+        """The same demo with the prompts of instruction-tuned models."""
+        demo = copy.copy(self)
+        demo.template, demo.mining_template = FULL, FULL_MINING
+        demo.history_length = self.full_history_length
+        return demo
 
     @abstractmethod
     def category_of(self, task: str) -> str | None:

@@ -71,7 +71,7 @@ def shown_procedure(demo: Demo, episode: Episode) -> str | None:
 def describe(player: Player, demo: Demo, episodes: Sequence[Episode]) -> dict[str, float]:
     """How well the model describes what it did: shares among `episodes` that show a procedure."""
     shown = [(e, name) for e in episodes if (name := shown_procedure(demo, e)) is not None]
-    prompts = [render_mining_prompt(e.task, e.history) for e, _ in shown]
+    prompts = [render_mining_prompt(e.task, e.history, demo.mining_template) for e, _ in shown]
     mined = [parse_mined_skill(text) for text in player.answer(prompts, 48)]
     named = [demo.named_procedure(skill.strategy) for skill in mined]
     right = [found == name for found, (_, name) in zip(named, shown, strict=True)]

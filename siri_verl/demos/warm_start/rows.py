@@ -19,7 +19,7 @@ from typing import Any
 
 from siri_verl.demos.warm_start.demo import Demo
 from siri_verl.envs.base import TextEnv
-from siri_verl.skills.mining_prompt import COMPACT_MINING, render_mining_prompt
+from siri_verl.skills.mining_prompt import FULL_MINING, render_mining_prompt
 from siri_verl.skills.text import skill_block
 from siri_verl.trajectory.episode import Episode, EpisodePlan
 from siri_verl.trajectory.prompts import render_prompt
@@ -127,9 +127,10 @@ def describe_row(demo: Demo, env: TextEnv, task_id: str, rng: random.Random) -> 
     turns = episode.history
     while demo.idle is not None and [action for _, action in turns[-2:]] == [demo.idle] * 2:
         turns.pop()  # once is enough to see that nothing more was done
-    prompt = render_mining_prompt(episode.task, turns, COMPACT_MINING)
+    prompt = render_mining_prompt(episode.task, turns, demo.mining_template)
     condition = demo.condition(played.category, rng.choice(demo.conditions))
-    reply = f"condition: {condition} strategy: {rng.choice(demo.strategies[procedure])}"
+    between = "\n" if demo.mining_template is FULL_MINING else " "
+    reply = f"condition: {condition}{between}strategy: {rng.choice(demo.strategies[procedure])}"
     return Row("describe", prompt, reply, procedure, played.category, task_id, episode.success)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The warm start of a demo: its rows, an untrained model, and verl's own SFT trainer on them, on CPU."""
+"""The warm start of a demo: its rows, an untrained or a pretrained model, and verl's own SFT trainer on them, on CPU."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from siri_verl.demos.warm_start.rows import Row
 from siri_verl.files import write_text_atomically
@@ -39,6 +39,10 @@ class WarmStartSettings:
     threads: int = 1
     """Threads of the trainer."""
     seed: int = 0
+    model: str = ""
+    """Hugging Face folder of a pretrained model, which is trained on full prompts; "" makes a tiny model."""
+    micro_batch_tokens: int = 8192
+    """Tokens of one forward pass: a large vocabulary makes the logits of many take gigabytes."""
 
     def episodes(self, part: int, parts: int) -> dict[str, int]:
         """Ability -> episodes of one of `parts` nearly equal parts."""
@@ -54,14 +58,17 @@ class WarmStart(Generic[Settings]):
     """The warm start of a demo.
 
     Attributes:
-        max_length: tokens of the longest row; a longer one is an error and is never cut.
+        max_length: tokens of the tiny model's longest row; a longer one is an error and is never cut. A pretrained
+            model's rows may fill a forward pass.
         make_rows: settings -> rows, in the order in which they were made.
         make_model: (folder, seed=) -> number of parameters; writes the untrained model.
+        pretrained: further fields of the settings that replace their defaults where a pretrained model is trained.
     """
 
     max_length: int
     make_rows: Callable[[Settings], list[Row]]
     make_model: Callable[..., int]
+    pretrained: Mapping[str, Any]
 
     def write_rows(self, path: Path, settings: Settings) -> int:
         """Write the parquet file that verl's SFT dataset reads, shuffled; returns the number of rows."""
@@ -76,8 +83,8 @@ class WarmStart(Generic[Settings]):
     def run(self, out: Path | str, settings: Settings, overrides: list[str] | None = None) -> Path:
         """Make rows and model, run verl's SFT trainer, and collect the result.
 
-        Writes into `out`: `rows.parquet`, `initial/` (the untrained model), `checkpoints/` (verl's) and `model/`, the
-        Hugging Face folder that reinforcement learning starts from, complete or absent.
+        Writes into `out`: `rows.parquet`, `initial/` (the untrained tiny model), `checkpoints/` (verl's) and `model/`,
+        the Hugging Face folder that reinforcement learning starts from, complete or absent.
 
         Returns:
             The folder of the trained model.
@@ -95,13 +102,17 @@ class WarmStart(Generic[Settings]):
         check_free(result)
         checkpoints = out / "checkpoints"
         shutil.rmtree(checkpoints, ignore_errors=True)
-        rows, initial = out / "rows.parquet", out / "initial"
+        rows, initial = out / "rows.parquet", Path(settings.model or out / "initial")
         count = self.write_rows(rows, settings)
-        parameters = self.make_model(initial, seed=settings.seed)
-        print(f"warm start: {count} rows, {parameters} parameters", flush=True)
+        if settings.model:
+            print(f"warm start: {count} rows, model {initial}", flush=True)
+        else:
+            parameters = self.make_model(initial, seed=settings.seed)
+            print(f"warm start: {count} rows, {parameters} parameters", flush=True)
         began = time.monotonic()
         environment = os.environ | {"OMP_NUM_THREADS": str(settings.threads), "TOKENIZERS_PARALLELISM": "false"}
-        command = sft_command(rows, initial, checkpoints, self.max_length, settings, overrides)
+        max_length = settings.micro_batch_tokens if settings.model else self.max_length
+        command = sft_command(rows, initial, checkpoints, max_length, settings, overrides)
         done = subprocess.run(command, env=environment, check=False)
         if done.returncode:
             raise RuntimeError(f"verl's SFT trainer ended with status {done.returncode}; command: {' '.join(command)}")
@@ -118,10 +129,11 @@ class WarmStart(Generic[Settings]):
         parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--out", required=True)
         for name, default in vars(defaults).items():
-            parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+            parser.add_argument(f"--{name.replace('_', '-')}", type=type(default))
         parser.add_argument("overrides", nargs="*", help="further settings of verl's SFT trainer")
         args = parser.parse_args()
-        settings = type(defaults)(**{name: getattr(args, name) for name in vars(defaults)})
+        given = {name: getattr(args, name) for name in vars(defaults) if getattr(args, name) is not None}
+        settings = replace(defaults, **(self.pretrained if given.get("model") else {}) | given)
         self.run(args.out, settings, args.overrides)
 
 
@@ -137,7 +149,7 @@ def sft_command(
         f"data.max_length={max_length}",
         "data.truncation=error",
         "data.use_dynamic_bsz=true",
-        "data.max_token_len_per_gpu=8192",
+        f"data.max_token_len_per_gpu={settings.micro_batch_tokens}",
         f"model.path={model}",
         "model.use_remove_padding=true",
         f"optim.lr={settings.learning_rate}",

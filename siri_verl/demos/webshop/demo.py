@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from siri_verl.demos.warm_start.demo import Demo
 from siri_verl.demos.webshop.phrases import CONDITIONS, STRATEGIES
 from siri_verl.demos.webshop.procedures import PROCEDURES, facts, observed_procedure
-from siri_verl.demos.webshop.settings import HISTORY_LENGTH
+from siri_verl.demos.webshop.settings import FULL_HISTORY_LENGTH, HISTORY_LENGTH
 from siri_verl.demos.webshop.views import read_page, read_task
 from siri_verl.demos.webshop.words import DEPARTMENTS, department_of
 from siri_verl.trajectory.prompts import COMPACT
@@ -39,6 +39,7 @@ class WebShopDemo(Demo):
     categories = {department: department for department in DEPARTMENTS}
     template = COMPACT
     history_length = HISTORY_LENGTH
+    full_history_length = FULL_HISTORY_LENGTH
 
     def category_of(self, task: str) -> str | None:
         return department_of(task)
@@ -53,7 +54,9 @@ class WebShopDemo(Demo):
         return [action for action in view.admissible_actions if action != "click[buy now]"]
 
     def kept(self, prompt: str) -> float:
-        page = prompt.rsplit("page: ", 1)[1]
+        _, label, page = prompt.rpartition("page: ")
+        if not label:
+            return 1.0  # full prompts: their rows are few
         return next((share for start, share in KEPT.items() if page.startswith(start)), 1.0)
 
     def observed(self, task: str, observations: Sequence[str], actions: Sequence[str]) -> str | None:

@@ -4,7 +4,7 @@
     python -m siri_verl.demos.webshop.warm_start --out DIR
 
 Writes `rows.parquet`, `initial/` (the untrained model), `checkpoints/` (verl's) and `model/`, the Hugging Face folder
-that reinforcement learning starts from.
+that reinforcement learning starts from. `--model FOLDER` trains a pretrained model instead, on few rows with full prompts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from siri_verl.demos.warm_start.sft import WarmStart, WarmStartSettings
 from siri_verl.demos.webshop.demo import DEMO
 from siri_verl.demos.webshop.generator import WARM_START_SPLIT, generate
 from siri_verl.demos.webshop.model import make_model
-from siri_verl.demos.webshop.settings import demo_env
+from siri_verl.demos.webshop.settings import FULL_MAX_TURNS, MAX_TURNS, demo_env
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,22 @@ def rows_of(settings: WebShopWarmStartSettings) -> list[Row]:
     shows. The shops hold families of the warm-start panel only, and are no part of the catalogue that reinforcement
     learning plays in.
     """
+    demo = DEMO.with_full_prompts() if settings.model else DEMO
     rows: list[Row] = []
     for shop in range(settings.shops):
         with tempfile.TemporaryDirectory(prefix="siri_demo_shop_") as folder:
             generate(folder, seed=derive_seed(settings.seed, "warm-start shop", shop), panels=("warm_start",))
-            env = demo_env(folder)
+            env = demo_env(folder, max_turns=FULL_MAX_TURNS if settings.model else MAX_TURNS)
             tasks = env.catalog.split(WARM_START_SPLIT).train
             seed = derive_seed(settings.seed, "warm-start rows", shop)
-            rows += make_rows(DEMO, env, tasks, settings.episodes(shop, settings.shops), seed=seed)
+            rows += make_rows(demo, env, tasks, settings.episodes(shop, settings.shops), seed=seed)
     return rows
 
 
-WARM_START = WarmStart(max_length=320, make_rows=rows_of, make_model=make_model)
+PRETRAINED = {"act": 22, "follow": 24, "describe": 24, "batch_size": 8, "learning_rate": 2e-4, "threads": 2, "shops": 1}
+PRETRAINED |= {"micro_batch_tokens": 2048}
+
+WARM_START = WarmStart(320, rows_of, make_model, PRETRAINED)
 
 if __name__ == "__main__":
     WARM_START.main(__doc__, WebShopWarmStartSettings())
