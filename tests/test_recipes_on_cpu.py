@@ -51,6 +51,7 @@ CHANGES = {
     },
 }
 """Script -> settings that are not siri_webshop.sh's."""
+GPUS = {"cpu": "", "gpu": "8"}
 
 
 def dry_run(script, *arguments, preset="cpu", **knobs):
@@ -92,7 +93,7 @@ def siri():
 
 def test_every_script_is_listed_here_and_in_the_readmes():
     scripts = {str(path.relative_to(RECIPES)) for path in [*RECIPES.glob("*.sh"), *RECIPES.glob("ablations/*.sh")]}
-    assert scripts == {*CHANGES, "siri_alfworld.sh", "test.sh", "vllm_cpu.sh"}
+    assert scripts == {*CHANGES, "siri_alfworld.sh", "siri_smollm2.sh", "test.sh", "vllm_cpu.sh"}
     for readme, folder in (("README.md", ""), ("ablations/README.md", "ablations/")):
         named = set(re.findall(r"^\| `(\w+\.sh)`", (RECIPES / readme).read_text(), re.MULTILINE))
         assert named == {Path(name).name for name in scripts if str(Path(name).parent) == (folder.rstrip("/") or ".")}
@@ -249,6 +250,9 @@ def test_data_that_is_not_there_is_refused_before_anything_is_installed(script, 
         ({"MODELPATH": "x"}, "MODELPATH=x: no such knob; did you mean MODEL_PATH?"),
         ({"WEBSHOP_SIZE": "full"}, "WEBSHOP_SIZE=full: a knob of PRESET=gpu"),
         ({"MODEL": "3b"}, "MODEL=3b: a knob of PRESET=gpu"),
+        ({"THREADS": "2"}, "THREADS=2: a knob of MODEL=smollm2 on the CPU"),
+        ({"WHEELS": "/absent"}, "WHEELS=/absent: no such folder"),
+        ({"TRAIN_SIZE": "0"}, "TRAIN_SIZE=0: use a whole number of at least 1"),
         ({"SHOP": "/shop", "PRESET": "gpu", "GPUS": "8"}, "SHOP=/shop: a knob of PRESET=cpu"),
         ({"RETEST_SPLIT": "official", "PRESET": "gpu", "GPUS": "8"}, "RETEST_SPLIT=official: use a split and a part"),
     ],
@@ -358,11 +362,51 @@ def library(script, tmp_path, siri_verl="", **variables):
 
 
 def test_a_model_is_made_only_where_none_is_named(tmp_path):
-    make = 'PYTHON_BIN=echo; small_model webshop "$PWD/made"; echo "uses $MODEL_PATH"'
+    make = 'PYTHON_BIN=echo; DATA_DIR=$PWD/data; known_model; small_model webshop; echo "uses $MODEL_PATH"'
     named = library(make, tmp_path, MODEL_PATH="Qwen/Qwen2.5-0.5B-Instruct")
     assert named.stdout == "uses Qwen/Qwen2.5-0.5B-Instruct\n", named.stderr
     unnamed = library(make, tmp_path, siri_verl='echo "$*"').stdout
-    assert f"-m siri_verl.demos.webshop.warm_start --out {tmp_path}/made\nuses {tmp_path}/made/model\n" in unnamed
+    made = f"{tmp_path}/data/webshop_demo_model"
+    assert f"-m siri_verl.demos.webshop.warm_start --out {made}\nuses {made}/model\n" in unnamed
+
+
+def test_a_gguf_file_is_converted_into_the_data_folder(tmp_path):
+    (tmp_path / "tiny.gguf").write_text("")
+    file, folder = f"{tmp_path}/tiny.gguf", f"{tmp_path}/data/models/tiny"
+    for preset, groups in (("cpu", "webshop,cpu,cpu_small,webshop_demo"), ("gpu", "webshop,gpu,qwen_7b,gpus_8")):
+        done = dry_run(
+            "siri_webshop.sh", preset=preset, MODEL_PATH=file, DATA_DIR=f"{tmp_path}/data", GPUS=GPUS[preset]
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"-m siri_verl data model {file} --out {folder}" in done.stdout and "gguf]'" in done.stdout
+        words = training_overrides(done.stdout)
+        assert f"+siri=[{groups}]" in words and f"actor_rollout_ref.model.path={folder}" in words
+    said = refused("siri_webshop.sh", tmp_path, "cpu", MODEL_PATH=str(tmp_path / "absent.gguf"))
+    assert "absent.gguf: no such file" in said
+
+
+@pytest.mark.parametrize("script, name", [("siri_smollm2.sh", "webshop"), ("siri_alfworld.sh", "alfworld")])
+def test_a_small_pretrained_model_is_warm_started_with_full_prompts(script, name):
+    knobs = {"MODEL": "smollm2", "WHEELS": str(RECIPES), "DATA_DIR": "/data", "ALFWORLD_GAMES": "/games"}
+    done = dry_run(script, THREADS="1", **knobs if name == "alfworld" else {**knobs, "ALFWORLD_GAMES": ""})
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if "smollm2" in line and " -m " in line]
+    assert lines[0].endswith(f"-m siri_verl data model smollm2 --out /data/models/smollm2 --wheels {RECIPES}")
+    made = f"/data/{name}_smollm2"
+    start = f"-m siri_verl.demos.{name}.warm_start --out {made} --model /data/models/smollm2 --threads 1"
+    assert lines[1].endswith(start) and f"pip install --no-index --find-links {RECIPES}" in done.stdout
+    words = training_overrides(done.stdout)
+    config = composed(words)
+    validate_config(config, need_reference_policy(config), need_critic(config))
+    settings = siri_settings(config)
+    check_settings(config, settings)
+    assert config.actor_rollout_ref.model.path == f"{made}/model"
+    assert (settings.prompt.template, settings.mining.template) == ("full", "full")
+    assert settings.prompt.history_length == {"webshop": 2, "alfworld": 12}[name]
+    row = config.data.max_prompt_length + config.data.max_response_length
+    assert row <= config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu
+    threads = config.ray_kwargs.ray_init.runtime_env.env_vars.OMP_NUM_THREADS
+    assert (threads, config.actor_rollout_ref.rollout.engine_kwargs.light.num_threads) == ("1", 1)
 
 
 def test_a_run_without_a_plan_starts_and_one_that_does_not_fit_does_not(tmp_path):

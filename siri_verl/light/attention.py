@@ -4,7 +4,8 @@
 The batch is packed: one row of tokens without padding, for any lengths. The linear layers compute no padding, and one
 matrix product gives the logits of the last position of every request. Only attention treats requests one by one. It is
 registered with transformers under the name :data:`IMPLEMENTATION`, so any decoder that supports attention back ends
-(Qwen2, Qwen3, Llama, Mistral ...) runs unchanged.
+(Qwen2, Qwen3, Llama, Mistral, Gemma 3 ...) runs unchanged. Layers with a sliding window keep all keys and values, and
+mask those outside it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
+
+from siri_verl.pretrained.attention import check_arguments, unmodelled, visible
 
 IMPLEMENTATION = "siri_light"
 _STEP = 64
@@ -86,27 +89,36 @@ class PrefillPlan:
 
     def __init__(self, cache: KVCache, segments: list[Segment]):
         self.cache, self.segments = cache, segments
-        self.masks = {}
-        for s in segments:
-            if s.offset:
-                # query i of the stretch sees the tokens up to offset + i
-                queries = torch.arange(s.offset, s.offset + s.end - s.start, device=cache.device)
-                keys = torch.arange(s.offset + s.end - s.start, device=cache.device)
-                self.masks[s.row] = _additive(keys[None, :] <= queries[:, None], cache.dtype)
+        self._masks: dict[tuple[int, int | None], torch.Tensor] = {}
 
-    def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
+    def _mask(self, s: Segment, window: int | None) -> torch.Tensor | None:
+        """What the queries of a stretch see; None where each sees itself and all before it, from token 0 on."""
+        stop = s.offset + s.end - s.start
+        if window is not None and stop <= window:
+            window = None
+        if not s.offset and window is None:
+            return None
+        if (s.row, window) not in self._masks:
+            # query i of the stretch sees the tokens up to offset + i
+            positions = torch.arange(stop, device=self.cache.device)
+            self._masks[s.row, window] = _additive(visible(positions[s.offset :], positions, window), self.cache.dtype)
+        return self._masks[s.row, window]
+
+    def attend(
+        self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, window: int | None = None
+    ) -> torch.Tensor:
         """q (1, heads, tokens, size), k and v (1, kv heads, tokens, size) -> (1, heads, tokens, size)."""
         data, out, gqa = self.cache.data[layer], torch.empty_like(q), q.shape[1] != k.shape[1]
         for s in self.segments:
-            stop = s.offset + s.end - s.start
+            stop, mask = s.offset + s.end - s.start, self._mask(s, window)
             data[0, s.row, :, s.offset : stop] = k[0, :, s.start : s.end]
             data[1, s.row, :, s.offset : stop] = v[0, :, s.start : s.end]
             out[:, :, s.start : s.end] = F.scaled_dot_product_attention(
                 q[:, :, s.start : s.end],
                 data[0, s.row : s.row + 1, :, :stop],
                 data[1, s.row : s.row + 1, :, :stop],
-                attn_mask=self.masks.get(s.row),
-                is_causal=not s.offset,
+                attn_mask=mask,
+                is_causal=mask is None,
                 scale=scale,
                 enable_gqa=gqa,
             )
@@ -124,10 +136,21 @@ class DecodePlan:
         self.cache, self.lengths = cache, lengths
         self.rows = torch.arange(len(lengths), device=lengths.device)
         self.slots = int(lengths.max()) + 1
-        visible = torch.arange(self.slots, device=lengths.device)[None, :] <= lengths[:, None]
-        self.mask = _additive(visible[:, None, None, :], cache.dtype)
+        self._masks: dict[int | None, torch.Tensor] = {}
 
-    def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
+    def _mask(self, window: int | None) -> torch.Tensor:
+        """What the new tokens see, (n, 1, 1, slots)."""
+        if window is not None and self.slots <= window:
+            window = None
+        if window not in self._masks:
+            slots = torch.arange(self.slots, device=self.lengths.device)
+            seen = visible(self.lengths, slots, window)
+            self._masks[window] = _additive(seen[:, None, None, :], self.cache.dtype)
+        return self._masks[window]
+
+    def attend(
+        self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, window: int | None = None
+    ) -> torch.Tensor:
         """q (1, heads, n, size), k and v (1, kv heads, n, size) -> (1, heads, n, size)."""
         data, n = self.cache.data[layer], len(self.rows)
         data[0][self.rows, :, self.lengths] = k[0].transpose(0, 1)
@@ -139,7 +162,7 @@ class DecodePlan:
             queries,
             data[0][:n, :, : self.slots],
             data[1][:n, :, : self.slots],
-            attn_mask=self.mask.expand(n, 1, queries.shape[2], self.slots),
+            attn_mask=self._mask(window).expand(n, 1, queries.shape[2], self.slots),
             scale=scale,
         )
         return out.permute(1, 2, 0, 3).reshape(1, -1, n, q.shape[-1])
@@ -152,8 +175,9 @@ def _attention(module, query, key, value, attention_mask, scaling=None, light_pl
             f"{type(module).__name__} called without a plan: either the model does not hand keyword arguments on to "
             "its attention (the light server cannot run it), or it was called outside the light server"
         )
+    check_arguments(module, kwargs)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    out = light_plan.attend(module.layer_idx, query, key, value, scaling)
+    out = light_plan.attend(module.layer_idx, query, key, value, scaling, kwargs.get("sliding_window"))
     return out.transpose(1, 2), None
 
 
@@ -164,13 +188,12 @@ def check_supported(config: PretrainedConfig) -> None:
     """Refuse what the cache above does not model.
 
     Raises:
-        ValueError: a layer that is no full attention, or another kind of model than a decoder.
+        ValueError: names the model's type and the reason.
     """
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if getattr(config, "is_encoder_decoder", False) or kinds != {"full_attention"}:
+    if reason := unmodelled(config):
         raise ValueError(
-            f"model type {config.model_type!r} with layers {sorted(kinds)}: the light server runs decoders with "
-            "full attention in every layer; use rollout.name=vllm or sglang"
+            f"model type {config.model_type!r}: the light server cannot run it, for {reason}; use rollout.name=vllm or "
+            "sglang"
         )
 
 

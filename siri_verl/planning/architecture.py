@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +89,28 @@ def _qwen2_5(
     return Architecture(name, *sizes, tied=tied, qkv_bias=True, source=f"config.json of {name}")
 
 
+def _qwen3(size: str, hidden: int, intermediate: int, layers: int, heads: int) -> Architecture:
+    """Qwen3 has no biases, and norms of each head's queries and keys, of 128 values each."""
+    name = f"Qwen/Qwen3-{size}"
+    sizes = (151936, hidden, intermediate, layers, heads, 8, 128)
+    found = Architecture(name, *sizes, tied=True, qkv_bias=False, source=f"config.json of {name}")
+    return replace(found, counted=found.parameters + layers * 2 * 128)
+
+
+_SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
 KNOWN: dict[str, Architecture] = {
     found.name: found
     for found in (
         _qwen2_5("1.5B", 1536, 8960, 28, 12, 2, 151936, tied=True),
         _qwen2_5("3B", 2048, 11008, 36, 16, 2, 151936, tied=True),
         _qwen2_5("7B", 3584, 18944, 28, 28, 4, 152064, tied=False),
+        _qwen3("0.6B", 1024, 3072, 28, 16),
+        _qwen3("1.7B", 2048, 6144, 28, 16),
+        _qwen3("4B", 2560, 9728, 36, 32),
+        Architecture(
+            _SMOLLM2, 49152, 576, 1536, 30, 9, 3, 64, tied=True, qkv_bias=False, source=f"config.json of {_SMOLLM2}"
+        ),
     )
 }
 """Models whose sizes are known without their files."""

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from transformers import AttentionInterface
 
+from siri_verl.pretrained.attention import check_arguments, visible
+
 IMPLEMENTATION = "siri_packed"
 
 
@@ -50,14 +52,21 @@ def packed_attention(
             f"{type(module).__name__}: packed attention takes position_ids and no mask; "
             "set model.use_remove_padding=True"
         )
-    lengths = sequence_lengths(position_ids)
+    check_arguments(module, kwargs)
+    lengths, window = sequence_lengths(position_ids), kwargs.get("sliding_window")
     gqa = query.shape[1] != key.shape[1]
     # split and cat, not slices: the gradient of a slice is as long as the whole row
     parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
-    out = [
-        F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scaling, enable_gqa=gqa)
-        for q, k, v in parts
-    ]
+    out = []
+    for q, k, v in parts:
+        positions, mask = torch.arange(q.shape[2], device=q.device), None
+        if window is not None and len(positions) > window:
+            mask = visible(positions, positions, window)
+        out.append(
+            F.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None, scale=scaling, enable_gqa=gqa
+            )
+        )
     return torch.cat(out, dim=2).transpose(1, 2), None
 
 

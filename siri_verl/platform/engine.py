@@ -13,6 +13,7 @@ from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngine, FSDPEngineWithLMHead, FSDPEngineWithValueHead
 
 from siri_verl.platform.attention import IMPLEMENTATION as PACKED
+from siri_verl.pretrained.attention import unmodelled
 
 
 class CpuFsdpMixin(FSDPEngine):
@@ -36,10 +37,10 @@ class CpuFsdpMixin(FSDPEngine):
 
     def _with_packed_attention(self, module):
         if self.use_remove_padding:
-            if set(getattr(module.config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
+            if reason := unmodelled(module.config):
                 raise ValueError(
-                    f"model type {module.config.model_type!r} has other layers than full attention: set "
-                    "model.use_remove_padding=False on a CPU"
+                    f"model type {module.config.model_type!r}: sequences cannot be packed on a CPU, for {reason}; set "
+                    "model.use_remove_padding=False and model.override_config.attn_implementation=eager"
                 )
             # Only on the module: the configuration that checkpoints save stays free of the name.
             module.set_attn_implementation(PACKED)

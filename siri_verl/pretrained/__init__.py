@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pretrained models as Hugging Face folders: from a GGUF file, and SmolLM2-135M-Instruct from wherever it can be had."""
+"""Pretrained models as Hugging Face folders: from a GGUF file; SmolLM2-135M-Instruct from hub or package."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tokenizer that a GGUF file describes.
 
-transformers 5.10 reads tokenizers from GGUF files too, but takes the begin token for the end token and knows one rule of
-cutting text into words (transformers/integrations/ggml.py): replies would not end, and digits would be merged where the
-model was trained on single ones. This module builds byte-level BPE tokenizers from the file's own fields and refuses
-every other kind.
+transformers 5.10 reads tokenizers from GGUF files too, but takes the begin token of Llama models for their end token,
+and cuts text into words by one rule (transformers/integrations/ggml.py): replies would not end, and digits would be
+merged where the model was trained on single ones. This module builds byte-level BPE tokenizers from the file's own
+fields and refuses every other kind.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def read_tokenizer(fields: Mapping[str, Any], where: str) -> Any:
     kind, rule = fields.get("tokenizer.ggml.model"), fields.get("tokenizer.ggml.pre", "gpt-2")
     if kind != "gpt2" or rule not in RULES:
         raise ConfigError(
-            f"{where}: its tokenizer is of kind {kind!r} with the rule {rule!r}; known are byte-level BPE ('gpt2') with "
-            f"{', '.join(RULES)}; give the model's Hugging Face folder instead"
+            f"{where}: its tokenizer is of kind {kind!r} with the rule {rule!r}; known are byte-level BPE ('gpt2') "
+            f"with {', '.join(RULES)}; give the model's Hugging Face folder instead"
         )
     texts = list(fields["tokenizer.ggml.tokens"])
     merges = [tuple(merge.split(" ", 1)) for merge in fields["tokenizer.ggml.merges"]]

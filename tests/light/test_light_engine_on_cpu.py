@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import torch
 from support.tiny_model import make_tiny_model, make_tokenizer
-from transformers import AutoConfig, AutoModelForCausalLM, Qwen2Config
+from transformers import AutoConfig, AutoModelForCausalLM
 
-from siri_verl.light.attention import check_supported
 from siri_verl.light.engine import LightEngine
 from siri_verl.light.model import LightModel, load_model
 from siri_verl.light.sampling import SamplingParams
@@ -228,9 +227,3 @@ def test_prefixes_are_reused_within_their_memory(make_engine):
     prefixes = engine.model.prefixes
     assert 0 < prefixes.bytes <= 200_000
     assert prefixes.hit_tokens >= 29 * 64
-
-
-def test_a_model_with_other_attention_is_refused():
-    config = Qwen2Config(num_hidden_layers=2, use_sliding_window=True, max_window_layers=1)
-    with pytest.raises(ValueError, match="sliding_attention.*rollout.name=vllm"):
-        check_supported(config)

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 import torch
 from support.tiny_model import make_tiny_model
-from transformers import AutoModelForCausalLM, Qwen2Config
+from transformers import AutoModelForCausalLM, Qwen2Config, Qwen3Config
 
 from siri_verl.failures import ConfigError
 from siri_verl.planning.architecture import KNOWN, Architecture, architecture
@@ -40,6 +40,31 @@ def test_known_models_have_the_published_and_the_real_number_of_parameters(size)
     assert known.parameters == pytest.approx(everything, abs=0.01e9)
     # the cards leave out the input embedding, and the head where it is not tied
     assert known.parameters - known.embedding == pytest.approx(inside, abs=0.01e9)
+
+
+@pytest.mark.parametrize("size, published", [("0.6B", 0.6e9), ("1.7B", 1.7e9), ("4B", 4.0e9)])
+def test_qwen3_has_the_published_and_the_real_number_of_parameters(size, published):
+    known = KNOWN[f"Qwen/Qwen3-{size}"]
+    config = Qwen3Config(
+        vocab_size=known.vocab,
+        hidden_size=known.hidden,
+        intermediate_size=known.intermediate,
+        num_hidden_layers=known.layers,
+        num_attention_heads=known.heads,
+        num_key_value_heads=known.kv_heads,
+        head_dim=known.head_dim,
+        tie_word_embeddings=known.tied,
+    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    assert known.parameters == sum(p.numel() for p in model.parameters())
+    assert known.layer == sum(p.numel() for p in model.model.layers[0].parameters())
+    assert known.parameters == pytest.approx(published, abs=0.05e9)
+
+
+def test_smollm2_has_134_5_million_parameters():
+    known = KNOWN["HuggingFaceTB/SmolLM2-135M-Instruct"]
+    assert known.parameters == 134_515_008  # counted on the converted model
 
 
 def test_adapters_are_peft_s():

@@ -4,7 +4,7 @@
     python -m siri_verl.demos.alfworld.warm_start --out DIR
 
 Writes `rows.parquet`, `initial/` (the untrained model), `checkpoints/` (verl's) and `model/`, the Hugging Face folder
-that reinforcement learning starts from. `--model FOLDER` trains a pretrained model instead, on few rows with full prompts.
+that reinforcement learning starts from. `--model FOLDER` trains a pretrained model, on few rows with full prompts.
 """
 
 from __future__ import annotations
@@ -58,16 +58,8 @@ def rows_of(settings: AlfworldWarmStartSettings) -> list[Row]:
     return rows
 
 
-PRETRAINED = {
-    "act": 12,
-    "follow": 16,
-    "describe": 32,
-    "batch_size": 8,
-    "learning_rate": 2e-4,
-    "threads": 2,
-    "games": 36,
-}
-PRETRAINED |= {"micro_batch_tokens": 2048}
+PRETRAINED = {"act": 12, "follow": 16, "describe": 32, "games": 36}
+PRETRAINED |= {"batch_size": 8, "learning_rate": 2e-4, "threads": 2, "micro_batch_tokens": 2048}
 
 WARM_START = WarmStart(400, rows_of, make_model, PRETRAINED)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The warm start of a demo: its rows, an untrained or a pretrained model, and verl's own SFT trainer on them, on CPU."""
+"""The warm start of a demo: its rows, a model, untrained or pretrained, and verl's own SFT trainer, on CPU."""
 
 from __future__ import annotations
 
