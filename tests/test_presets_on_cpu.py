@@ -217,6 +217,7 @@ OPEN = (
     "siri.",
     "siri_groups.",  # what a group states of itself (siri_verl/settings/groups.py)
     "algorithm.gigpo.",
+    "data.apply_chat_template_kwargs.",
     "actor_rollout_ref.model.override_config.",
     "critic.model.override_config.",
     "actor_rollout_ref.actor.megatron.override_transformer_config.",
