@@ -20,7 +20,7 @@ import torch
 
 from siri_verl.light.model import LightModel
 from siri_verl.light.request import Completion, Request
-from siri_verl.light.sampling import SamplingParams, sample
+from siri_verl.light.sampling import SamplingParams, sample, score_prompt
 
 logger = logging.getLogger("siri_verl")
 
@@ -74,7 +74,8 @@ class LightEngine:
         """Queue a request; the future gives a :class:`Completion`.
 
         Raises:
-            ValueError: an empty prompt, one that leaves no room for a reply, or an id outside the vocabulary.
+            ValueError: an empty prompt, one that leaves no room for a reply, an id outside the vocabulary, or
+                prompt_logprobs beyond it.
         """
         if not prompt:
             raise ValueError(f"request {request_id}: the prompt is empty")
@@ -88,6 +89,10 @@ class LightEngine:
         if min(prompt) < 0 or max(prompt) >= vocab:
             bad = next(t for t in prompt if not 0 <= t < vocab)
             raise ValueError(f"request {request_id}: prompt token {bad} lies outside the vocabulary of {vocab}")
+        if (params.prompt_logprobs or 0) > vocab:
+            raise ValueError(
+                f"request {request_id}: prompt_logprobs={params.prompt_logprobs} exceeds the vocabulary of {vocab}"
+            )
         wanted = params.max_tokens if params.max_tokens is not None else room
         request = Request(request_id, list(prompt), params, min(wanted, room))
         with self._state:
@@ -206,6 +211,9 @@ class LightEngine:
             self._rows.extend(new)
         if not new:
             return
+        scored = [r for r in new if r.params.prompt_logprobs is not None]
+        for request, logits in zip(scored, self.model.score([r.prompt for r in scored], first), strict=True):
+            request.prompt_scores = score_prompt(logits, request.prompt, request.params)
         logits = self.model.prefill([r.prompt for r in new], first)
         self._extend(list(range(first, first + len(new))), logits)
 
@@ -249,4 +257,5 @@ class LightEngine:
     def _finish(self, request: Request, reason: str) -> None:
         log_probs = request.log_probs if request.params.logprobs else None
         first = self.version if request.first_version is None else request.first_version
-        request.future.set_result(Completion(request.tokens, log_probs, reason, first, self.version))
+        scores = request.prompt_scores
+        request.future.set_result(Completion(request.tokens, log_probs, reason, first, self.version, scores))

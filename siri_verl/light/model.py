@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -106,6 +107,19 @@ class LightModel:
         for i in chunk:
             self.prefixes.add(prompts[i], self._cache.view(first_row + i, len(prompts[i])))
         return out
+
+    def score(self, prompts: list[list[int]], first_row: int) -> Iterator[torch.Tensor]:
+        """Logits after every token of prompts, (tokens, vocab) each. The rows from ``first_row`` on are overwritten."""
+        self._cache.reserve(first_row + len(prompts), max(map(len, prompts), default=0))
+        for chunk in self._chunks(prompts, list(range(len(prompts)))):
+            lengths = [len(prompts[i]) for i in chunk]
+            ends = list(accumulate(lengths))
+            segments = [Segment(first_row + i, e - n, e) for i, n, e in zip(chunk, lengths, ends, strict=True)]
+            tokens = self._tensor([token for i in chunk for token in prompts[i]])
+            positions = self._tensor([place for n in lengths for place in range(n)])
+            every = torch.arange(ends[-1], device=self.device)
+            logits = forward(self.model, PrefillPlan(self._cache, segments), tokens, positions, every)
+            yield from logits.split(lengths)
 
     def decode(self, tokens: list[int], lengths: list[int]) -> torch.Tensor:
         """Add one token to each of the rows 0 .. n-1.

@@ -20,6 +20,7 @@ class Completion:
         reason: "stop" (end token or stop string), "length" or "aborted".
         first_version: weights version at the first token, or at the abort if there is none.
         last_version: weights version at the last token.
+        prompt_scores: ids and log-probs at each token of the prompt (`score_prompt`); None unless asked for.
     """
 
     token_ids: list[int]
@@ -27,6 +28,7 @@ class Completion:
     reason: str
     first_version: int | None
     last_version: int | None
+    prompt_scores: tuple[list, list] | None = None
 
 
 @dataclass(eq=False)
@@ -41,6 +43,7 @@ class Request:
     tokens: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     first_version: int | None = None
+    prompt_scores: tuple[list, list] | None = None
 
     @property
     def length(self) -> int:

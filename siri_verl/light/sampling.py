@@ -21,8 +21,8 @@ import torch
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _KNOWN = (
-    "temperature, top_p, top_k, max_tokens, max_new_tokens, stop, stop_token_ids, seed, logprobs, ignore_eos, "
-    "repetition_penalty (1.0 only)"
+    "temperature, top_p, top_k, max_tokens, max_new_tokens, stop, stop_token_ids, seed, logprobs, prompt_logprobs, "
+    "ignore_eos, detokenize (without effect), repetition_penalty (1.0 only)"
 )
 
 
@@ -39,6 +39,8 @@ class SamplingParams:
         stop_token_ids: tokens that end the reply, beside the model's own.
         seed: 64 bits; a random one when the request names none.
         logprobs: whether log-probs are returned.
+        prompt_logprobs: K most likely tokens that are scored at each token of the prompt; 0: the prompt's own tokens;
+            None: none.
         ignore_eos: go on after an end token.
     """
 
@@ -50,6 +52,7 @@ class SamplingParams:
     stop_token_ids: frozenset[int] = frozenset()
     seed: int = 0
     logprobs: bool = False
+    prompt_logprobs: int | None = None
     ignore_eos: bool = False
 
     @classmethod
@@ -88,6 +91,10 @@ class SamplingParams:
         penalty = float(take("repetition_penalty", 1.0))
         if penalty != 1.0:
             refuse("repetition_penalty", penalty, "1.0: the light server has no penalty")
+        columns = take("prompt_logprobs", None)
+        if columns is not None and int(columns) < 0:
+            refuse("prompt_logprobs", columns, "0 (the prompt's own tokens) or a positive number")
+        take("detokenize", None)  # replies are token ids
         seed = take("seed", None)
         read = cls(
             temperature=temperature,
@@ -98,6 +105,7 @@ class SamplingParams:
             stop_token_ids=frozenset(int(t) for t in take("stop_token_ids", ())),
             seed=secrets.randbits(64) if seed is None else seed_bits(seed),
             logprobs=take("logprobs", False) is not False,
+            prompt_logprobs=None if columns is None else int(columns),
             ignore_eos=bool(take("ignore_eos", False)),
         )
         if given:
@@ -184,3 +192,26 @@ def sample(
     if greedy:
         tokens[greedy] = logits[greedy, :valid_vocab].argmax(-1)
     return tokens, log_probs.gather(-1, tokens[:, None])[:, 0]
+
+
+def score_prompt(logits: torch.Tensor, prompt: list[int], params: SamplingParams) -> tuple[list, list]:
+    """The K most likely tokens after each token of a prompt, over the request's temperature as for replies.
+
+    Args:
+        logits: (tokens, vocab).
+        prompt: (tokens,) ids.
+        params: K is `prompt_logprobs`; 0 scores the token that follows in the prompt.
+
+    Returns:
+        (ids, log-probs), (tokens, max(K, 1)) each, in verl's layout
+        (verl/workers/rollout/vllm_rollout/utils.py, extract_prompt_logprobs): entry i is about token i + 1, and the
+        last entry is 0.
+    """
+    log_probs = torch.log_softmax(logits[:-1].float() / (params.temperature or 1.0), dim=-1)
+    if params.prompt_logprobs:
+        values, ids = log_probs.topk(params.prompt_logprobs)
+    else:
+        ids = torch.tensor(prompt[1:], dtype=torch.int64, device=logits.device)[:, None]
+        values = log_probs.gather(-1, ids)
+    nothing = [0] * ids.shape[1]
+    return [*ids.tolist(), nothing], [*values.tolist(), [0.0] * len(nothing)]

@@ -84,7 +84,8 @@ class LightServer:
         Returns:
             what the caller sees as verl's TokenOutput; extra_fields name the weights: global_steps and
             max_global_steps at the end of the reply, min_global_steps at its beginning; server is the replica's
-            number.
+            number. With the parameter prompt_logprobs=K they have prompt_ids and prompt_logprobs, (prompt tokens,
+            max(K, 1)), as those of verl's servers.
 
         Raises:
             ValueError: bad sampling parameters, a prompt that leaves no room, or images, videos, audio.
@@ -112,6 +113,7 @@ class LightServer:
             )
         prompt = [int(t) for t in prompt_ids]
         done = await asyncio.wrap_future(self.engine.submit(request_id, prompt, params))
+        scores = dict(zip(("prompt_ids", "prompt_logprobs"), done.prompt_scores or (), strict=False))
         return Reply(
             token_ids=done.token_ids,
             log_probs=done.log_probs,
@@ -123,6 +125,7 @@ class LightServer:
                 "max_global_steps": done.last_version,
                 "finish_reason": done.reason,
                 "server": str(settings.replica_rank),
+                **scores,
             },
         )
 

@@ -59,7 +59,7 @@ class CpuFsdpMixin(FSDPEngine):
             self.engine_config = config
 
 
-_RARE = ("use_fused_kernels", "calculate_sum_pi_squared", "distillation_use_topk", "distillation_only")
+_RARE = ("use_fused_kernels", "calculate_sum_pi_squared", "distillation_only")
 
 
 @EngineRegistry.register(model_type="language_model", backend=["fsdp", "fsdp2"], device="cpu")
@@ -85,6 +85,9 @@ class CpuFsdpEngineWithLMHead(CpuFsdpMixin, FSDPEngineWithLMHead):
         found = {"log_probs": -F.cross_entropy(logits, labels, reduction="none")}
         if flag("calculate_entropy"):
             found["entropy"] = self.compute_entropy_from_logits(logits)
+        if flag("distillation_use_topk"):
+            values = logits_processor_func(student_logits=logits[None], data=micro_batch)
+            found.update({name: value[0] for name, value in values.items()})
         offsets = micro_batch["input_ids"].offsets()
         return {
             name: torch.nested.nested_tensor_from_jagged(

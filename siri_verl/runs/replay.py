@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from siri_verl.files import parse_json, write_text_atomically
 
@@ -26,6 +30,8 @@ class PastRow:
         weight: w of the row; its return where weights are computed anew at each replay (row_weight=return).
         old: o of each token of the response, when it was sampled.
         teacher: t of each; empty where no formula has it.
+        top_ids: K ids for each token of the span, from `encode`; empty but under target=top_k.
+        top_log_probs: the teacher's log-probs of these, or of the whole vocabulary; empty under target=sampled.
     """
 
     step: int
@@ -36,12 +42,29 @@ class PastRow:
     weight: float
     old: list[float]
     teacher: list[float]
+    top_ids: str = ""
+    top_log_probs: str = ""
+
+
+def encode(values: np.ndarray) -> str:
+    """The bytes of an array of 32-bit numbers as base64, which is shorter than digits and exact."""
+    return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode()
+
+
+def decode(text: str, kind: type, tokens: int) -> np.ndarray:
+    """(tokens, K) the array that `encode` got."""
+    values = np.frombuffer(base64.b64decode(text), dtype=np.dtype(kind).newbyteorder("<"))
+    return values.astype(kind).reshape(tokens, -1 if len(values) else 0)
 
 
 def write_replay(path: Path, rows: Sequence[PastRow]) -> None:
     """Replace the file. Numbers are written with all their digits, so that reading gives them back exactly."""
-    lines = [{"kind": "replay", "version": VERSION, "rows": len(rows)}, *map(asdict, rows)]
+    lines = [{"kind": "replay", "version": VERSION, "rows": len(rows)}, *map(_as_line, rows)]
     write_text_atomically(path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _as_line(row: PastRow) -> dict[str, Any]:
+    return {name: value for name, value in asdict(row).items() if value != ""}
 
 
 def read_replay(path: Path) -> list[PastRow]:

@@ -138,6 +138,18 @@ PLATFORM_SEAMS: tuple[Seam, ...] = (
     ),
     Seam("verl.workers.rollout.base:BaseRollout.resume", ("self", "tags"), REPLICA, "adapt LightServerAdapter.resume"),
     Seam("verl.workers.rollout.base:BaseRollout.release", ("self",), REPLICA, "adapt LightServerAdapter.release"),
+    Seam(
+        "verl.experimental.teacher_loop.teacher_manager",
+        None,
+        SERVER,
+        "score a given text with the parameters, and in the layout, that verl's clients now use",
+        source=(
+            '"prompt_logprobs": num_logprobs',
+            '"detokenize": False',
+            'teacher_output.extra_fields["prompt_ids"]',
+            'teacher_output.extra_fields["prompt_logprobs"]',
+        ),
+    ),
     Seam("verl.workers.rollout.replica:TokenOutput", None, SERVER, "build what verl's clients now expect"),
     Seam(
         "verl.workers.rollout.utils:ensure_async_iterator",

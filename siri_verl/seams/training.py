@@ -10,6 +10,8 @@ from __future__ import annotations
 from siri_verl.seams.seam import Seam
 
 V1 = "verl.trainer.ppo.v1"
+FSDP = "verl.workers.engine.fsdp.transformer_impl"
+SOFT_TARGETS = "siri_verl/training/soft_targets.py"
 
 
 def _trainer(name: str, parameters: str, advice: str) -> Seam:
@@ -112,7 +114,7 @@ SEAMS: tuple[Seam, ...] = (
     ),
     _trainer("_update_actor", "self batch metrics", "compare with PPOTrainer._update_actor and carry its changes over"),
     Seam(
-        "verl.workers.engine.fsdp.transformer_impl",
+        FSDP,
         None,
         "siri_verl/training/internalization_rows.py",
         "count the tokens of an update where verl now counts them; internalization rows must stay out of that count",
@@ -172,6 +174,45 @@ SEAMS: tuple[Seam, ...] = (
         ("config", "model_output", "data", "dp_group"),
         "siri_verl/training/loss.py",
         "add the distillation term to verl's new policy loss",
+    ),
+    Seam(
+        f"{FSDP}:FSDPEngineWithLMHead.prepare_model_outputs",
+        ("self", "output", "output_args", "micro_batch", "logits_processor_func"),
+        SOFT_TARGETS,
+        "compute scores and divergences where verl now hands a micro-batch's logits to the loss",
+        source=(
+            "outputs = logits_processor_func(student_logits=logits_rmpad.unsqueeze(0), data=micro_batch)",
+            "assert v.shape == (logits_rmpad.shape[0],)",
+            "model_output[k] = torch.nested.nested_tensor_from_jagged(v, cu_seqlens)",
+        ),
+    ),
+    Seam(
+        f"{FSDP}:FSDPEngineWithLMHead.forward_step",
+        ("self", "micro_batch", "loss_function", "forward_only"),
+        SOFT_TARGETS,
+        "join the columns of a scoring pass (gather_scores) where the engine now calls the loss before it keeps the "
+        "model output",
+        source=(
+            "micro_batch=micro_batch, logits_processor_func=loss_function",
+            "model_output=model_output, data=micro_batch, dp_group=",
+            '"model_output": detach_tree(model_output)',
+        ),
+    ),
+    Seam(
+        "verl.workers.engine_workers:TrainingWorker.infer_batch",
+        None,
+        "siri_verl/training/teacher_scores.py",
+        "ask for the loss function in a pass without gradient (compute_loss) the way verl now does",
+        source=(
+            'compute_loss = tu.get(data, key="compute_loss", default=True)',
+            "self.loss_fn if compute_loss else None",
+        ),
+    ),
+    Seam(
+        "verl.trainer.distillation.losses:distillation_ppo_loss",
+        ("config", "distillation_config", "model_output", "data", "dp_group", "student_logits", "data_format"),
+        "siri_verl/training/loss.py",
+        "take the logits of a micro-batch as verl's own loss of this kind now takes them",
     ),
     Seam(
         f"{V1}.agent_loop_tq:AgentLoopManagerTQ.generate_sequences",

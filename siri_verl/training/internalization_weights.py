@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The columns of the loss: weights m * f * w / denominator and, where the settings have them, t and o.
+"""The columns of the loss: weights m * f * w / denominator and, where the settings have them, t, o and soft targets.
 
-Everything comes from the log-probs of the batch's log-prob pass.
+Everything comes from the log-probs of the batch's log-prob pass, but soft targets, which have passes of their own
+(siri_verl/training/teacher_scores.py).
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from siri_verl.training import queue
 from siri_verl.training.internalization_rows import ExtraRows
 from siri_verl.training.loss import OLD_COLUMN, TEACHER_COLUMN, WEIGHT_COLUMN
 from siri_verl.training.queue import RowBatch
+from siri_verl.training.soft_targets import TARGET_IDS, TARGET_LOG_PROBS
 from siri_verl.training.step_table import StepTable
+from siri_verl.training.teacher_scores import TopTokens
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ class LearnedRows:
         old: o in this iteration; None where the row is not in the batch.
         sampled: o when the reply was sampled; the same but for rows of earlier iterations.
         teacher: t; None where there is none.
+        teacher_keys: the row of the batch on the teacher's prompt; None for rows of earlier iterations and where there
+            is no teacher.
+        first: (rows,) position in that row's response of the first token of this one's.
+        top: soft targets of the span's tokens; None without.
     """
 
     keys: list[str | None]
@@ -46,6 +53,9 @@ class LearnedRows:
     old: list[np.ndarray | None]
     sampled: list[np.ndarray | None]
     teacher: list[np.ndarray | None]
+    teacher_keys: list[str | None]
+    first: np.ndarray
+    top: list[TopTokens | None]
 
     def __add__(self, other: LearnedRows) -> LearnedRows:
         joined = {}
@@ -86,16 +96,30 @@ def plain_rows_of(extra: ExtraRows, table: StepTable, settings: InternalizationS
     for i, values in zip(placed, log_probs([str(extra.keys[i]) for i in placed], partition), strict=True):
         old[i] = values
     sampled, teacher = list(old), [None] * number
+    teacher_keys: list[str | None] = [None] * number
+    top: list[TopTokens | None] = [None] * number
     if settings.has_teacher:
         current = [i for i in placed if i < first_past]
-        for i, values in zip(
-            current, log_probs([table.keys[selection.rows[i]] for i in current], partition), strict=True
-        ):
-            teacher[i] = values[extra.first[i] :][: len(old[i])]
+        names = [table.keys[selection.rows[i]] for i in current]
+        for i, name, values in zip(current, names, log_probs(names, partition), strict=True):
+            teacher[i], teacher_keys[i] = values[extra.first[i] :][: len(old[i])], name
     for i, past in enumerate(selection.past, first_past):
         sampled[i] = np.array(past.old)
         teacher[i] = np.array(past.teacher) if past.teacher else None
-    return LearnedRows(extra.keys, extra.span, extra.action, selection.weight, selection.step, old, sampled, teacher)
+        top[i] = TopTokens.of_past(past, settings)
+    return LearnedRows(
+        extra.keys,
+        extra.span,
+        extra.action,
+        selection.weight,
+        selection.step,
+        old,
+        sampled,
+        teacher,
+        teacher_keys,
+        extra.first,
+        top,
+    )
 
 
 def put_weights(
@@ -142,11 +166,16 @@ def put_weights(
     if settings.needs_teacher:
         column.metrics["teacher_gain_mean"] = _mean((teacher - old)[placed][weighted])
         column.metrics["token_weight_mean"] = _mean(weights[placed][weighted])
+    masses = [np.exp(top.log_probs).sum(axis=1) for top in learned.top if top is not None]
+    if masses:
+        column.metrics["teacher_top_mass_mean"] = _mean(np.concatenate(masses))
     batch = _put(batch, WEIGHT_COLUMN, learned, column.column)
     if settings.needs_teacher:
         batch = _put(batch, TEACHER_COLUMN, learned, teacher)
     if settings.ratio_cap is not None:
         batch = _put(batch, OLD_COLUMN, learned, learned.matrix("sampled"))
+    if settings.target != "sampled":
+        batch = _put_top(batch, learned, column.column)
     return batch, column
 
 
@@ -177,6 +206,7 @@ def past_rows(
             weight=float(weight[i]),
             old=learned.old[i].tolist(),
             teacher=[] if learned.teacher[i] is None else learned.teacher[i].tolist(),
+            **(learned.top[i].encoded() if learned.top[i] is not None else {}),
         )
         for place, i in enumerate(kept)
     ]
@@ -194,6 +224,24 @@ def _put(batch: RowBatch, name: str, learned: LearnedRows, values: np.ndarray) -
             row[: len(known)] = known
         rows.append(row)
     return queue.put_column(batch, name, rows)
+
+
+def _put_top(batch: RowBatch, learned: LearnedRows, weights: np.ndarray) -> RowBatch:
+    """Add the columns of soft targets: K values for each token whose weight, in the loss's precision, is not 0."""
+    position = {key: i for i, key in enumerate(learned.keys) if key is not None}
+    chosen: dict[str, TopTokens] = {}
+    for key in batch.keys:
+        i = position.get(key)
+        if i is not None and learned.top[i] is not None:
+            first, end = learned.span[i]
+            chosen[key] = learned.top[i][weights[i, first:end].astype(np.float32) != 0]
+    for name, kind in ((TARGET_IDS, "ids"), (TARGET_LOG_PROBS, "log_probs")):
+        values = {key: getattr(top, kind) for key, top in chosen.items() if getattr(top, kind) is not None}
+        if values:
+            nothing = next(iter(values.values()))[:0]
+            rows = [torch.from_numpy(values.get(key, nothing).flatten()) for key in batch.keys]
+            batch = queue.put_column(batch, name, rows)
+    return batch
 
 
 def _mean(values: np.ndarray) -> float:

@@ -20,7 +20,11 @@ from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 EXTRA_FIELDS = "extra_fields"
 """Column of what the agent loop states about each row: one dict per row (siri_verl/rollout/row_contract.py)."""
 
+SOME_ROWS = ("internalization_given_ids", "internalization_scored_ids", "internalization_scored_log_probs")
+"""Columns of scoring passes (siri_verl/training/soft_targets.py), which only some rows of a batch have."""
+
 __all__ = [
+    "SOME_ROWS",
     "EXTRA_FIELDS",
     "RowBatch",
     "get_columns",
@@ -81,7 +85,7 @@ def get_rows(keys: Sequence[str], partition_id: str) -> list[dict[str, Any]]:
 
 
 def tensors_alone(batch: RowBatch, processor: Any) -> RowBatch:
-    """Restrict what worker calls fetch of a batch to the columns that a model can use.
+    """Restrict what worker calls fetch of a batch to the columns that a model can use and that all rows have.
 
     verl hands a worker every column of its rows, texts and dictionaries included; each is serialised, split into
     micro-batches and moved to the device item by item.
@@ -97,7 +101,8 @@ def tensors_alone(batch: RowBatch, processor: Any) -> RowBatch:
     batch.fields = [
         name
         for name in first.keys()
-        if torch.is_tensor(first[name]) or (processor is not None and name == "multi_modal_inputs")
+        if (torch.is_tensor(first[name]) and name not in SOME_ROWS)
+        or (processor is not None and name == "multi_modal_inputs")
     ]
     return batch
 

@@ -102,7 +102,10 @@ def own_rows_of(
     old = log_probs(keys, batch.partition_id)
     teacher = log_probs(scored.keys, batch.partition_id)
     span = reply if settings.span == "response" else action
-    return LearnedRows(list(keys), span, action, scored.weight, step, old, list(old), teacher)
+    none, zeros = [None] * len(keys), np.zeros(len(keys), dtype=np.int64)
+    return LearnedRows(
+        list(keys), span, action, scored.weight, step, old, list(old), teacher, list(scored.keys), zeros, none
+    )
 
 
 def change_advantages(

@@ -42,6 +42,7 @@ from siri_verl.training.planner import PlannedGroup
 from siri_verl.training.queue import RowBatch
 from siri_verl.training.step_table import StepTable
 from siri_verl.training.step_teacher import StepTeacher
+from siri_verl.training.teacher_scores import Scorer
 from siri_verl.training.writer import WriterRows, WrittenReply
 
 T = TypeVar("T")
@@ -185,11 +186,12 @@ class SiriStep:
         self.metrics |= metrics.advantage_metrics(found.result, found.table)
         return found.of_rows(batch.keys)[:, None]
 
-    def weigh(self, batch: RowBatch) -> RowBatch:
+    def weigh(self, batch: RowBatch, scorer: Scorer) -> RowBatch:
         """Phase 2: add the column m w / sum m, which needs the log-probs of the extra rows, or change the advantages.
 
         Args:
             batch: with `old_log_probs` and `advantages`.
+            scorer: passes of the workers that soft targets need.
 
         Returns:
             The batch of the policy's update.
@@ -198,7 +200,7 @@ class SiriStep:
             batch = self.writer_rows.put_advantages(batch)
         if self._weighing is None:
             return batch
-        batch = self.teacher.weigh(batch, self.table, self._weighing, self.layout)
+        batch = self.teacher.weigh(batch, self.table, self._weighing, self.layout, scorer)
         self.metrics |= {f"siri/internalization/{name}": value for name, value in self.teacher.metrics.items()}
         return batch
 

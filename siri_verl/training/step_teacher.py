@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.training import console
@@ -23,6 +24,7 @@ from siri_verl.training.queue import RowBatch
 from siri_verl.training.scored_rows import ScoredRows, append_scored, change_advantages, own_rows_of
 from siri_verl.training.selection import select
 from siri_verl.training.step_table import StepTable
+from siri_verl.training.teacher_scores import Scorer
 
 
 class StepTeacher:
@@ -79,12 +81,15 @@ class StepTeacher:
             batch, self.scored = append_scored(batch, table, is_open, weight, delta, layout)
         return batch
 
-    def weigh(self, batch: RowBatch, table: StepTable, weighing: BatchAdvantages, layout: BatchLayout) -> RowBatch:
+    def weigh(
+        self, batch: RowBatch, table: StepTable, weighing: BatchAdvantages, layout: BatchLayout, scorer: Scorer
+    ) -> RowBatch:
         """Add the columns of the loss, or change the advantages.
 
         Args:
             batch: with `old_log_probs` and `advantages`.
             table, weighing, layout: as for `add_rows`.
+            scorer: passes of the workers that soft targets need.
 
         Returns:
             The batch of the policy's update; rows that are in no update of the policy's are left out.
@@ -98,6 +103,8 @@ class StepTeacher:
         learned = self._learned(self._policy_batch(batch), table, layout)
         if learned is None:
             return self._policy_batch(batch)
+        if s.target != "sampled":
+            learned = self._with_targets(learned, batch, layout, scorer)
         alone = self.extra is not None and bool(self.extra.alone)
         steps = s.steps if alone else layout.optimizer_steps
         policy_tokens = int(table.span_tokens(s.span)[table.usable].sum())
@@ -130,6 +137,18 @@ class StepTeacher:
         if self.scored is not None and len(self.scored.rows) and self.settings.role == "loss":
             parts.append(own_rows_of(batch, self.scored, table, self.settings, layout))
         return sum(parts[1:], parts[0]) if parts else None
+
+    def _with_targets(self, learned: LearnedRows, batch: RowBatch, layout: BatchLayout, scorer: Scorer) -> LearnedRows:
+        """The soft targets of this iteration's rows of a positive weight."""
+        new = [i for i, key in enumerate(learned.teacher_keys) if key is not None and learned.weight[i] > 0]
+        if not new:
+            return learned
+        students, teachers = ([str(keys[i]) for i in new] for keys in (learned.keys, learned.teacher_keys))
+        found = scorer.teacher(batch, layout, self.settings, students, teachers, learned.first[new].tolist())
+        top = list(learned.top)
+        for i, tokens in zip(new, found, strict=True):
+            top[i] = tokens[slice(*learned.span[i])]
+        return replace(learned, top=top)
 
     @property
     def extra_in_policy(self) -> int:

@@ -48,6 +48,7 @@ from siri_verl.training.queue import RowBatch, tensors_alone, without_padding
 from siri_verl.training.sample import TrajectorySample, due
 from siri_verl.training.step import SiriStep
 from siri_verl.training.step_table import canonical_order
+from siri_verl.training.teacher_scores import Scorer
 from siri_verl.training.update import update_alone, update_info
 from siri_verl.training.update_guard import check_update
 
@@ -215,7 +216,7 @@ class SiriTrainer(PPOTrainerSync):
         step = self.iteration
         with rows_are_turns(step.advantages(batch)):
             batch = super()._compute_advantage(batch, metrics)
-        batch = step.weigh(batch)
+        batch = step.weigh(batch, Scorer(self.actor_rollout_wg, self.config, self.processor))
         metrics.update(step.take_metrics())
         return batch
 

@@ -35,7 +35,8 @@ def update_info(
     actor = config.actor_rollout_ref.actor
     return {
         "calculate_entropy": not alone and (actor.calculate_entropy or actor.entropy_coeff != 0.0),
-        "distillation_use_topk": False,
+        # verl's flag for calling the loss with logits (siri_verl/training/soft_targets.py).
+        "distillation_use_topk": settings.target != "sampled",
         "distillation_only": False,
         # The loss's count of rows leaves internalization rows out.
         "global_batch_size": rows - internalization_rows,

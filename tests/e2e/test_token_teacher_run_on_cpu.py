@@ -16,6 +16,7 @@ from siri_verl.runs.replay import read_replay
 
 STEPS = 3
 ALONE = ("steps=2", "replay=6", "replay_steps=2", "token_weight=shift", "normalise=weights", "ratio_cap=2")
+SOFT = ("target=top_k", "top_k=20", "divergence=forward")
 pytestmark = pytest.mark.slow
 
 
@@ -45,10 +46,12 @@ def train(inputs: Path, run: Path, *internalization: str, steps: int = STEPS) ->
     return found
 
 
-def test_steps_of_their_own_with_replay_survive_a_stop(inputs, tmp_path):
-    whole = train(inputs, tmp_path / "whole", *ALONE)
-    train(inputs, tmp_path / "resumed", *ALONE, steps=2)
-    resumed = train(inputs, tmp_path / "resumed", *ALONE)
+@pytest.mark.parametrize("target", [(), SOFT], ids=["sampled", "top_k"])
+def test_steps_of_their_own_with_replay_survive_a_stop(inputs, tmp_path, target):
+    settings = (*ALONE, *target)
+    whole = train(inputs, tmp_path / "whole", *settings)
+    train(inputs, tmp_path / "resumed", *settings, steps=2)
+    resumed = train(inputs, tmp_path / "resumed", *settings)
     assert whole[1]["siri/internalization/rows_replayed"] == 0 < whole[3]["siri/internalization/rows_replayed"] <= 6
     for step in range(1, STEPS + 1):
         assert whole[step]["siri/updates"] == 4, "two of the policy, two of internalization"
@@ -56,7 +59,9 @@ def test_steps_of_their_own_with_replay_survive_a_stop(inputs, tmp_path):
         assert 0 < whole[step]["siri/internalization/token_weight_mean"] <= 1
     checkpoints = [RunFolder(tmp_path / name).checkpoint(STEPS) for name in ("whole", "resumed")]
     assert checkpoints[0].replay.read_bytes() == checkpoints[1].replay.read_bytes()
-    assert {row.step for row in read_replay(checkpoints[0].replay)} == {2, 3}
+    kept = read_replay(checkpoints[0].replay)
+    assert {row.step for row in kept} == {2, 3}
+    assert all(bool(row.top_ids) == bool(row.top_log_probs) == bool(target) for row in kept)
     for name in ("tokens_gated", "teacher_gain_mean", "grad_norm", "rows_replayed"):
         key = f"siri/internalization/{name}"
         assert resumed[STEPS][key] == whole[STEPS][key], name
@@ -66,10 +71,12 @@ def test_steps_of_their_own_with_replay_survive_a_stop(inputs, tmp_path):
     "setting",
     [
         ("rows=both", "divergence=k3", "span=response", "row_weight=gap"),
+        ("rows=both", "divergence=jsd", "span=response", "row_weight=gap", "target=top_k", "top_k_of=student"),
+        ("rows=plain_under_skill", "divergence=reverse", "row_weight=one", "target=full"),
         ("rows=plain_under_skill", "role=advantage_factor", "divergence=reverse", "row_weight=one", "span=response"),
         ("rows=plain_under_skill", "role=advantage_term", "divergence=reverse", "row_weight=one", "span=response"),
     ],
-    ids=lambda setting: setting[1],
+    ids=" ".join,
 )
 def test_plain_turns_have_a_teacher(inputs, tmp_path, setting):
     found = train(inputs, tmp_path, *setting)

@@ -70,6 +70,28 @@ def test_log_probs_are_those_of_the_whole_sequence_in_plain_transformers(make_en
         assert done.reason == "length"
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.4])
+@pytest.mark.parametrize("columns", [0, 1, 7, VOCAB])
+def test_a_given_text_is_scored_with_its_most_likely_tokens(make_engine, plain, temperature, columns):
+    engine = make_engine(prefix_cache_bytes=1 << 20)
+    asked = prompts(9) + prompts(2)
+    other = ask(engine, asked[3], max_tokens=30, seed=1)  # of another kind, in the same batch
+    pending = [ask(engine, p, temperature=temperature, max_tokens=1, prompt_logprobs=columns) for p in asked]
+    for prompt, future in zip(asked, pending, strict=True):
+        ids, values = (torch.tensor(part) for part in future.result(timeout=60).prompt_scores)
+        assert ids.shape == values.shape == (len(prompt), max(columns, 1))
+        assert not ids[-1].any() and not values[-1].any()
+        with torch.no_grad():
+            scores = torch.log_softmax(plain(torch.tensor([prompt])).logits[0, :-1] / (temperature or 1.0), -1)
+        assert torch.allclose(values[:-1], scores.gather(-1, ids[:-1]), atol=1e-4)
+        expected = scores.topk(columns).values if columns else scores.gather(-1, torch.tensor(prompt[1:])[:, None])
+        assert torch.allclose(values[:-1], expected, atol=1e-4)
+    done = other.result(timeout=60)
+    assert done.prompt_scores is None, "not asked for"
+    expected = plain_log_probs(plain, asked[3], done.token_ids, 1.0)
+    assert (torch.tensor(done.log_probs) - expected).abs().max() < 1e-4
+
+
 def test_greedy_tokens_are_the_most_likely_ones(make_engine, plain):
     engine = make_engine()
     asked = prompts(6, seed=3)

@@ -107,6 +107,8 @@ def test_verls_own_parameters_are_read():
     assert SamplingParams.from_mapping({"logprobs": 0}).logprobs  # vLLM's 0: of the drawn token alone
     assert not SamplingParams.from_mapping({"logprobs": None}).logprobs
     assert SamplingParams.from_mapping({"stop": "x"}).stop == ("x",)
+    assert SamplingParams.from_mapping({"prompt_logprobs": 0, "detokenize": False}).prompt_logprobs == 0
+    assert SamplingParams.from_mapping({}).prompt_logprobs is None
 
 
 @pytest.mark.parametrize(
@@ -119,6 +121,7 @@ def test_verls_own_parameters_are_read():
         ({"top_k": -2}, "top_k=-2"),
         ({"max_tokens": 0}, "max_tokens=0"),
         ({"stop": [""]}, "stop="),
+        ({"prompt_logprobs": -1}, "prompt_logprobs=-1"),
         ({"repetition_penalty": 1.2}, "repetition_penalty=1.2"),
         ({"beam_width": 3, "n": 2}, r"\['beam_width', 'n'\] are unknown.*temperature"),
     ],

@@ -160,6 +160,7 @@ def test_sleep_waits_for_running_requests(make_server):
         ({"prompt": list(range(10, 110))}, "100 tokens.*holds 48"),
         ({"temperature": -1}, "temperature=-1"),
         ({"guided_json": "{}"}, "guided_json"),
+        ({"prompt_logprobs": 1000}, "prompt_logprobs=1000 exceeds the vocabulary of 259"),
     ],
 )
 def test_bad_requests_fail_alone(make_server, arguments, message):
@@ -172,6 +173,22 @@ def test_bad_requests_fail_alone(make_server, arguments, message):
         return await good
 
     assert len(asyncio.run(run()).token_ids) == 16
+
+
+def test_a_text_is_scored_as_verls_distillation_teachers_do(make_server, folder):
+    server = make_server("actor_rollout_ref.rollout.load_format=auto")
+    # verl/experimental/teacher_loop/teacher_manager.py, _get_teacher_sampling_params
+    params = {"max_tokens": 1, "temperature": 1.0, "prompt_logprobs": 4, "detokenize": False}
+    reply = pickle.loads(pickle.dumps(asyncio.run(server.generate(PROMPT, params, "r"))))
+    ids = torch.tensor(reply.extra_fields["prompt_ids"], dtype=torch.int32)
+    scores = torch.tensor(reply.extra_fields["prompt_logprobs"])
+    assert ids.shape == scores.shape == (len(PROMPT), 4) and len(reply.token_ids) == 1
+    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.no_grad():
+        expected = torch.log_softmax(plain(torch.tensor([PROMPT])).logits[0, :-1], -1).topk(4)
+    assert torch.equal(ids[:-1].long(), expected.indices)
+    assert torch.allclose(scores[:-1], expected.values, atol=1e-4)
+    assert "prompt_ids" not in asyncio.run(ask(server, max_tokens=1)).extra_fields
 
 
 def test_images_are_refused(make_server):

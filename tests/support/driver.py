@@ -24,6 +24,7 @@ from siri_verl.runs.replay import PastRow
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import save_bank
 from siri_verl.skills.skill import Provenance
+from siri_verl.training.soft_targets import GIVEN_IDS, SCORED_IDS, SCORED_LOG_PROBS, SCORING
 from support.queue_rows import ROW_NAMES, SESSIONS, STEP, TASKS, TEMPERATURE, put_rows
 from support.tiny_model import make_tiny_model
 
@@ -75,6 +76,8 @@ class PlainWorkers:
     Attributes:
         found: (`old` or `ref`, row key) -> log-probs of the row's tokens, shifted to the left.
         updates: of each update, the policy's first: each worker's row keys, what it is sent, and what is said about it.
+        scorings: the same of each scoring pass for soft targets.
+        distributions: row key -> (response tokens, vocabulary) log-probs of the last scoring pass, float64.
     """
 
     def __init__(self, tq, model, dp_size: int):
@@ -82,6 +85,8 @@ class PlainWorkers:
         self._dispatch_info = {"actor": list(range(dp_size))}
         self.found: dict[tuple[str, str], torch.Tensor] = {}
         self.updates: list[tuple[list[list[str]], list, dict]] = []
+        self.scorings: list[tuple[list[list[str]], list, dict]] = []
+        self.distributions: dict[str, torch.Tensor] = {}
 
     def _log_probs(self, batch, name):
         rows = self.tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["input_ids"])
@@ -99,16 +104,46 @@ class PlainWorkers:
         )
 
     def compute_log_prob(self, batch):
-        return self._log_probs(batch, "old")
+        return self._scores(batch) if SCORING in batch.extra_info else self._log_probs(batch, "old")
+
+    def _scores(self, batch):
+        """A scoring pass: the K columns of the replies' tokens."""
+        self.scorings.append(self._sent(batch))
+        settings = batch.extra_info["internalization_settings"]
+        names = ["input_ids", "responses", *(name for name in batch.fields if name == GIVEN_IDS)]
+        got = self.tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=names)
+        rows = {name: got[name].unbind() for name in names}
+        found: dict[str, list[torch.Tensor]] = {SCORED_IDS: [], SCORED_LOG_PROBS: []}
+        for i, key in enumerate(batch.keys):
+            length = len(rows["responses"][i])
+            logits = self.model(input_ids=rows["input_ids"][i][None]).logits[0, -length - 1 : -1] / TEMPERATURE
+            self.distributions[key] = scores = logits.log_softmax(-1).detach()
+            ids = torch.arange(scores.shape[1]).expand_as(scores)
+            if settings.target == "top_k":
+                ids = scores.topk(settings.top_k).indices
+            if GIVEN_IDS in names:
+                ids = rows[GIVEN_IDS][i].view(length, -1).long()
+            found[SCORED_IDS].append(ids.int().flatten())
+            found[SCORED_LOG_PROBS].append(scores.gather(-1, ids).float().flatten())
+        if settings.target == "full":
+            found.pop(SCORED_IDS)
+        nested = {name: torch.nested.as_nested_tensor(rows, layout=torch.jagged) for name, rows in found.items()}
+        return self.tq.kv_batch_put(
+            keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict(nested, batch_size=len(batch))
+        )
 
     def compute_ref_log_prob(self, batch):
         return self._log_probs(batch, "ref")
 
     def update_actor(self, batch):
+        self.updates.append(self._sent(batch))
+        return {"metrics": {"mfu": [0.0]}}
+
+    def _sent(self, batch):
+        """Each worker's row keys, what it is sent, and what is said about it."""
         chunks = batch.chunk(len(self._dispatch_info["actor"]))  # verl's own cut (single_controller/base/decorator.py)
         sent = [_meta_to_realdata(chunk) for chunk in chunks]
-        self.updates.append(([chunk.keys for chunk in chunks], sent, dict(batch.extra_info)))
-        return {"metrics": {"mfu": [0.0]}}
+        return [chunk.keys for chunk in chunks], sent, dict(batch.extra_info)
 
     @property
     def keys(self) -> list[list[str]]:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
+from siri_verl.runs.replay import decode
 from support.driver import plain_model
 from support.hand_written import BETA, CLIP, delta, kept_columns, log_probs
+from support.queue_rows import TEMPERATURE
 
 
 @dataclass
@@ -29,6 +31,39 @@ class Reply:
     old: torch.Tensor
     teacher: torch.Tensor
     now: torch.Tensor
+    target: Target | None = None
+
+
+@dataclass
+class Target:
+    """Soft targets of the span: ids (tokens, K), and the teacher's log-probs of these."""
+
+    ids: torch.Tensor
+    log_probs: torch.Tensor
+
+    @classmethod
+    def of(cls, step, student, teacher, first, span):
+        """From the scoring passes of the rows with these keys; `first`: of the student's tokens in the teacher's
+        reply."""
+        s, known = step.settings.internalization, step.workers.distributions
+        if s.target == "sampled" or teacher not in known:
+            return None
+        scores = known[teacher][first:][slice(*span)]
+        ids = torch.arange(scores.shape[1]).expand_as(scores)
+        if s.target == "top_k":
+            ids = (known[student][slice(*span)] if s.top_k_of == "student" else scores).topk(s.top_k).indices
+        return cls(ids, scores.gather(-1, ids))
+
+    @classmethod
+    def of_past(cls, past):
+        """As kept for replay."""
+        if not past.top_log_probs:
+            return None
+        ids, scores = (
+            decode(text, kind, past.span[1] - past.span[0])
+            for text, kind in ((past.top_ids, "int32"), (past.top_log_probs, "float32"))
+        )
+        return cls(torch.from_numpy(ids).long(), torch.from_numpy(scores).double())
 
 
 def found(step, key, length):
@@ -63,18 +98,23 @@ def replies(step, base):
                 i, action = members[key], (fields["span_start"], fields["span_end"])
                 length = len(row["reply"]) if s.span == "response" else action[1]
                 span = (0, length) if s.span == "response" else action
+                first = action[0] if s.context == "no_think" else 0
+                length, span = length - first, (span[0] - first, span[1] - first)
+                action = (action[0] - first, action[1] - first)
                 weight = weight_of(step, base, key)
                 old = torch.zeros(length, dtype=torch.float64)
                 if extra.keys[i] is not None:
                     old = found(step, extra.keys[i], length)
-                teacher = found(step, key, len(row["reply"]))[:length]
-                reply = row["reply"][:length]
+                teacher = found(step, key, len(row["reply"]))[first:][:length]
+                reply = row["reply"][first:][:length]
                 m = int(extra.selection.step[i])
-                made.append(Reply(row["plain"], reply, span, action, weight, m, old, teacher, old))
+                target = Target.of(step, extra.keys[i], key, first, span)
+                made.append(Reply(row["plain"], reply, span, action, weight, m, old, teacher, old, target))
         for i, past in enumerate(extra.selection.past, len(members)):
             old, teacher = (torch.tensor(v, dtype=torch.float64) for v in (past.old, past.teacher))
             m, now = int(extra.selection.step[i]), found(step, extra.keys[i], len(past.response))
-            made.append(Reply(past.prompt, past.response, past.span, past.action, past.weight, m, old, teacher, now))
+            kept = past.prompt, past.response, past.span, past.action, past.weight
+            made.append(Reply(*kept, m, old, teacher, now, Target.of_past(past)))
     if scored is not None:
         where = {key: m for m, keys in enumerate(step.policy_slices()) for key in keys}
         twins = dict(zip((table.keys[i] for i in scored.rows), scored.keys, strict=True))
@@ -85,13 +125,28 @@ def replies(step, base):
                 span = (0, length) if s.span == "response" else action
                 old, teacher = (found(step, name, length) for name in (key, twins[key]))
                 weight = weight_of(step, base, key)
-                made.append(Reply(row["prompt"], row["reply"], span, action, weight, where[key], old, teacher, old))
+                target, prompt = Target.of(step, key, twins[key], 0, span), row["prompt"]
+                made.append(Reply(prompt, row["reply"], span, action, weight, where[key], old, teacher, old, target))
     return made
 
 
 def token_weight(s, now, teacher):
     gain = (teacher - now).detach()
     return {"one": torch.ones_like(gain), "shift": gain.clamp(0, 1), "gate": torch.sigmoid(5 * gain)}[s.token_weight]
+
+
+def soft_divergence(s, target, scores):
+    """(tokens,) the divergence of the teacher and `scores` (tokens, vocabulary), with probabilities written out."""
+    p, q = target.log_probs.exp(), scores.exp().gather(-1, target.ids)
+    if s.target == "top_k" and s.tail:
+        p, q = (torch.cat([part, 1 - part.sum(-1, keepdim=True)], dim=-1) for part in (p, q))
+
+    def kl(a, b):
+        return (a * (a / b).log()).sum(-1)
+
+    if s.divergence == "jsd":
+        return kl(p, (p + q) / 2) / 2 + kl(q, (p + q) / 2) / 2
+    return kl(p, q) if s.divergence == "forward" else kl(q, p)
 
 
 def term(model, step, base, m):
@@ -105,7 +160,14 @@ def term(model, step, base, m):
         part = slice(*r.span)
         now, old, teacher = scores[len(r.prompt) - 1 :][part], r.old[part], r.teacher[part]
         gain = teacher - now
-        divergence = {"nll": -now, "forward": gain, "k3": gain.exp() - 1 - gain}[s.divergence]
+        if s.target == "sampled":
+            divergence = {"nll": -now, "forward": gain, "k3": gain.exp() - 1 - gain}[s.divergence]
+        elif r.weight > 0:
+            ids = torch.tensor([r.prompt + r.reply])
+            logits = model(input_ids=ids).logits[0, len(r.prompt) - 1 : -1] / TEMPERATURE
+            divergence = soft_divergence(s, r.target, logits.log_softmax(-1)[part])
+        else:
+            divergence = torch.zeros_like(now)
         each = token_weight(s, now, teacher) * divergence
         if s.ratio_cap is not None:
             ratio = (now - old).exp().clamp(max=s.ratio_cap)

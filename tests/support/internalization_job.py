@@ -21,6 +21,7 @@ from verl.utils.distributed import initialize_global_process_group
 from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
 
 from siri_verl.training.loss import siri_loss
+from siri_verl.training.soft_targets import SCORED_IDS, SCORED_LOG_PROBS, SCORING
 
 
 def build(config) -> TrainingWorker:
@@ -79,6 +80,11 @@ class Recorder:
         self.steps = []
 
 
+def scored(output) -> dict[str, list[torch.Tensor]]:
+    """The columns of a scoring pass, one tensor per row."""
+    return {name: list(output[name].unbind()) for name in (SCORED_IDS, SCORED_LOG_PROBS) if name in output.keys()}
+
+
 def run(jobs: dict, config) -> dict:
     """See the module's docstring."""
     _, rank, world = initialize_global_process_group()
@@ -94,6 +100,10 @@ def run(jobs: dict, config) -> dict:
             worker.engine_config.use_dynamic_bsz = limit > 0
             worker.engine_config.micro_batch_size_per_gpu = -limit
             tu.assign_non_tensor(data, max_token_len_per_gpu=limit)
+            if tu.get(data, SCORING, False):
+                worker.engine_config.infer_micro_batch_size_per_gpu = -limit
+                found[name, limit] = {"columns": scored(worker.infer_batch(data))}
+                continue
             output = worker.train_mini_batch(data)
             found[name, limit] = {"steps": recorder.steps, "metrics": tu.get(output, "metrics")}
     return {"rank": rank, "found": found}

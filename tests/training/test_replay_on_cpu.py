@@ -3,13 +3,17 @@
 
 import json
 import random
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from siri_verl.core.internalization_settings import InternalizationSettings
-from siri_verl.runs.replay import PastRow, read_replay, write_replay
+from siri_verl.runs.replay import PastRow, decode, encode, read_replay, write_replay
 from siri_verl.training.replay import Replay
 
 
@@ -44,6 +48,22 @@ def test_other_steps_draw_other_rows():
     assert len({str(wide.draw(step)) for step in range(5, 15)}) > 3
 
 
+@given(st.integers(1, 5), st.integers(1, 7), st.integers(0, 2**32 - 1))
+def test_soft_targets_come_back_bit_for_bit(tokens, number, seed):
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(0, 2**31, (tokens, number)).astype(np.int32)
+    scores = rng.standard_normal((tokens, number)).astype(np.float32)
+    past = replace(row(1), top_ids=encode(ids), top_log_probs=encode(scores))
+    with TemporaryDirectory() as folder:
+        write_replay(Path(folder) / "rows.jsonl", [past, row(2)])
+        found, without = read_replay(Path(folder) / "rows.jsonl")
+    assert found == past and without == row(2)
+    for text, values in ((found.top_ids, ids), (found.top_log_probs, scores)):
+        again = decode(text, values.dtype, tokens)
+        assert again.dtype == values.dtype and np.array_equal(again, values)
+    assert decode(without.top_ids, np.int32, tokens).size == 0
+
+
 def test_nothing_is_kept_without_replay():
     assert played(3).rows == [] and played(3).draw(4) == []
 
@@ -54,7 +74,7 @@ def test_a_file_gives_the_rows_back_exactly(tmp_path):
     assert read_replay(path) == rows
     again = tmp_path / "again.jsonl"
     write_replay(again, read_replay(path))
-    assert again.read_bytes() == path.read_bytes()
+    assert again.read_bytes() == path.read_bytes() and "top_ids" not in path.read_text()
     assert read_replay(tmp_path / "none.jsonl") == []
 
 

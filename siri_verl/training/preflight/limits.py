@@ -46,16 +46,25 @@ def model_positions(path: str, override: Any = None) -> int | None:
         path: a Hugging Face folder; a name on a hub is not looked up.
         override: `actor_rollout_ref.model.override_config`.
     """
+    model = model_settings(path, override)
+    scaled: Mapping[str, Any] = model.get("rope_scaling") or model.get("rope_parameters") or {}
+    positions = model.get("max_position_embeddings")
+    return positions if isinstance(positions, int) and "factor" not in scaled else None
+
+
+def model_settings(path: str, override: Any = None) -> dict[str, Any]:
+    """config.json of the model in a folder, with `override`; empty where it cannot be read.
+
+    Args:
+        path, override: as for `model_positions`.
+    """
     file = Path(path).expanduser() / "config.json"
     try:
         given = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None  # the tokenizer's check reports a model that is not there
+        return {}  # the tokenizer's check reports a model that is not there
     override = OmegaConf.to_container(override, resolve=True) if OmegaConf.is_config(override) else (override or {})
-    model = {**given.get("text_config", {}), **given, **override}
-    scaled: Mapping[str, Any] = model.get("rope_scaling") or model.get("rope_parameters") or {}
-    positions = model.get("max_position_embeddings")
-    return positions if isinstance(positions, int) and "factor" not in scaled else None
+    return {**given.get("text_config", {}), **given, **override}
 
 
 def check_row_fits_update(config: DictConfig) -> None:

@@ -18,6 +18,7 @@ from siri_verl.skills.bank_file import BankFileError, load_bank
 from siri_verl.skills.task_type import task_typer
 from siri_verl.training.advantages import WEIGHING_ESTIMATORS
 from siri_verl.training.gates import gate_named
+from siri_verl.training.preflight.soft_targets import check_soft_targets
 
 
 def check_skills(config: DictConfig, settings: SiriSettings) -> None:
@@ -151,8 +152,7 @@ def check_token_teacher(config: DictConfig, settings: SiriSettings) -> None:
         ConfigError: the field, its value and what to do.
     """
     term, optim = settings.internalization, config.actor_rollout_ref.actor.optim
-    fix = "soft targets are not in the trainer, only in siri_verl.core.token_teacher; use sampled"
-    check(term.target == "sampled", "siri.internalization.target", term.target, fix)
+    check_soft_targets(config, term)
     schedule = optim.get("lr_scheduler_type", "constant")
     fix = (
         f"verl would move actor_rollout_ref.actor.optim.lr_scheduler_type={schedule} on at these steps too; use "
