@@ -90,7 +90,7 @@ def past(seed: int, soft: bool = False) -> list[PastRow]:
         return (-4 - 2 * torch.rand(n, generator=rng)).tolist()
 
     def targets(n):
-        found = torch.randn(n, 262, generator=rng).log_softmax(-1).topk(8)
+        found = torch.randn(n, 259, generator=rng).log_softmax(-1).topk(8)
         return encode(found.indices.int().numpy()), encode(found.values.numpy())
 
     lengths = [(12, 9), (20, 15), (9, 12), (15, 10)]
