@@ -16,15 +16,19 @@ from support.hand_written_teacher import Target, own_gradient, policy_gradient, 
 from support.queue_rows import TEMPERATURE
 from transformers import AutoConfig
 
+from siri_verl.core.internalization_settings import InternalizationSettings
 from siri_verl.light.engine import LightEngine
 from siri_verl.light.model import LightModel, load_model
 from siri_verl.light.sampling import SamplingParams
 from siri_verl.runs.replay import PastRow, encode
 from siri_verl.training.soft_targets import SCORED_IDS, SCORED_LOG_PROBS
+from siri_verl.training.teacher_scores import TopTokens
 
 JOB = Path(__file__).parents[1] / "support" / "internalization_job.py"
 LIMITS = (300, 100_000)
 """Tokens of a micro-batch at most: eight rows or so, all."""
+SCORING_LIMITS = (300, -1)
+"""The same of a scoring pass, and one row at a time."""
 ONE, TWO = "siri.update.mini_batches=1", "siri.update.mini_batches=2"
 
 
@@ -62,17 +66,14 @@ VARIANTS = {
     "own steps, two workers": (2, (ONE, *SHIFT, *term(steps=2))),
     "replay": (1, (ONE, *SHIFT, *term(steps=2, replay=3, ratio_cap=1.05))),
     "replay in the policy's steps": (1, (ONE, *term(replay=3))),
-    "top 8": (1, (TWO, *top(8))),
-    "top 8, two workers": (2, (TWO, *top(8, divergence="reverse"), *SHIFT)),
-    "top 8, lambda 0": (2, (TWO, *top(8), *term(lambda_max=0))),
+    "top 8": (2, (TWO, *top(8), *SHIFT)),
+    "top 8, lambda 0": (1, (ONE, *top(8), *term(lambda_max=0))),
     "top 8 of the student": (1, (TWO, *top(8, top_k_of="student", divergence="reverse"), *term(context="no_think"))),
-    "sdpo": (2, (ONE, *OWN, *top(10, top_k_of="student", divergence="jsd"), *term(ratio_cap=2.0, span="response"))),
     "ucob": (2, (TWO, *FIXED, *term(rows="both", row_weight="gap", token_weight="gate"), *top(6, tail=False), *DOUBLE)),
-    "full": (1, (ONE, *term(target="full", divergence="jsd", normalise="rows"))),
-    "own steps, top 8": (2, (ONE, *SHIFT, *top(8), *term(steps=2))),
+    "full": (1, (ONE, *OWN, *term(target="full", divergence="jsd", normalise="rows", ratio_cap=2.0))),
     "replay, top 8": (1, (ONE, *SHIFT, *top(8, divergence="jsd"), *term(steps=2, replay=3, ratio_cap=1.05))),
 }
-SOFT = [name for name in VARIANTS if "top 8" in name or name in ("sdpo", "ucob", "full")]
+SOFT = [name for name in VARIANTS if "top 8" in name or name in ("ucob", "full")]
 ADVANTAGES = ("opid", "rlsd", "replaces the policy")
 
 
@@ -134,7 +135,7 @@ def done(steps, folder):
             for number, (_, sent, _) in enumerate(step.workers.scorings):
                 if len(sent) == workers:
                     chunks = [pickle.dumps(data) for data in sent]
-                    jobs[name, f"scoring {number}"] = {"chunks": chunks, "limits": (*LIMITS, -1)}
+                    jobs[name, f"scoring {number}"] = {"chunks": chunks, "limits": SCORING_LIMITS}
         (folder / f"jobs{workers}").write_bytes(pickle.dumps({"jobs": jobs, "config": run_config(folder)}))
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={workers}"]
         done = subprocess.run(
@@ -191,7 +192,7 @@ def test_every_kind_of_row_is_there(steps, name):
         *(step.now.teacher.scored.added if step.now.teacher.scored else ()),
     }
     in_update = {key for keys in step.workers.keys for key in keys}
-    aside = name.startswith(("own", "sdar", "skill_sd", "sdpo")) or name in ("replay", "replay, top 8")
+    aside = name.startswith(("own", "sdar", "skill_sd", "full")) or name in ("replay", "replay, top 8")
     assert bool(added & in_update) != aside
     # the row store is told to forget all of them
     assert added <= set(step.now.teacher.with_left_out(step.batch).keys)
@@ -228,7 +229,7 @@ def test_what_the_step_reports(steps):
 
 
 @pytest.mark.parametrize("name", SOFT)
-@pytest.mark.parametrize("limit", [*LIMITS, -1])
+@pytest.mark.parametrize("limit", SCORING_LIMITS)
 def test_scoring_passes_of_the_engine_find_the_columns_of_plain_torch(done, steps, name, limit):
     step = steps[name]
     s, student = step.settings.internalization, step.settings.internalization.top_k_of == "student"
@@ -254,8 +255,8 @@ def test_scoring_passes_of_the_engine_find_the_columns_of_plain_torch(done, step
 
 
 def test_the_light_server_scores_a_reply_as_the_actor_does(done, steps, folder):
-    keys, sent, _ = steps["top 8"].workers.scorings[0]
-    columns = done["top 8", "scoring 0", 300][0]["columns"]
+    keys, sent, _ = steps["replay, top 8"].workers.scorings[0]
+    columns = done["replay, top 8", "scoring 0", 300][0]["columns"]
     model = LightModel(
         load_model(AutoConfig.from_pretrained(folder / "model"), str(folder / "model"), torch.float32), 64, 0
     )
@@ -311,7 +312,8 @@ def test_soft_targets_are_kept_for_replay_as_they_were_scored(steps):
     assert 0 < mass < 1
 
 
-def test_a_row_kept_without_targets_cannot_be_replayed_with_them(transfer_queue, folder):
-    settings = top(8) + term(replay=3)
+def test_a_row_kept_without_targets_cannot_be_replayed_with_them():
+    settings = InternalizationSettings(target="top_k", divergence="forward")
     with pytest.raises(ValueError, match="siri.internalization.target=top_k: a row of step 0 was kept for replay w"):
-        Step(transfer_queue, folder, ONE, *settings, past=past(0))
+        TopTokens.of_past(past(0)[0], settings)
+    assert TopTokens.of_past(past(0, soft=True)[0], settings).ids.shape == (5, 8)
