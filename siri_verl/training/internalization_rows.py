@@ -145,8 +145,10 @@ def add_rows(
         keys[i] = f"{uid}_{i}_0"
         rows[str(keys[i])] = content(i, uid)
     columns, tag = min(rows.values(), key=lambda row: row[1]["seq_len"])
+    empty = torch.zeros_like(columns["responses"])
+    blank = {**columns, "response_mask": empty, "loss_mask": empty}
     filler = [f"{uid}_{len(selection) + number}_0" for number in range(cells.missing)]
-    rows.update({key: (columns, dict(tag)) for key in filler})
+    rows.update({key: (blank, dict(tag)) for key in filler})
     queue.put_rows(batch.partition_id, rows)
     tags = dict(zip(batch.keys, batch.tags, strict=True)) | {key: tag for key, (_, tag) in rows.items()}
     order = cells.order(batch.keys, keys, filler, whole)

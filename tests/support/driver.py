@@ -191,7 +191,15 @@ class Step:
         steps: optimizer steps.
     """
 
-    def __init__(self, tq, folder: Path, *overrides: str, dp_size: int = 1, past: Sequence[PastRow] = ()):
+    def __init__(
+        self,
+        tq,
+        folder: Path,
+        *overrides: str,
+        dp_size: int = 1,
+        past: Sequence[PastRow] = (),
+        written: dict | None = None,
+    ):
         from siri_verl.training.step import SiriStep
         from siri_verl.training.trainer import SiriTrainer
 
@@ -203,6 +211,7 @@ class Step:
         self.workers = trainer.actor_rollout_wg = trainer.ref_policy_wg = PlainWorkers(tq, plain_model(folder), dp_size)
         self.settings, self.metrics = trainer.settings, {}
         trainer.siri.replay.rows = list(past)
+        trainer.siri.writer.wrote(written or {})
         self.now = trainer.iteration = SiriStep(trainer.siri, STEP, self.config.algorithm)
         batch, self.rows = put_rows(tq, trainer.siri.plan(TASKS, STEP))
         self.now.task_of = {row["uid"]: row["fields"]["task_id"] for row in self.rows.values()}
