@@ -31,7 +31,7 @@ def open_bank(path: Path) -> SkillBank:
 @skills.command("list")
 def skills_list(
     path: Annotated[Path, typer.Argument(help="Bank file, or a run's or checkpoint's folder.")],
-    status: Annotated[Optional[str], typer.Option(help="candidate, active or retired.")] = None,
+    status: Annotated[Optional[str], typer.Option(help="candidate, active, retired or internalized.")] = None,
     task_type: Annotated[Optional[str], typer.Option(help="Only this task type.")] = None,
     as_json: Json = False,
 ) -> None:

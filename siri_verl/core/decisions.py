@@ -12,9 +12,21 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from siri_verl.core.confidence import confidence_sequence
-from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED, STATUSES, SkillState, UtilitySettings, decide
+from siri_verl.core.rules import (
+    ACTIVE,
+    CANDIDATE,
+    INTERNALIZED,
+    RETIRED,
+    STATUSES,
+    SkillState,
+    UtilitySettings,
+    decide,
+)
+from siri_verl.core.uptake import PairedGroup
 
-TRANSITIONS = ((CANDIDATE, ACTIVE), (CANDIDATE, RETIRED), (ACTIVE, RETIRED))
+TRANSITIONS = ((CANDIDATE, ACTIVE), (CANDIDATE, RETIRED), (ACTIVE, RETIRED), (ACTIVE, INTERNALIZED))
+NO_GROUP = PairedGroup("", math.nan, math.nan)
+"""Evidence whose arms are not known."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,9 @@ class DecisionBook:
         self.states: dict[str, SkillState] = {}
         self.tested = 0
         self.promotions = 0
+        self.shown: dict[str, list[float]] = {}
+        """Task type -> the Deltas of its groups that showed an active skill, since a skill of the type was last
+        promoted or retired."""
         self._sums: dict[str, tuple[float, int]] = {}
 
     def add(self, skill_id: str, task_type: str) -> None:
@@ -105,21 +120,22 @@ class DecisionBook:
             )
         self.states[state.skill_id] = state
 
-    def record(self, skill_id: str, delta: float, step: int) -> Decision | None:
+    def record(self, skill_id: str, delta: float, step: int, group: PairedGroup = NO_GROUP) -> Decision | None:
         """Record one group's Delta and decide.
 
         Args:
             skill_id: the skill the group was shown.
             delta: Delta_g in success units, in [-1, 1].
             step: the training step.
+            group: its task and its arms; the settings that look at the newest groups need them.
 
         Returns:
-            The decision that follows, if any. Evidence about a retired skill is kept and changes nothing.
+            The decision that follows, if any. Evidence about a skill that has ended is kept and changes nothing.
 
         Raises:
             ValueError: the skill is unknown, or the Delta is undefined or out of range.
         """
-        state = self.observe(skill_id, delta)
+        state = self.observe(skill_id, delta, group)
         verdict = decide(state, self.settings, self.promotions)
         if verdict is None:
             return None
@@ -143,7 +159,7 @@ class DecisionBook:
         self.apply(decision)
         return decision
 
-    def observe(self, skill_id: str, delta: float) -> SkillState:
+    def observe(self, skill_id: str, delta: float, group: PairedGroup = NO_GROUP) -> SkillState:
         """Record one Delta without deciding (replay); else as `record`."""
         state = self.state(skill_id)
         if not abs(delta) <= 1.0 + 1e-9:
@@ -153,7 +169,9 @@ class DecisionBook:
             )
         if not state.deltas:
             self.tested += 1
-        state.observe(float(delta), self.settings, self.tested)
+        state.observe(float(delta), self.settings, self.tested, group)
+        if state.status == ACTIVE:
+            self.shown.setdefault(state.task_type, []).append(float(delta))
         total, count = self._sums.get(state.task_type, (0.0, 0))
         self._sums[state.task_type] = total + delta, count + 1
         return state
@@ -172,6 +190,8 @@ class DecisionBook:
             )
         state.status, state.since, state.below = decision.after, len(state.deltas), 0
         self.promotions += decision.after == ACTIVE
+        if ACTIVE in (decision.before, decision.after) and decision.after != INTERNALIZED:
+            self.shown.pop(state.task_type, None)
 
     def state(self, skill_id: str) -> SkillState:
         """The state of a skill.

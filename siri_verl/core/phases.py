@@ -63,20 +63,22 @@ class Census:
     """Counts of the skills and task types in the bank.
 
     Attributes:
-        candidate, active, retired: skills by status.
+        candidate, active, retired, internalized: skills by status.
         types: task types seen so far.
-        active_types: those of them with an active skill.
+        active_types: those of them with an active or an internalized skill.
     """
 
     candidate: int = 0
     active: int = 0
     retired: int = 0
+    internalized: int = 0
     types: int = 0
     active_types: int = 0
 
     def __str__(self) -> str:
+        internalized = f", {self.internalized} internalized" if self.internalized else ""
         return (
-            f"{self.candidate} candidate, {self.active} active, {self.retired} retired skills; "
+            f"{self.candidate} candidate, {self.active} active, {self.retired} retired{internalized} skills; "
             f"{self.active_types} of {self.types} task types have an active one"
         )
 
@@ -155,7 +157,7 @@ class PhaseMachine:
         after = next((p for p in PHASES[self.index + 1 :] if p not in self.settings.skip), None)
         if reason is None or after is None:
             return None
-        if self.phase == MINING and not census.active and not self.settings.allow_empty:
+        if self.phase == MINING and not census.active_types and not census.active and not self.settings.allow_empty:
             raise NoActiveSkillError(
                 f"phases: {reason}, and no skill is active ({census}). Give mining more steps "
                 "(siri.phases.mining_max_steps), look at why candidates fail (siri-verl skills history), or set "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules that turn treatment effects into a skill's status: candidate, active, retired.
+"""The rules that turn treatment effects into a skill's status: candidate, active, retired, internalized.
 
 Two rules (`UtilitySettings.decision`):
 
@@ -20,6 +20,10 @@ Two rules (`UtilitySettings.decision`):
   promotion is shown to be negative.
 
 Under either rule a candidate that is still undecided after `max_groups` is retired.
+
+Two settings, off by default, change how an active skill ends, under every rule. They look at its newest paired groups
+(`siri_verl.core.uptake`): `internalized_ratio` ends it as internalized, and `retire_confirmed` retires it only when the
+newest groups alone show that its effect is gone.
 """
 
 from __future__ import annotations
@@ -30,11 +34,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from siri_verl.core.confidence import log_e_value, log_e_value_below
+from siri_verl.core.uptake import PairedGroup, Uptake, uptake
 from siri_verl.failures import check_field
 from siri_verl.named import check_name_or_path, named
 
-CANDIDATE, ACTIVE, RETIRED = "candidate", "active", "retired"
-STATUSES = (CANDIDATE, ACTIVE, RETIRED)
+CANDIDATE, ACTIVE, RETIRED, INTERNALIZED = "candidate", "active", "retired", "internalized"
+STATUSES = (CANDIDATE, ACTIVE, RETIRED, INTERNALIZED)
+ENDED = (RETIRED, INTERNALIZED)
+"""Statuses that nothing follows."""
 
 
 @dataclass
@@ -71,6 +78,22 @@ class UtilitySettings:
     shrinkage_groups: float = 8.0
     """A skill's effect is shrunk toward its task type's mean as if that mean came from this many groups. 0 turns it
     off."""
+    retire_confirmed: bool = False
+    """The rule retires an active skill only if the effect over its newest groups is shown to be below `fresh_effect`:
+    a few bad groups do not end a skill that still helps."""
+    internalized_ratio: float | None = None
+    """An active skill becomes `internalized` when, over its newest groups, the plain arm's success is at least this
+    ratio of the skill arm's and at least `internalized_success`, and the effect is shown to be below `fresh_effect`.
+    null: never."""
+    internalized_success: float = 0.5
+    """Least success of the plain arm for that."""
+    fresh_groups: int = 8
+    """How many of the newest groups since the promotion those two look at. Of several groups of one task the newest
+    counts."""
+    fresh_effect: float = 0.15
+    """The effect is shown to be gone when the upper end of the interval of its mean is below this."""
+    fresh_level: float = 0.8
+    """Coverage of that interval (Student's t, two-sided)."""
 
     def __post_init__(self) -> None:
         block, budget = "siri.utility", self.max_groups
@@ -88,6 +111,13 @@ class UtilitySettings:
         check_field(self, f"{block}.null_effect", -1 < null < 1, "use a value in (-1, 1)")
         check_field(self, f"{block}.min_effect", null <= self.min_effect < 1, f"use a value in [{null}, 1)")
         check_field(self, f"{block}.shrinkage_groups", self.shrinkage_groups >= 0, "use 0 or more")
+        ratio = self.internalized_ratio
+        check_field(self, f"{block}.internalized_ratio", ratio is None or ratio > 0, "use null or a ratio > 0")
+        success = 0 < self.internalized_success <= 1
+        check_field(self, f"{block}.internalized_success", success, "use a share in (0, 1]")
+        check_field(self, f"{block}.fresh_groups", self.fresh_groups >= 2, "use at least 2")
+        check_field(self, f"{block}.fresh_effect", 0 < self.fresh_effect < 1, "use a value in (0, 1)")
+        check_field(self, f"{block}.fresh_level", 0 < self.fresh_level < 1, "use a value in (0, 1)")
         if self.decision == "ema":
             # Delta is at most 1, so this is the highest utility a candidate can have before its budget is spent.
             highest = 1 - (1 - self.ema_alpha) ** budget
@@ -114,8 +144,9 @@ class SkillState:
     Attributes:
         skill_id: the skill.
         task_type: the kind of task it is for.
-        status: `candidate`, `active` or `retired`.
+        status: `candidate`, `active`, `retired` or `internalized`.
         deltas: every Delta so far, in order.
+        groups_seen: the groups of these Deltas: task and mean return of each arm.
         since: how many of them came before the present status.
         total: their sum.
         utility: exponential moving average of the deltas, from 0.
@@ -127,6 +158,7 @@ class SkillState:
     task_type: str
     status: str = CANDIDATE
     deltas: list[float] = field(default_factory=list)
+    groups_seen: list[PairedGroup] = field(default_factory=list)
     since: int = 0
     total: float = 0.0
     utility: float = 0.0
@@ -143,10 +175,11 @@ class SkillState:
         """Mean Delta, NaN without evidence."""
         return self.total / len(self.deltas) if self.deltas else math.nan
 
-    def observe(self, delta: float, settings: UtilitySettings, test_index: int) -> None:
-        """Record one Delta: u <- (1 - alpha) u + alpha Delta."""
+    def observe(self, delta: float, settings: UtilitySettings, test_index: int, group: PairedGroup) -> None:
+        """Record one Delta and its group: u <- (1 - alpha) u + alpha Delta."""
         self.test_index = self.test_index or test_index
         self.deltas.append(delta)
+        self.groups_seen.append(group)
         self.total += delta
         self.utility += settings.ema_alpha * (delta - self.utility)
         self.below = self.below + 1 if self.utility < settings.retire_below else 0
@@ -208,10 +241,38 @@ RULES: dict[str, Rule] = {"ema": ema_rule, "sequential": sequential_rule}
 
 
 def decide(state: SkillState, settings: UtilitySettings, promotions: int) -> Verdict | None:
-    """The verdict of the chosen rule and of the budget of groups; None leaves the status unchanged."""
-    if state.status == RETIRED:
+    """The verdict of the chosen rule, of the budget of groups, and of the newest groups; None leaves the status."""
+    if state.status in ENDED:
         return None
+    fresh = fresh_uptake(state, settings)
+    if fresh is not None and internalized(fresh, settings):
+        return Verdict(
+            INTERNALIZED,
+            f"plain arm {fresh.plain:.3f}, skill arm {fresh.skill:.3f} over the newest {fresh.groups} tasks: ratio "
+            f"{fresh.ratio:.2f} reached {settings.internalized_ratio}, effect below {settings.fresh_effect}",
+        )
     verdict = named("siri.utility.decision", settings.decision, RULES)(state, settings, promotions)
+    if verdict is not None and state.status == ACTIVE and settings.retire_confirmed:
+        return verdict if fresh is not None and fresh.high < settings.fresh_effect else None
     if verdict is None and state.status == CANDIDATE and state.groups >= settings.max_groups:
         return Verdict(RETIRED, f"still undecided after {state.groups} groups (max_groups)")
     return verdict
+
+
+def fresh_uptake(state: SkillState, settings: UtilitySettings) -> Uptake | None:
+    """The arms over an active skill's newest groups since its promotion; None where no setting asks for them, or there
+    are too few."""
+    if state.status != ACTIVE or not (settings.retire_confirmed or settings.internalized_ratio is not None):
+        return None
+    return uptake(state.groups_seen[state.since :], settings.fresh_groups, settings.fresh_level)
+
+
+def internalized(fresh: Uptake, settings: UtilitySettings) -> bool:
+    """Whether the plain policy has taken over what the skill brought."""
+    ratio = settings.internalized_ratio
+    return (
+        ratio is not None
+        and fresh.high < settings.fresh_effect
+        and fresh.plain >= settings.internalized_success
+        and fresh.plain >= ratio * fresh.skill
+    )

@@ -46,10 +46,11 @@ def _one_run(run: Run) -> list[str]:
             f"{_verdict(change)}."
         ]
     counts = run.bank_counts
+    internalized = f", {counts['internalized']} internalized" if counts["internalized"] else ""
     if counts["mined"]:
         sentences.append(
             f"{counts['mined']} skills entered the bank, {counts['promoted']} were promoted, {counts['active']} are "
-            f"active; {len(run.evidence)} paired groups tested them."
+            f"active{internalized}; {len(run.evidence)} paired groups tested them."
         )
     return sentences
 

@@ -29,7 +29,7 @@ PALETTE = ("#1b6f8a", "#a8325e", "#6b4fa0", "#8a6d1b", "#2e7d46", "#b5541c", "#4
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """Methods differ by colour and by marker."""
 PLAIN, SKILL, DARK, GREY, RED = "#3b6fb6", "#e07b39", "#222222", "#9a9a9a", "#c0392b"
-STATUS = {"candidate": "#e3b341", "active": "#3f9b57", "retired": "#b9b9b9"}
+STATUS = {"candidate": "#e3b341", "active": "#3f9b57", "retired": "#b9b9b9", "internalized": "#3b6fb6"}
 SHADE = {WARM_UP: "#f3f3f3", MINING: "#fdf3dc", INTERNALIZATION: "#e4f2e6"}
 WINDOW = 5
 """Steps of a rolling mean."""

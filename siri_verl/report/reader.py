@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from siri_verl.core.phases import PHASES
-from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED
+from siri_verl.core.rules import STATUSES
 from siri_verl.report.curve import SUCCESS, CurvePoint, curve_points, measure_of
 from siri_verl.report.records import GIVE, read_records, run_name
 from siri_verl.runs.config import flat_config
@@ -154,7 +154,7 @@ class Run:
     def bank_counts(self) -> dict[str, int]:
         """Skills mined and promoted, and skills by status at the end."""
         status = Counter(skill.status for skill in self.bank.skills.values())
-        counts = {name: status[name] for name in (RETIRED, ACTIVE, CANDIDATE)}
+        counts = {name: status[name] for name in STATUSES}
         return {"mined": len(self.bank), "promoted": len(self.promoted), **counts}
 
     def validation_of(self, task_type: str) -> Series:

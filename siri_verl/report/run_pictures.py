@@ -135,11 +135,17 @@ def _episodes(run: Run) -> str:
 def draw_census(run: Run) -> Figure | None:
     """The number of skills by status."""
     counts = {status: run.series(f"siri/bank/{status}") for status in ("active", "candidate", "retired")}
+    internalized = run.series("siri/bank/internalized")
     if not any(series.values.any() for series in counts.values()):
         return None
     figure, axis = _one_axis(run, "the skill bank")
-    heights, colors = [series.values for series in counts.values()], [STATUS[status] for status in counts]
-    axis.stackplot(counts["active"].steps, *heights, labels=list(counts), colors=colors, alpha=0.85, step="mid")
+    steps, heights = counts["active"].steps, {status: series.values for status, series in counts.items()}
+    if len(internalized):
+        # A step writes this count once there are some.
+        by_step = dict(zip(internalized.steps.tolist(), internalized.values.tolist(), strict=True))
+        heights["internalized"] = np.array([by_step.get(step, 0.0) for step in steps.tolist()])
+    colors = [STATUS[status] for status in heights]
+    axis.stackplot(steps, *heights.values(), labels=list(heights), colors=colors, alpha=0.85, step="mid")
     axis.set(ylabel="skills", xlabel="training step", ylim=(0, None))
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     covered, types = run.series("siri/bank/active_types"), run.series("siri/bank/task_types")

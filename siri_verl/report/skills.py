@@ -64,7 +64,7 @@ class SkillLife:
         """Its status at the end in a few words."""
         if self.skill.status == CANDIDATE:
             return "under test" if self.skill.evidence else "waiting"
-        verb = "promoted" if self.skill.status == ACTIVE else "retired"
+        verb = "promoted" if self.skill.status == ACTIVE else self.skill.status
         return f"{verb} at step {self.skill.decisions[-1].step}: {self.skill.decisions[-1].reason}"
 
 

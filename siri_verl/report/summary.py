@@ -62,7 +62,8 @@ def _skills(run: Run) -> list[str]:
     if not len(run.bank):
         return []
     counts = run.bank_counts
-    return [f"  skills: {counts['mined']} mined, {counts['promoted']} promoted, {counts['active']} active at the end"]
+    text = f"  skills: {counts['mined']} mined, {counts['promoted']} promoted, {counts['active']} active at the end"
+    return [text + (f", {counts['internalized']} internalized" if counts["internalized"] else "")]
 
 
 def _effect(retest: Retest) -> str:

@@ -19,7 +19,7 @@ from siri_verl.report.skills import SkillLife, skill_lives
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.skill import Evidence
 
-_STYLE = {"candidate": "yellow", "active": "green", "retired": "red"}
+_STYLE = {"candidate": "yellow", "active": "green", "retired": "red", "internalized": "blue"}
 
 
 def skill_list(bank: SkillBank, status: str | None = None, task_type: str | None = None) -> Table:

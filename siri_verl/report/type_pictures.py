@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from siri_verl.core.decisions import Decision
-from siri_verl.core.rules import ACTIVE
+from siri_verl.core.rules import ACTIVE, INTERNALIZED, RETIRED
 from siri_verl.report.pictures import (
     DARK,
     GREY,
@@ -75,6 +75,7 @@ def draw_utility(run: Run, only: str | None = None) -> Figure | None:
     handles = [
         Line2D([], [], color=STATUS["active"], marker="^", linestyle="", label="promoted"),
         Line2D([], [], color=RED, marker="x", linestyle="", label="retired"),
+        *_internalized_handle(run),
         Line2D([], [], color=GREY, label="never promoted"),
     ]
     if threshold is not None:
@@ -108,8 +109,10 @@ def draw_arms(run: Run, only: str | None = None) -> Figure | None:
     afters = {d.after for skill in run.promoted if skill.task_type in types for d in skill.decisions}
     if afters:
         handles.append(Line2D([], [], color=STATUS["active"], linestyle=":", label="promotion"))
-    if len(afters) > 1:
+    if RETIRED in afters:
         handles.append(Line2D([], [], color=RED, linestyle=":", label="retirement"))
+    if INTERNALIZED in afters:
+        handles.append(Line2D([], [], color=STATUS[INTERNALIZED], linestyle=":", label=INTERNALIZED))
     return _by_type(run, draw, f"success in the paired groups, mean of the last {2 * WINDOW}", handles, only)
 
 
@@ -195,5 +198,11 @@ def _apart(heights: Sequence[float], room: float) -> list[float]:
     return placed
 
 
+def _internalized_handle(run: Run) -> list[Line2D]:
+    if not run.bank_counts[INTERNALIZED]:
+        return []
+    return [Line2D([], [], color=STATUS[INTERNALIZED], marker="x", linestyle="", label=INTERNALIZED)]
+
+
 def _decision_color(decision: Decision) -> str:
-    return STATUS["active"] if decision.after == ACTIVE else RED
+    return RED if decision.after == RETIRED else STATUS[decision.after]

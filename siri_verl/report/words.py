@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from siri_verl.core.phases import INTERNALIZATION, MINING, WARM_UP
-from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED
+from siri_verl.core.rules import ACTIVE, CANDIDATE, INTERNALIZED, RETIRED
 from siri_verl.report.reader import Run
 from siri_verl.report.skills import SkillLife, by_fate, mean_delta, mined, skill_lives
 from siri_verl.skills.neutral import NEUTRAL
@@ -95,10 +95,12 @@ def _bank(run: Run) -> str:
     text = f"## The bank\n\n{_count(len(skills), 'skill')} entered"
     if mining.asked:
         text += f", out of {mining.asked} answers of the miner" + (f" (turned away: {reasons})" if reasons else "")
+    internalized = counts[INTERNALIZED]
+    ended = f", {internalized} ended as internalized" if internalized else ""
     text += (
         f". {_count(tested, 'was', 'were')} tested, in {_count(len(run.evidence), 'paired group')}; "
         f"{_count(counts['promoted'], 'was', 'were')} promoted, {never} retired without promotion, "
-        f"{counts['promoted'] - counts[ACTIVE]} after it. At the end {counts[ACTIVE]} active, "
+        f"{counts['promoted'] - counts[ACTIVE] - internalized} after it{ended}. At the end {counts[ACTIVE]} active, "
         f"{_count(counts[CANDIDATE], 'candidate')}. Rule: `{run.bank.book.settings.decision}`."
     )
     dropped = run.series("siri/skill_dropped_groups").values.sum()
@@ -115,7 +117,7 @@ def _promoted(run: Run, life: SkillLife) -> str:
         f"- mined at step {source.step} by {source.miner}, {_quoted(origin)}{again}",
     ]
     for d in skill.decisions:
-        verb = "promoted" if d.after == ACTIVE else "retired"
+        verb = "promoted" if d.after == ACTIVE else d.after
         lines.append(
             f"- {verb} at step {d.step}: {d.reason}; mean Delta {d.mean:+.2f} over {_count(d.groups, 'group')} "
             f"({life.level:.0%} interval, valid at any time of looking: {d.low:+.2f} to {d.high:+.2f})"

@@ -24,7 +24,15 @@ from siri_verl.core.phases import WARM_UP
 from siri_verl.failures import ConfigError
 from siri_verl.rollout.complete_rows import complete_rows
 from siri_verl.rollout.grouped_puts import GroupedPuts
-from siri_verl.rollout.task_columns import PLAIN_SESSIONS, SKILL_ID, SKILL_TEXT, TEACHER_SKILL_TEXT, add_columns
+from siri_verl.rollout.task_columns import (
+    EXPLORED_SESSIONS,
+    PLAIN_SESSIONS,
+    SKILL_ID,
+    SKILL_TEXT,
+    TEACHER_SKILL_TEXT,
+    TEMPERATURE,
+    add_columns,
+)
 from siri_verl.settings.read import siri_settings
 from siri_verl.skills.skill import Skill
 
@@ -48,6 +56,9 @@ class SiriAgentLoopWorker(_PlainWorker):
     async def _run_agent_loop(self, sampling_params: dict[str, Any], trajectory: dict[str, Any], **kwargs: Any):
         shown = str(kwargs.pop(SKILL_ID, "")), str(kwargs.pop(SKILL_TEXT, ""))
         plain_sessions = int(kwargs.pop(PLAIN_SESSIONS, 0))
+        explored, temperature = int(kwargs.pop(EXPLORED_SESSIONS, 0)), kwargs.pop(TEMPERATURE, None)
+        if explored and kwargs["session_id"] < explored:
+            sampling_params = {**sampling_params, "temperature": float(temperature)}
         validate = bool(trajectory["validate"])
         in_skill_arm = bool(shown[0]) and kwargs["session_id"] >= plain_sessions
         skill_id, skill_text = shown if in_skill_arm else ("", "")

@@ -15,6 +15,7 @@ from siri_verl.core.internalization import InternalizationSettings
 from siri_verl.core.phases import INTERNALIZATION, MINING, PHASES, WARM_UP, PhaseSettings
 from siri_verl.core.rules import UtilitySettings
 from siri_verl.failures import check_field, check_one_of
+from siri_verl.settings.arms import ArmsSettings
 from siri_verl.settings.writer import WriterSettings
 from siri_verl.skills.bank import BankSettings
 from siri_verl.skills.mining import MiningSettings
@@ -100,10 +101,38 @@ class UpdateSettings:
     mini_batches: int | None = None
     """A fixed number of optimizer steps per iteration. None keeps verl's rule: rows / (ppo_mini_batch_size *
     rollout.n)."""
+    damped_mini_batches: int | None = None
+    """Optimizer steps per iteration during warm-up, and until every task type with a plain success has a skill that
+    was promoted or retired, so that the policy keeps what mining needs. A factor on the loss would not do: Adam's steps
+    do not depend on its scale. null: no difference."""
+    damped_max_steps: int = 30
+    """After this training step `damped_mini_batches` has no effect."""
 
     def __post_init__(self):
-        number = self.mini_batches
-        check_field(self, "siri.update.mini_batches", number is None or number >= 1, "use null or at least 1")
+        for name in ("mini_batches", "damped_mini_batches"):
+            number = getattr(self, name)
+            check_field(self, f"siri.update.{name}", number is None or number >= 1, "use null or at least 1")
+        check_field(self, "siri.update.damped_max_steps", self.damped_max_steps >= 1, "use at least 1")
+
+
+@dataclass
+class ExplorationSettings:
+    """Sampling of task types that have neither success nor skill."""
+
+    temperature: float | None = None
+    """Sampling temperature of such types' explored sessions. Their log-probs are computed at
+    actor_rollout_ref.rollout.temperature, as all others'. null: no exploration."""
+    share: float = 0.5
+    """Share of a group's sessions that are explored, at least one."""
+    patience: int = 3
+    """A type is explored when it has no candidate, active or internalized skill, and no success for this many training
+    steps."""
+
+    def __post_init__(self):
+        warm = self.temperature is None or self.temperature > 0
+        check_field(self, "siri.exploration.temperature", warm, "use null or a temperature > 0")
+        check_field(self, "siri.exploration.share", 0 < self.share <= 1, "use a share in (0, 1]")
+        check_field(self, "siri.exploration.patience", self.patience >= 1, "use at least 1")
 
 
 @dataclass
@@ -127,23 +156,6 @@ class BudgetSettings:
         if self.env_steps is not None and env_steps >= self.env_steps:
             return True
         return self.last_phase is not None and PHASES.index(phase) > PHASES.index(self.last_phase)
-
-
-@dataclass
-class ArmsSettings:
-    """How a group is dealt to its plain and its skill arm while skills are mined and tested."""
-
-    skill_share: float = 0.5
-    """Share of a group's sessions that see the skill; the rest is plain. Both arms must come out whole. 0: no session
-    sees it, and it is the token teacher's alone (rows=plain_under_skill); nothing is tested then."""
-    internalization_skill_share: float | None = None
-    """The same in the internalization phase; null keeps `skill_share`."""
-
-    def share(self, internalizing: bool) -> float:
-        """The share in force."""
-        if internalizing and self.internalization_skill_share is not None:
-            return self.internalization_skill_share
-        return self.skill_share
 
 
 @dataclass
@@ -196,6 +208,7 @@ class SiriSettings:
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     reward: RewardSettings = field(default_factory=RewardSettings)
     update: UpdateSettings = field(default_factory=UpdateSettings)
+    exploration: ExplorationSettings = field(default_factory=ExplorationSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     initial_bank: str | None = None
     """A bank file to start from (written by an earlier run or by hand); null starts with an empty bank."""
@@ -258,7 +271,7 @@ class SiriSettings:
         check_field(changed, "siri.internalization.advantage_weights", internalizes or changed.advantage_weights, fix)
         mines = phases.fixed != WARM_UP
         fix = f"has no effect, for {where} leaves no phase with skills; drop one of the two"
-        for name in ("random_skills", "neutral_skills"):
+        for name in ("random_skills", "neutral_skills", "during_warm_up"):
             check_field(self.mining, f"siri.mining.{name}", mines or not getattr(self.mining, name), fix)
         shows = mines or self.initial_bank is not None
         check_field(self.control, "siri.control.skills_in_prompt", shows or not self.control.skills_in_prompt, fix)

@@ -17,7 +17,8 @@ from siri_verl.core.curriculum import CurriculumSettings, measured_gaps
 from siri_verl.core.decisions import Decision, DecisionBook
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.phases import Census
-from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED, UtilitySettings
+from siri_verl.core.rules import ACTIVE, CANDIDATE, INTERNALIZED, STATUSES, UtilitySettings
+from siri_verl.core.uptake import PairedGroup
 from siri_verl.failures import check_field
 from siri_verl.skills.neutral import NEUTRAL
 from siri_verl.skills.sanitize import UnsafeTextError, neutralise
@@ -152,7 +153,8 @@ class SkillBank:
             return None
         skill = self[effect.skill_id]
         means, sizes = (effect.skill_mean, effect.plain_mean), (effect.skill_n, effect.plain_n)
-        decision = self.book.record(skill.skill_id, effect.delta, step)
+        group = PairedGroup(task_id, effect.plain_mean, effect.skill_mean)
+        decision = self.book.record(skill.skill_id, effect.delta, step, group)
         self._append_evidence(Evidence(skill.skill_id, step, task_id, effect.delta, *means, *sizes))
         if decision is not None:
             self._append_decision(decision)
@@ -192,12 +194,12 @@ class SkillBank:
         return self.book.utility(skill_id)
 
     def census(self, task_types: Collection[str]) -> Census:
-        """Counts by status, and how many of the task types seen so far have an active skill."""
-        counts = {status: 0 for status in (CANDIDATE, ACTIVE, RETIRED)}
+        """Counts by status, and how many of the task types seen so far have an active or internalized skill."""
+        counts = dict.fromkeys(STATUSES, 0)
         covered = set()
         for skill in self.skills.values():
             counts[skill.status] += 1
-            if skill.status == ACTIVE:
+            if skill.status in (ACTIVE, INTERNALIZED):
                 covered.add(skill.task_type)
         return Census(**counts, types=len(set(task_types)), active_types=len(covered & set(task_types)))
 
@@ -241,7 +243,8 @@ class SkillBank:
         Raises:
             ValueError: Delta is out of range.
         """
-        self.book.observe(evidence.skill_id, evidence.delta)
+        group = PairedGroup(evidence.task_id, evidence.plain_mean, evidence.skill_mean)
+        self.book.observe(evidence.skill_id, evidence.delta, group)
         self._append_evidence(evidence)
 
     def replay_decision(self, decision: Decision) -> None:
@@ -273,7 +276,7 @@ class SkillBank:
             return "condition_too_long", ""
         if len(strategy) > s.max_strategy_chars:
             return "strategy_too_long", ""
-        duplicate_of = self._find_duplicate(strategy, task_type)
+        duplicate_of = self.find_duplicate(strategy, task_type)
         if duplicate_of:
             return "duplicate", duplicate_of
         if len(self.skills) >= s.max_skills:
@@ -282,7 +285,8 @@ class SkillBank:
             return "type_full", ""
         return "", ""
 
-    def _find_duplicate(self, strategy: str, task_type: str) -> str:
+    def find_duplicate(self, strategy: str, task_type: str) -> str:
+        """The id of a skill of the type, of any status, with this strategy or nearly; "" if there is none."""
         # Conditions are not compared: retrieval uses the task type alone, so the same strategy under another condition
         # would be the same test again.
         same = self._by_text.get((task_type, normalised(strategy)))

@@ -21,6 +21,7 @@ from siri_verl.core.seeding import derive_seed
 from siri_verl.endpoint import EndpointSettings
 from siri_verl.failures import ConfigError, check_field, check_one_of
 from siri_verl.skills.bank import Offer, SkillBank
+from siri_verl.skills.condition import TypeWords
 from siri_verl.skills.leaks import find_leak
 from siri_verl.skills.mining_prompt import MINING_TEMPLATES, parse_mined_skill, render_mining_prompt
 from siri_verl.skills.neutral import NEUTRAL
@@ -73,6 +74,18 @@ class MiningSettings:
     """Answers asked for per trajectory. Where successes are rare, several wordings of one success are worth testing."""
     per_type: int = 4
     """Recent plain successes kept per task type to choose from."""
+    during_warm_up: bool = False
+    """Mine in the warm-up phase too, from the first iteration's successes on. The skills are candidates; they are
+    tested once groups are paired."""
+    near_misses: bool = False
+    """A task type without a success so far is mined from its unsolved plain trajectories of the highest native
+    score."""
+    borrow: int = 0
+    """Skills of other types, per round of mining, that enter a task type without a candidate or active skill as its
+    candidates: active ones first, by utility."""
+    condition_odds: float | None = None
+    """A skill is turned away when another type's tasks make the words of its condition more than this many times
+    likelier than those of its own type do. null: the condition is not checked."""
     max_tokens: int = 192
     """Longest answer."""
     template: str = "full"
@@ -94,6 +107,9 @@ class MiningSettings:
             check_field(self, f"siri.mining.{name}", getattr(self, name) >= 1, "use at least 1")
         fix = "excludes siri.mining.random_skills; use one of the two controls"
         check_field(self, "siri.mining.neutral_skills", not (self.neutral_skills and self.random_skills), fix)
+        check_field(self, "siri.mining.borrow", self.borrow >= 0, "use 0 or more")
+        odds = self.condition_odds is None or self.condition_odds >= 1
+        check_field(self, "siri.mining.condition_odds", odds, "use null or at least 1")
         check_one_of("siri.mining.template", self.template, tuple(MINING_TEMPLATES))
 
 
@@ -114,7 +130,9 @@ class MiningReport:
         requests: answers asked for.
         entered: ids of the new skills.
         written: id of a new skill -> number of the request whose answer it is.
-        problems: reason -> number of answers rejected for it: the parser's problems, `leak`, and the bank's.
+        borrowed: ids of copies of other task types' skills.
+        problems: reason -> number of answers rejected for it: the parser's problems, `leak`, `condition_of_other_type`
+            and the bank's.
         leaks: what the rejected answers quoted.
         neutralised: control tokens taken out of answers.
     """
@@ -123,6 +141,7 @@ class MiningReport:
     requests: int = 0
     entered: list[str] = field(default_factory=list)
     written: dict[str, int] = field(default_factory=dict)
+    borrowed: list[str] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
     leaks: list[str] = field(default_factory=list)
     neutralised: int = 0
@@ -131,22 +150,25 @@ class MiningReport:
         """Numbers for the log."""
         turned_away = {f"turned_away/{name}": float(count) for name, count in sorted(self.problems.items())}
         counts = {"requests": self.requests, "entered": len(self.entered), "neutralised": self.neutralised}
+        counts |= {"borrowed": len(self.borrowed)} if self.borrowed else {}
         return {name: float(count) for name, count in counts.items()} | turned_away
 
 
 class Miner:
     """Asks for skills and enters them into a bank."""
 
-    def __init__(self, settings: MiningSettings, seed: int, miner: str = "policy"):
+    def __init__(self, settings: MiningSettings, seed: int, miner: str = "policy", words: TypeWords | None = None):
         """
         Args:
             settings: when and what.
             seed: the run's seed; every choice derives from it and the step.
             miner: who answers, for the skills' provenance: `policy` or an endpoint's model name.
+            words: of the tasks met so far, for `condition_odds`.
         """
         self.settings = settings
         self.seed = seed
         self.miner = miner
+        self.words = words or TypeWords()
 
     def due(self, step: int) -> bool:
         """Whether a round takes place at a step (counted from 1)."""
@@ -176,7 +198,11 @@ class Miner:
                 if episodes and len(chosen) < self.settings.requests:
                     chosen.append(episodes.pop())
         pool.remove(chosen)
-        asked = [MiningRequest(render_mining_prompt(e.task, e.turns, template), e) for e in chosen]
+        near_miss = template.near_miss or template
+        asked = [
+            MiningRequest(render_mining_prompt(e.task, e.turns, template if e.success else near_miss), e)
+            for e in chosen
+        ]
         return [request for request in asked for _ in range(self.settings.answers)]
 
     def absorb(
@@ -220,6 +246,10 @@ class Miner:
         if leak:
             report.problems["leak"] += 1
             report.leaks.append(leak)
+            return None
+        odds = self.settings.condition_odds
+        if odds is not None and not self.words.fits(mined.condition, episode.task_type, odds):
+            report.problems["condition_of_other_type"] += 1
             return None
         control = NEUTRAL if self.settings.neutral_skills else ""
         if self.settings.random_skills:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from siri_verl.skills.bank import BankSettings
 from siri_verl.skills.text import one_line
@@ -29,12 +29,14 @@ class MiningTemplate:
         closing: instruction at the end, None for none.
         max_observation_chars: an observation is cut after this many characters, at the end of a word.
         max_chars: of the whole trajectory; longer ones show shorter observations, and then fewer turns.
+        near_miss: the template for a trajectory that did not solve its task; None: this one.
     """
 
     opening: str
     closing: str | None
     max_observation_chars: int
     max_chars: int
+    near_miss: MiningTemplate | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_observation_chars", "max_chars"):
@@ -42,16 +44,27 @@ class MiningTemplate:
                 raise ValueError(f"mining template: {name} is {getattr(self, name)}; it must be at least 1")
 
 
-FULL_MINING = MiningTemplate(
-    opening="The following task was solved. Each line shows what was seen and the action taken.",
+_ANSWER_FORM = (
+    "Name neither products, objects nor answers of this one task. Answer with exactly two lines:\n"
+    "condition: <the kind of task this applies to>\n"
+    "strategy: <the procedure, in one or two sentences>"
+)
+NEAR_MISS = MiningTemplate(
+    opening="The following attempt nearly solved its task. Each line shows what was seen and the action taken.",
     closing=(
-        "State the procedure behind this success as a skill that helps with other tasks of this kind. Name neither "
-        "products, objects nor answers of this one task. Answer with exactly two lines:\n"
-        "condition: <the kind of task this applies to>\n"
-        "strategy: <the procedure, in one or two sentences>"
+        "State a procedure that would have solved the task as a skill that helps with other tasks of this kind. "
+        + _ANSWER_FORM
     ),
     max_observation_chars=600,
     max_chars=12_000,
+)
+FULL_MINING = replace(
+    NEAR_MISS,
+    opening="The following task was solved. Each line shows what was seen and the action taken.",
+    closing=(
+        "State the procedure behind this success as a skill that helps with other tasks of this kind. " + _ANSWER_FORM
+    ),
+    near_miss=NEAR_MISS,
 )
 """For instruction-tuned models."""
 

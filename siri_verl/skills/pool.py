@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trajectories that skills may be mined from, and the pool of recent plain successes."""
+"""Trajectories that skills may be mined from: the pool of recent plain successes and, on request, of near misses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -43,36 +43,63 @@ class SourceTrajectory:
 
 
 class SuccessPool:
-    """The newest plain successes of every task type. Serialisable, so that a resumed run mines the same."""
+    """The newest plain successes of every task type. Serialisable, so that a resumed run mines the same.
 
-    def __init__(self, per_type: int):
+    Args:
+        per_type: trajectories kept per type.
+        near_misses: for types without a success so far, keep the plain trajectories of the highest native score above
+            0 instead.
+    """
+
+    def __init__(self, per_type: int, near_misses: bool = False):
         if per_type < 1:
             raise ValueError(f"success pool: per_type={per_type}, use at least 1")
-        self.per_type = per_type
+        self.per_type, self.near_misses = per_type, near_misses
         self._trajectories: dict[str, list[SourceTrajectory]] = {}
+        self._near: dict[str, list[tuple[float, SourceTrajectory]]] = {}
+        self._solved: set[str] = set()
 
     def __len__(self) -> int:
-        return sum(map(len, self._trajectories.values()))
+        return sum(map(len, self._trajectories.values())) + sum(map(len, self._near.values()))
 
-    def add(self, trajectories: Iterable[SourceTrajectory]) -> int:
+    def add(self, trajectories: Iterable[SourceTrajectory], scores: Mapping[str, float] | None = None) -> int:
         """Add the plain successes among the trajectories of a step; returns how many there were.
 
         Per type the newest stay; the order of arrival within a step does not matter.
+
+        Args:
+            trajectories: of the step.
+            scores: trajectory -> native score, for near misses; without it none is kept.
         """
-        fresh = [t for t in trajectories if t.success and t.arm == PLAIN and t.turns]
+        plain = [t for t in trajectories if t.arm == PLAIN and t.turns]
+        fresh = [t for t in plain if t.success]
+        if self.near_misses:
+            self._add_near_misses(plain, scores or {})
         for trajectory in sorted(fresh, key=lambda t: (t.step, t.task_id, t.trajectory)):
             kept = self._trajectories.setdefault(trajectory.task_type, [])
             kept.append(trajectory)
             del kept[: -self.per_type]
         return len(fresh)
 
+    def _add_near_misses(self, plain: list[SourceTrajectory], scores: Mapping[str, float]) -> None:
+        self._solved |= {t.task_type for t in plain if t.success}
+        for name in self._solved & self._near.keys():
+            del self._near[name]
+        for trajectory in plain:
+            score = scores.get(trajectory.trajectory, 0.0)
+            if score > 0 and trajectory.task_type not in self._solved:
+                kept = self._near.setdefault(trajectory.task_type, [])
+                kept.append((score, trajectory))
+                kept.sort(key=lambda entry: (entry[0], entry[1].step, entry[1].task_id, entry[1].trajectory))
+                del kept[: -self.per_type]
+
     def of_type(self, task_type: str) -> tuple[SourceTrajectory, ...]:
-        """A type's trajectories, oldest first."""
-        return tuple(self._trajectories.get(task_type, ()))
+        """A type's successes, oldest first; of a type without any so far, its near misses, lowest score first."""
+        return (*self._trajectories.get(task_type, ()), *(near for _, near in self._near.get(task_type, ())))
 
     def types(self) -> list[str]:
         """Task types with a trajectory, by name."""
-        return sorted(name for name, trajectories in self._trajectories.items() if trajectories)
+        return sorted({name for kept in (self._trajectories, self._near) for name, some in kept.items() if some})
 
     def remove(self, trajectories: Iterable[SourceTrajectory]) -> None:
         """Remove trajectories that have been mined."""
@@ -80,14 +107,21 @@ class SuccessPool:
             kept = self._trajectories.get(trajectory.task_type, [])
             if trajectory in kept:
                 kept.remove(trajectory)
+            near = self._near.get(trajectory.task_type, [])
+            near[:] = [entry for entry in near if entry[1] != trajectory]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
-        trajectories = [asdict(t) for name in self.types() for t in self._trajectories[name]]
-        return {"version": POOL_VERSION, "episodes": trajectories}
+        trajectories = [asdict(t) for name in self.types() for t in self._trajectories.get(name, ())]
+        data: dict[str, Any] = {"version": POOL_VERSION, "episodes": trajectories}
+        if self.near_misses:
+            near = [entry for name in self.types() for entry in self._near.get(name, ())]
+            data["near_misses"] = [{"score": score, "episode": asdict(t)} for score, t in near]
+            data["solved"] = sorted(self._solved)
+        return data
 
     @classmethod
-    def from_dict(cls, per_type: int, data: dict[str, Any]) -> SuccessPool:
+    def from_dict(cls, per_type: int, data: dict[str, Any], near_misses: bool = False) -> SuccessPool:
         """The pool of a checkpoint.
 
         Raises:
@@ -97,13 +131,25 @@ class SuccessPool:
             raise ValueError(
                 f"success pool: checkpoint state has version {data.get('version')!r}, expected {POOL_VERSION}"
             )
-        pool, names = cls(per_type), {f.name for f in fields(SourceTrajectory)}
+        pool = cls(per_type, near_misses)
         for item in data["episodes"]:
-            if set(item) != names:
-                raise ValueError(f"success pool: trajectory with missing or unknown fields {sorted(set(item) ^ names)}")
-            turns = tuple((str(o), str(a)) for o, a in item["turns"])
-            trajectory = SourceTrajectory(**{**item, "turns": turns, "answers": tuple(item["answers"])})
+            trajectory = _trajectory(item)
             pool._trajectories.setdefault(trajectory.task_type, []).append(trajectory)
+        if near_misses:
+            pool._solved = {*data.get("solved", ()), *pool._trajectories}
+            for item in data.get("near_misses", ()):
+                trajectory = _trajectory(item["episode"])
+                pool._near.setdefault(trajectory.task_type, []).append((float(item["score"]), trajectory))
         for kept in pool._trajectories.values():
             del kept[:-per_type]
+        for near in pool._near.values():
+            del near[:-per_type]
         return pool
+
+
+def _trajectory(item: dict[str, Any]) -> SourceTrajectory:
+    names = {f.name for f in fields(SourceTrajectory)}
+    if set(item) != names:
+        raise ValueError(f"success pool: trajectory with missing or unknown fields {sorted(set(item) ^ names)}")
+    turns = tuple((str(o), str(a)) for o, a in item["turns"])
+    return SourceTrajectory(**{**item, "turns": turns, "answers": tuple(item["answers"])})

@@ -12,7 +12,7 @@ import heapq
 import random
 from dataclasses import dataclass
 
-from siri_verl.core.rules import ACTIVE, CANDIDATE, RETIRED
+from siri_verl.core.rules import ACTIVE, CANDIDATE, ENDED
 from siri_verl.core.seeding import derive_seed
 from siri_verl.failures import check_field, check_one_of
 from siri_verl.skills.bank import SkillBank
@@ -99,8 +99,8 @@ class Retriever:
         return plan.best
 
     def _untested(self, bank: SkillBank, task_type: str, rng: random.Random) -> Skill | None:
-        """A skill that is not retired, in the order in which they were entered; None where there is none."""
-        skills = [s for s in bank.skills.values() if s.task_type == task_type and s.status != RETIRED]
+        """A skill that has not ended, in the order in which they were entered; None where there is none."""
+        skills = [s for s in bank.skills.values() if s.task_type == task_type and s.status not in ENDED]
         if not skills:
             return None
         return skills[-1] if self.settings.choice == "newest" else rng.choice(skills)
@@ -128,7 +128,7 @@ class Retriever:
         if len(fresh) <= places or not places:
             return fresh[:places]
         decided = self._decided.setdefault(task_type, {})
-        groups = [bank.of_type(task_type, status) for status in (RETIRED, ACTIVE)]
+        groups = [bank.of_type(task_type, status) for status in (*ENDED, ACTIVE)]
         if sum(map(len, groups)) > len(decided):
             decided.update((skill.skill_id, None) for group in groups for skill in group)
         ids = list(decided)

@@ -105,12 +105,12 @@ class Skill:
 
     @property
     def status(self) -> str:
-        """`candidate`, `active` or `retired`."""
+        """`candidate`, `active`, `retired` or `internalized`."""
         return self.state.status
 
     @property
     def was_active(self) -> bool:
-        """Whether it is active or was before it was retired."""
+        """Whether it is active or was before it ended."""
         return any(decision.after == ACTIVE for decision in self.decisions)
 
     @property

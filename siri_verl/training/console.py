@@ -27,6 +27,8 @@ def print_mining(report: MiningReport, plans: Iterable[TypePlan]) -> None:
     """Print the result of a round of mining and, one line per task type, which skills are shown or tested next."""
     entered = f"skills {', '.join(report.entered)}" if report.entered else "no skill"
     text = f"step {report.step}: mined {entered} from {report.requests} answers"
+    if report.borrowed:
+        text += f"; borrowed {', '.join(report.borrowed)} from other task types"
     if report.problems:
         text += "; turned away: " + ", ".join(f"{name} {count}" for name, count in sorted(report.problems.items()))
     if report.leaks:

@@ -26,13 +26,17 @@ from siri_verl.runs.replay import read_replay, write_replay
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import BANK_FILE, load_bank, save_bank
+from siri_verl.skills.borrowing import borrow
 from siri_verl.skills.mining import Generate, Miner, MiningReport
-from siri_verl.skills.pool import SourceTrajectory, SuccessPool
+from siri_verl.skills.pool import SuccessPool
 from siri_verl.skills.retrieval import Retriever, best_active
 from siri_verl.skills.skill import Skill
+from siri_verl.training.discovery import Discovery
 from siri_verl.training.gates import GateInput, delta_of_rows, gate_named
 from siri_verl.training.planner import PlannedGroup, Planner
 from siri_verl.training.replay import Replay
+from siri_verl.training.skill_share import shows_skill
+from siri_verl.training.source_trajectories import source_trajectories
 from siri_verl.training.step_table import StepTable
 from siri_verl.training.writer import Writer
 from siri_verl.trajectory.failed_tasks import FailedTasks
@@ -72,8 +76,9 @@ class Siri:
             self.bank = load_bank(settings.initial_bank, settings.bank, settings.utility, self.special_tokens)
         self.machine = PhaseMachine(settings.phases)
         self.retriever = Retriever(settings.retrieval, settings.seed)
-        self.miner = Miner(settings.mining, settings.seed, settings.mining.miner)
-        self.pool = SuccessPool(settings.mining.per_type)
+        self.discovery = Discovery(settings, group_size)
+        self.miner = Miner(settings.mining, settings.seed, settings.mining.miner, self.discovery.words)
+        self.pool = SuccessPool(settings.mining.per_type, settings.mining.near_misses)
         self.replay = Replay(settings.internalization, settings.seed)
         self.writer = Writer(settings.writer)
         self.mined = 0
@@ -87,15 +92,20 @@ class Siri:
     # ---- before the trajectories ---------------------------------------------------------------------------------
 
     def mining_due(self, step: int) -> bool:
-        """Whether skills are mined before this step: when phase 1 begins, then every I_mine steps."""
-        if not self.machine.pairs_groups or not self.settings.internalization.has_teacher:
+        """Whether skills are mined before this step: when phase 1 begins, or from the first successes of warm-up on
+        (`siri.mining.during_warm_up`), then every I_mine steps."""
+        early = self.settings.mining.during_warm_up and len(self.pool) > 0
+        if not (self.machine.pairs_groups or early) or not self.settings.internalization.has_teacher:
             return False
         return self.mined == 0 or self.miner.due(step)
 
     def mine(self, generate: Generate, step: int) -> MiningReport:
         """One round: ask for the procedures behind recent plain successes and enter the usable answers."""
         self.mined += 1
-        return self.miner.mine(self.pool, self.bank, step, generate)
+        report = self.miner.mine(self.pool, self.bank, step, generate)
+        if self.settings.mining.borrow:
+            report.borrowed = borrow(self.bank, self.task_types.values(), self.settings.mining.borrow, step)
+        return report
 
     @property
     def arm_plan(self) -> ArmPlan:
@@ -110,7 +120,8 @@ class Siri:
         curriculum, gaps = self.settings.curriculum, self.bank.gaps(step, self.settings.curriculum)
 
         def choose(task_type: str, task_id: str) -> Skill | None:
-            if not self.machine.pairs_groups or not shows(curriculum, task_type, gaps, step):
+            shown = self.machine.pairs_groups and shows(curriculum, task_type, gaps, step)
+            if not shown or not shows_skill(self.settings, self.bank, task_type, task_id, step):
                 return None
             return self.retriever.retrieve(self.bank, task_type, step=step, task_id=task_id)
 
@@ -127,6 +138,10 @@ class Siri:
         """The order of the training tasks in which they form chains of one type (`siri.curriculum.chain_length`)."""
         types = [group.task_type for group in self.planner.plan(task_ids, 0, lambda task_type, task_id: None)]
         return chain_order(types, batch, self.settings.curriculum.chain_length, self.settings.seed)
+
+    def mini_batches(self, step: int) -> int | None:
+        """Optimizer steps of an iteration; None: verl's rule."""
+        return self.discovery.mini_batches(step, self.machine, self.task_types, self.bank)
 
     def validation_skills(self, task_ids: list[str]) -> list[Skill | None]:
         """The best active skill of each task's type (control: skills stay in the prompt)."""
@@ -178,28 +193,9 @@ class Siri:
             table: the rows of the step, in canonical order.
             step: the training step.
         """
-        episodes = []
-        for i in table.last_rows():
-            task_id, name = str(table.task_id[i]), str(table.trajectory[i])
-            if not table.usable[i] or task_id not in self.task_types:
-                continue
-            task, turns = table.transcripts[name]
-            # Row keys hold random ids; a name made of step, task and session is the same in every run.
-            session = name.rsplit("_", 1)[1]
-            episodes.append(
-                SourceTrajectory(
-                    task_id=task_id,
-                    task=task,
-                    task_type=self.task_types[task_id],
-                    trajectory=f"{step}/{task_id}/{session}",
-                    step=step,
-                    turns=tuple((str(o), str(a)) for o, a in turns),
-                    success=bool(table.success[i]),
-                    arm=str(table.arm[i]),
-                    answers=self.answers.get(task_id, ()),
-                )
-            )
-        self.pool.add(episodes)
+        sources = source_trajectories(table, self.task_types, self.answers, step)
+        self.pool.add(sources, {source.trajectory: score for source, score in sources.items()})
+        self.discovery.record(table, self.task_types, step)
 
     def internalization_weights(
         self,
@@ -268,6 +264,8 @@ class Siri:
             more["baseline"] = [list(group) for group in self.replay.baseline.groups]
         if self.settings.writer.train:
             more["writer"] = self.writer.to_dict()
+        if discovery := self.discovery.to_dict():
+            more["discovery"] = discovery
         return {
             "phases": self.machine.to_dict(),
             "task_types": self.task_types,
@@ -283,8 +281,11 @@ class Siri:
             self.replay.rows = read_replay(CheckpointFolder(folder).replay)
         self.machine = PhaseMachine.from_dict(self.settings.phases, state["phases"])
         self.task_types = dict(state["task_types"])
-        self.pool = SuccessPool.from_dict(self.settings.mining.per_type, state["pool"])
+        mining = self.settings.mining
+        self.pool = SuccessPool.from_dict(mining.per_type, state["pool"], mining.near_misses)
         self.mined = int(state["mined"])
         if "writer" in state:
             self.writer.load(state["writer"])
         self.replay.baseline.restore(state.get("baseline", ()))
+        self.discovery.load(state.get("discovery", {}))
+        self.miner.words = self.discovery.words

@@ -150,8 +150,9 @@ def effect_metrics(table: StepTable, effects: dict[Hashable, TreatmentEffect], s
 
 
 def phase_metrics(machine: PhaseMachine, census: Census) -> dict[str, float]:
-    """The phase, and the bank in numbers."""
-    return {
+    """The phase, and the bank in numbers; internalized skills where there are some."""
+    internalized = {"siri/bank/internalized": float(census.internalized)} if census.internalized else {}
+    return internalized | {
         "siri/phase": float(machine.index),
         "siri/phase_steps": float(machine.steps),
         "siri/bank/candidate": float(census.candidate),

@@ -40,6 +40,7 @@ from siri_verl.training.internalization_rows import ExtraRows
 from siri_verl.training.method import Siri
 from siri_verl.training.planner import PlannedGroup
 from siri_verl.training.queue import RowBatch
+from siri_verl.training.skill_share import group_share
 from siri_verl.training.step_table import StepTable
 from siri_verl.training.step_teacher import StepTeacher
 from siri_verl.training.teacher_scores import Scorer
@@ -109,8 +110,18 @@ class SiriStep:
         """
         self.task_of |= dict(zip(uids, task_ids, strict=True))
         groups = self.siri.plan(task_ids, self.number)
+        if self.settings.arms.share_by_gap:
+            shares = [group_share(self.settings, self.siri.bank, group.task_type) for group in groups]
+            self.metrics["siri/group_share"] = float(np.mean(shares))
         self.metrics["siri/skill_dropped_groups"] = float(sum(bool(group.skill_missing) for group in groups))
         return groups
+
+    def explored_sessions(self, groups: Sequence[PlannedGroup]) -> list[int]:
+        """(groups,) how many sessions of each are sampled at `siri.exploration.temperature`."""
+        explored = self.siri.discovery.exploring_sessions(groups, self.siri.bank, self.number)
+        if self.settings.exploration.temperature is not None:
+            self.metrics["siri/explored_groups"] = float(np.count_nonzero(explored))
+        return explored
 
     # ---- after the trajectories ----------------------------------------------------------------------------------
 

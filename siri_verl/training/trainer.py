@@ -29,7 +29,7 @@ from verl.utils.metric import reduce_metrics
 from verl.utils.py_functional import rename_dict
 
 from siri_verl.failures import require
-from siri_verl.rollout.task_columns import add_columns
+from siri_verl.rollout.task_columns import add_columns, add_exploration
 from siri_verl.runs import checkpoint
 from siri_verl.runs.writer import RunWriter
 from siri_verl.settings.read import siri_settings
@@ -163,6 +163,7 @@ class SiriTrainer(PPOTrainerSync):
         batch = super()._next_train_batch(num_prompts)
         groups = self.iteration.plan(list(map(str, batch["uid"])), list(map(str, batch["task_id"])))
         add_columns(batch, [group.skill for group in groups], self.siri.arm_plan.plain)
+        add_exploration(batch, self.iteration.explored_sessions(groups), self.settings.exploration.temperature)
         return batch
 
     # ---- after the trajectories ----------------------------------------------------------------------------------
@@ -195,7 +196,7 @@ class SiriTrainer(PPOTrainerSync):
         """Called back by verl's _balance_batch."""
         step = self.iteration
         models = {"reference_policy": self.use_reference_policy, "critic": self.use_critic}
-        step.layout = batch_layout(self.config, step.rows, dp_size, self.settings.update.mini_batches, **models)
+        step.layout = batch_layout(self.config, step.rows, dp_size, self.siri.mini_batches(step.number), **models)
         return step.layout.multiple
 
     def _read(self, step: SiriStep, keys: list[str], tags: list[dict], partition_id: str) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
+from support.skill_status import decide
 from support.story_run import TYPES, simulate
 
 from siri_verl.core.pairing import TreatmentEffect
@@ -19,6 +20,7 @@ from siri_verl.report.pictures import rolling, rolling_interval
 from siri_verl.report.reader import read_run
 from siri_verl.report.run_pictures import draw_census, draw_delta, draw_gate, draw_success, story_pictures
 from siri_verl.report.type_pictures import MOST_TYPES, _apart, draw_arms, draw_utility
+from siri_verl.report.words import describe
 from siri_verl.runs.metrics import MetricsLog
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.bank_file import save_bank
@@ -40,6 +42,21 @@ def closed():
 
 def lines(axis):
     return {line.get_label(): line for line in axis.get_lines()}
+
+
+def labels(figure):
+    handles = [handle for axis in figure.axes for handle in axis.get_legend_handles_labels()[1]]
+    return {*handles, *(text.get_text() for legend in figure.legends for text in legend.get_texts())}
+
+
+def test_internalized_skills_have_a_colour_and_a_name_of_their_own(tmp_path):
+    simulate(tmp_path, steps=40)
+    run = read_run(tmp_path)
+    skill = next(skill for skill in run.bank.skills.values() if skill.status == ACTIVE)
+    decide(run.bank, skill.skill_id, "internalized")
+    run.train[40]["siri/bank/internalized"] = 1.0
+    assert "internalized" in labels(draw_census(run)) & labels(draw_utility(run)) & labels(draw_arms(run))
+    assert "1 ended as internalized" in describe(run) and "internalized at step 1" in describe(run)
 
 
 def phases_on(axis):

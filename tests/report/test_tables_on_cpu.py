@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 from rich.console import Console
+from support.skill_status import decide
 
 from siri_verl.core.pairing import TreatmentEffect
 from siri_verl.core.rules import UtilitySettings
@@ -43,6 +44,15 @@ def test_list_shows_numbers_and_text():
         skill_list(bank_at(0), task_type="cellar")
     with pytest.raises(ValueError, match="--task-type 'garden'; the bank is empty"):
         skill_list(SkillBank(), task_type="garden")
+
+
+def test_an_internalized_skill_is_listed_as_such():
+    bank = bank_at(4)
+    decide(bank, "s0001", "internalized")
+    shown = text(skill_list(bank, status="internalized"))
+    assert "1 candidate, 0 active, 0 retired, 1 internalized skills; 1 of 2 task types" in shown
+    assert "s0001" in shown and "s0002" not in shown
+    assert "internalized" in text(skill_history(bank, "s0001"))
 
 
 def test_show_tells_where_a_skill_came_from_and_why_it_is_what_it_is():

@@ -13,7 +13,7 @@ from support.tiny_model import make_tiny_model, make_tokenizer
 from verl.utils import tensordict_utils as tu
 
 from siri_verl.core.pairing import PLAIN, SKILL
-from siri_verl.rollout.task_columns import add_columns
+from siri_verl.rollout.task_columns import add_columns, add_exploration
 from siri_verl.rollout.worker import SiriAgentLoopManager
 from siri_verl.skills.skill import Provenance, Skill
 
@@ -115,6 +115,15 @@ def paired(manager, transfer_queue):
     batch = tasks()
     add_columns(batch, SKILLS, PLAIN_SESSIONS)
     return rollout(manager, transfer_queue, batch)
+
+
+def test_explored_sessions_are_sampled_at_the_other_temperature(manager, transfer_queue):
+    batch = tasks()
+    add_columns(batch, SKILLS, PLAIN_SESSIONS)
+    add_exploration(batch, [1, 0, 3], 1.5)
+    for (task, session), rows in rollout(manager, transfer_queue, batch).items():
+        explored = session < [1, 0, 3][TASKS.index(task)]
+        assert {row["server"] for row in rows} == {f"temperature {1.5 if explored else 1.0}"}
 
 
 def test_sessions_are_dealt_to_the_arms_and_run_side_by_side(paired):

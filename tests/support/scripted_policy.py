@@ -32,7 +32,9 @@ class ScriptedPolicy:
         if asyncio.iscoroutine(reply):
             reply = await reply
         ids = self.tokenizer.encode(reply, add_special_tokens=False) + [self.tokenizer.eos_token_id]
-        steps = {"min_global_steps": 4, "max_global_steps": 4}
+        # The server's name reaches the row, whatever process this runs in.
+        server = f"temperature {sampling_params.get('temperature')}"
+        steps = {"min_global_steps": 4, "max_global_steps": 4, "server": server}
         return TokenOutput(token_ids=ids, log_probs=[-0.5 - i / 100 for i in range(len(ids))], extra_fields=steps)
 
 

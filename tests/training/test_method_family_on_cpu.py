@@ -13,7 +13,7 @@ from siri_verl.core.phases import INTERNALIZATION, MINING, PhaseSettings
 from siri_verl.core.rules import UtilitySettings
 from siri_verl.core.teacher_methods import vetted_settings
 from siri_verl.runs.replay import PastRow
-from siri_verl.settings.schema import ArmsSettings
+from siri_verl.settings.arms import ArmsSettings
 from siri_verl.settings.writer import WriterSettings
 from siri_verl.skills.mining import MiningSettings
 from siri_verl.skills.retrieval import RetrievalSettings

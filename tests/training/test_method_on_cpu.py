@@ -16,7 +16,8 @@ from siri_verl.core.phases import INTERNALIZATION, MINING, WARM_UP, PhaseSetting
 from siri_verl.core.rules import ACTIVE, RETIRED
 from siri_verl.envs.toy import ToyEnv
 from siri_verl.screen import MARK
-from siri_verl.settings.schema import ArmsSettings, ControlSettings, RewardSettings
+from siri_verl.settings.arms import ArmsSettings
+from siri_verl.settings.schema import ControlSettings, RewardSettings
 from siri_verl.skills.bank_file import dump_bank
 from siri_verl.skills.mining import MiningReport
 from siri_verl.skills.skill import Provenance
