@@ -37,10 +37,12 @@ TRAINING = {
     "skill_0_5": trained("skill_0_5"),
     # A third of the iterations that the budget allows.
     "skill0": trained("skill0", "siri.curriculum.stage_steps=23"),
+    "slim": trained("slim"),
+    "bayesian_agent": trained("bayesian_agent", start=PHASE_0),
     "evolving": trained("evolving"),
     "sage": trained("sage"),
 }
-TESTED = ("siri", "ucob", "skill_0_5", "skill0", "evolving", "sage")
+TESTED = ("siri", "ucob", "skill_0_5", "skill0", "slim", "bayesian_agent", "evolving", "sage")
 """Methods whose bank has active skills: their gap is measured."""
 METHODS = TRAINING | {f"{name}{WITH_SKILLS}": Method(seeds=len(FINAL_SEEDS), start=TRAINED, of=name) for name in TESTED}
 PROTOCOL = Protocol(

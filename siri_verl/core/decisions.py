@@ -7,11 +7,12 @@ The book is a fold over its calls: the same evidence in the same order gives the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from siri_verl.core.confidence import confidence_sequence
+from siri_verl.core.posterior_rule import POSTERIOR, belief
 from siri_verl.core.rules import (
     ACTIVE,
     CANDIDATE,
@@ -25,6 +26,8 @@ from siri_verl.core.rules import (
 from siri_verl.core.uptake import PairedGroup
 
 TRANSITIONS = ((CANDIDATE, ACTIVE), (CANDIDATE, RETIRED), (ACTIVE, RETIRED), (ACTIVE, INTERNALIZED))
+RANKS: dict[str, Callable[[SkillState], float]] = {"ema": lambda state: state.utility, POSTERIOR: belief}
+"""Decision rule -> what skills of one type are ranked by."""
 NO_GROUP = PairedGroup("", math.nan, math.nan)
 """Evidence whose arms are not known."""
 
@@ -204,9 +207,11 @@ class DecisionBook:
         return self.states[skill_id]
 
     def utility(self, skill_id: str) -> float:
-        """The number retrieval ranks by: the moving average under `ema`, the shrunken effect under `sequential`."""
+        """The number retrieval ranks by: the moving average under `ema`, the belief under Bayesian-Agent's rule, else
+        the shrunken effect."""
         state = self.state(skill_id)
-        return state.utility if self.settings.decision == "ema" else self.shrunken_effect(skill_id)
+        rank = RANKS.get(self.settings.decision)
+        return self.shrunken_effect(skill_id) if rank is None else rank(state)
 
     def best(self, skill_ids: Iterable[str]) -> str:
         """The skill of highest utility among skills of one task type; the first of equals.
@@ -214,9 +219,9 @@ class DecisionBook:
         Raises:
             ValueError: none is given.
         """
-        states = self.states
-        if self.settings.decision == "ema":
-            return max(skill_ids, key=lambda skill_id: states[skill_id].utility)
+        states, rank = self.states, RANKS.get(self.settings.decision)
+        if rank is not None:
+            return max(skill_ids, key=lambda skill_id: rank(states[skill_id]))
         ids = list(skill_ids)
         k, toward = self.settings.shrinkage_groups, self._type_mean(states[ids[0]].task_type) if ids else 0.0
 

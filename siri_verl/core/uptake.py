@@ -20,11 +20,20 @@ from scipy import stats
 
 
 class PairedGroup(NamedTuple):
-    """One paired group: its task, and the mean return of each arm in success units."""
+    """One paired group.
+
+    Attributes:
+        task_id: its task.
+        plain, skill: mean return of each arm, in success units.
+        step: training step; 0 where it is not known.
+        skill_n: trajectories of the skill arm; 0 where that is not known.
+    """
 
     task_id: str
     plain: float
     skill: float
+    step: int = 0
+    skill_n: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ def uptake(groups: Sequence[PairedGroup], window: int, level: float) -> Uptake |
     mean = math.fsum(deltas) / window
     spread = math.sqrt(math.fsum((delta - mean) ** 2 for delta in deltas) / (window - 1))
     half = float(stats.t.ppf((1 + level) / 2, window - 1)) * spread / math.sqrt(window)
-    plain, skill = (math.fsum(arm) / window for arm in list(zip(*used, strict=True))[1:])
+    plain, skill = (math.fsum(arm) / window for arm in list(zip(*used, strict=True))[1:3])
     return Uptake(window, plain, skill, mean + half)
 
 

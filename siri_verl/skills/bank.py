@@ -153,7 +153,7 @@ class SkillBank:
             return None
         skill = self[effect.skill_id]
         means, sizes = (effect.skill_mean, effect.plain_mean), (effect.skill_n, effect.plain_n)
-        group = PairedGroup(task_id, effect.plain_mean, effect.skill_mean)
+        group = PairedGroup(task_id, effect.plain_mean, effect.skill_mean, step, effect.skill_n)
         decision = self.book.record(skill.skill_id, effect.delta, step, group)
         self._append_evidence(Evidence(skill.skill_id, step, task_id, effect.delta, *means, *sizes))
         if decision is not None:
@@ -243,7 +243,7 @@ class SkillBank:
         Raises:
             ValueError: Delta is out of range.
         """
-        group = PairedGroup(evidence.task_id, evidence.plain_mean, evidence.skill_mean)
+        group = PairedGroup(evidence.task_id, evidence.plain_mean, evidence.skill_mean, evidence.step, evidence.skill_n)
         self.book.observe(evidence.skill_id, evidence.delta, group)
         self._append_evidence(evidence)
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from siri_verl.core.rules import ACTIVE, CANDIDATE
 from siri_verl.core.seeding import derive_seed
+from siri_verl.core.slim_rule import asks_for_skills
 from siri_verl.endpoint import EndpointSettings
 from siri_verl.failures import ConfigError, check_field, check_one_of
 from siri_verl.skills.bank import Offer, SkillBank
@@ -86,6 +87,9 @@ class MiningSettings:
     condition_odds: float | None = None
     """A skill is turned away when another type's tasks make the words of its condition more than this many times
     likelier than those of its own type do. null: the condition is not checked."""
+    only_uncovered: bool = False
+    """Ask only about task types without a candidate or active skill, and where an active one fails often and none is
+    useful (SLIM: siri_verl/core/slim_rule.py)."""
     max_tokens: int = 192
     """Longest answer."""
     template: str = "full"
@@ -186,7 +190,7 @@ class Miner:
         queues: list[tuple[tuple[bool, int, str], list[SourceTrajectory]]] = []
         for name in pool.types():
             waiting = len(bank.of_type(name, CANDIDATE))
-            if waiting < bank.settings.max_candidates_per_type:
+            if waiting < bank.settings.max_candidates_per_type and self._asks(bank, name, step):
                 by_task = {episode.task_id: episode for episode in pool.of_type(name)}
                 episodes = list(by_task.values())
                 rng.shuffle(episodes)
@@ -204,6 +208,12 @@ class Miner:
             for e in chosen
         ]
         return [request for request in asked for _ in range(self.settings.answers)]
+
+    def _asks(self, bank: SkillBank, task_type: str, step: int) -> bool:
+        """Whether a task type needs skills; without `only_uncovered` every one does."""
+        if not self.settings.only_uncovered:
+            return True
+        return asks_for_skills((s.state for s in bank.skills.values() if s.task_type == task_type), step)
 
     def absorb(
         self, requests: Sequence[MiningRequest], answers: Sequence[str], bank: SkillBank, step: int

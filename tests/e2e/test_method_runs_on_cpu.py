@@ -98,7 +98,16 @@ OVERRIDES = {
     ),
     "sage": ("siri.writer.groups=1", "siri.writer.warm_up_steps=0"),
 }
+
+
+def skills_are_tested_and_distilled(found):
+    assert [metrics["siri/phase"] for metrics in found.values()] == [0, 1, 2]
+    assert term(found[3], "rows_weighted") > 0
+
+
 CHECKS = {
+    "bayesian_agent": skills_are_tested_and_distilled,
+    "slim": skills_are_shown_and_not_distilled,
     "evolving": the_writer_learns,
     "sage": the_writer_learns,
     "skill0": skills_are_shown_and_not_distilled,

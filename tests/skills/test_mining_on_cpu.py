@@ -297,3 +297,14 @@ def test_neutral_texts_are_as_long_as_asked_for():
 def test_bad_settings_are_named(options):
     with pytest.raises(ValueError, match=f"siri.mining.{next(iter(options))}="):
         MiningSettings(**options)
+
+
+def test_only_types_without_a_skill_are_asked_about_where_skills_are_to_cover():
+    bank = SkillBank()
+    miner = Miner(MiningSettings(only_uncovered=True), 1)
+    assert len(miner.requests(pool_of(shop(1)), bank, 5)) == 1
+    skill = bank.add("c", "choose every option", shop(1).task_type, Provenance("t", "t_0", 1)).skill
+    assert miner.requests(pool_of(shop(1)), bank, 5) == []
+    assert len(Miner(MiningSettings(), 1).requests(pool_of(shop(1)), bank, 5)) == 1
+    decide(bank, skill.skill_id, "retired")
+    assert len(miner.requests(pool_of(shop(1)), bank, 5)) == 1

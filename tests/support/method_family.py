@@ -6,6 +6,6 @@ from siri_verl.settings.reference import method_groups
 
 TOKEN_TEACHERS = sorted(set(METHODS) & set(method_groups()))
 """Their internalization is the settings of siri_verl/core/teacher_methods.py."""
-LIFE_CYCLES = ["evolving", "sage", "skill0"]
+LIFE_CYCLES = ["bayesian_agent", "evolving", "sage", "skill0", "slim"]
 """They differ in which skills are written, shown or kept."""
 FAMILY = sorted([*TOKEN_TEACHERS, *LIFE_CYCLES])
