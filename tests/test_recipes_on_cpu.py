@@ -93,7 +93,7 @@ def siri():
 
 def test_every_script_is_listed_here_and_in_the_readmes():
     scripts = {str(path.relative_to(RECIPES)) for path in [*RECIPES.glob("*.sh"), *RECIPES.glob("ablations/*.sh")]}
-    assert scripts == {*CHANGES, "siri_alfworld.sh", "siri_smollm2.sh", "test.sh", "vllm_cpu.sh"}
+    assert scripts == {*CHANGES, "siri_alfworld.sh", "siri_smollm2.sh", "gpu_acceptance.sh", "test.sh", "vllm_cpu.sh"}
     for readme, folder in (("README.md", ""), ("ablations/README.md", "ablations/")):
         named = set(re.findall(r"^\| `(\w+\.sh)`", (RECIPES / readme).read_text(), re.MULTILINE))
         assert named == {Path(name).name for name in scripts if str(Path(name).parent) == (folder.rstrip("/") or ".")}
