@@ -3,6 +3,7 @@
 and evaluation; what a family cannot do is refused with the reason."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -97,11 +98,13 @@ def actors(folders, replies, tmp_path_factory):
     }
     folder = tmp_path_factory.mktemp("actors")
     torch.save(jobs, folder / "in")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1", str(JOB)]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "SIRI_PLATFORM": "cpu"}
-    done = subprocess.run(
-        [*command, str(folder / "in"), str(folder / "out")], env=env, capture_output=True, text=True, timeout=600
-    )
+    command = [sys.executable, str(JOB), str(folder / "in"), str(folder / "out")]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    one = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    env = os.environ | {"OMP_NUM_THREADS": "1", "SIRI_PLATFORM": "cpu", **one}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
     return torch.load(folder / "out")
 

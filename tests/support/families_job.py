@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""verl's policy engine on the CPU for one model after another: `torchrun --nproc_per_node=1 families_job.py IN OUT`.
+"""verl's policy engine on the CPU for one model after another: `families_job.py IN OUT`, with the
+variables of one worker's process group.
 
 IN: name -> {"model", "rows", "temperature"}. OUT: name -> log-probs of each row and weights by name, or the error.
 """
