@@ -78,7 +78,7 @@ def test_a_method_is_the_same_on_every_environment(run, method):
         assert settings.phases.fixed == INTERNALIZATION, "its term is on from the first iteration"
 
 
-@pytest.mark.parametrize("method", ["sage", "sdar"])
+@pytest.mark.parametrize("method", ["sage"])
 def test_hydra_composes_the_same(method):
     words = [f"+siri=[webshop,gpu,{method}]", *(f"++{name}={value}" for name, value in OUTSIDE.items())]
     assert compose_run(words) == with_method("webshop,gpu", method)
@@ -86,7 +86,8 @@ def test_hydra_composes_the_same(method):
 
 @pytest.mark.parametrize("method", FAMILY)
 def test_a_method_passes_the_checks_beside_presets_for_gpus(method):
-    accept(with_method(PRESETS[FAMILY.index(method) % len(PRESETS)], method))
+    few = PRESETS[::4]
+    accept(with_method(few[FAMILY.index(method) % len(few)], method))
 
 
 @pytest.mark.slow

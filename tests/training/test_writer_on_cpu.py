@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
     return made
 
 
-@pytest.fixture(scope="module", params=["mining", "internalization"])
+@pytest.fixture(scope="module", params=["mining", pytest.param("internalization", marks=pytest.mark.slow)])
 def steps(request, transfer_queue, folder):
     """A step whose bank's two skills were written by the policy, and the same without."""
     given = (*LAYOUT, f"siri.phases.fixed={request.param}")
