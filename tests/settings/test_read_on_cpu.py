@@ -8,7 +8,6 @@ from omegaconf import OmegaConf
 
 from siri_verl.core.gigpo import GigpoSettings
 from siri_verl.failures import ConfigError
-from siri_verl.planning.compose import compose_run
 from siri_verl.settings.read import gigpo_settings, siri_settings
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.trajectory.prompts import TEMPLATES
@@ -162,23 +161,44 @@ def test_gigpo_values_out_of_range(name, value, fix):
     assert text.startswith(f"algorithm.gigpo.{name}={value!r}: ") and fix in text
 
 
-TEACHER_ALONE = [
-    "siri.arms.skill_share=0",
-    "siri.phases.fixed=internalization",
-    "siri.internalization.rows=plain_under_skill",
-    "siri.internalization.divergence=k3",
-    "siri.internalization.gate=false",
-    "siri.retrieval.choice=any",
-]
+TEACHER_ALONE = {
+    "arms": {"skill_share": 0.0},
+    "phases": {"fixed": "internalization"},
+    "internalization": {"rows": "plain_under_skill", "divergence": "k3", "gate": False},
+    "retrieval": {"choice": "any"},
+}
 
 
-def test_without_a_skill_arm_the_skill_is_the_teachers_alone():
-    siri_settings(compose_run(["+siri=base", *TEACHER_ALONE]))
-    for wrong, says in (
-        ("siri.internalization.rows=both", "rows='both': without a skill arm .* use plain_under_skill"),
-        ("siri.internalization.gate=true", "gate=True: without a skill arm .* no Delta opens it; use false"),
-        ("siri.retrieval.choice=tested", "choice='tested': without a skill arm .* use any or newest"),
-        ("siri.phases.fixed=null", r"skill_share=0.*: leaves the mining phase nothing to test; use siri.phases.skip"),
-    ):
-        with pytest.raises(ConfigError, match=says):
-            siri_settings(compose_run(["+siri=base", *TEACHER_ALONE, wrong]))
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [
+        ({"internalization": {"rows": "both", "divergence": "k3", "gate": False}}, "rows='both': without a skill arm"),
+        ({"internalization": {"rows": "plain_under_skill", "divergence": "k3"}}, "gate=True: without a skill arm"),
+        (
+            {"retrieval": {}},
+            "choice='tested': without a skill arm (siri.arms.skill_share=0) nothing is tested; use any",
+        ),
+        ({"phases": {}}, "skill_share=0.0: leaves the mining phase nothing to test; use siri.phases.skip=[mining]"),
+        ({"writer": {"train": True}}, "skill_share=0.0: without a skill arm no effect is measured"),
+    ],
+)
+def test_without_a_skill_arm_the_skill_is_the_teachers_alone(block, says):
+    siri(**TEACHER_ALONE)
+    assert says in error(siri, **(TEACHER_ALONE | block))
+
+
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [
+        ({"phases": {"fixed": "warm_up"}}, "siri.phases.fixed='warm_up': leaves no phase with skills"),
+        (
+            {"mining": {"endpoint": {"base_url": "http://a/v1", "model": "m"}}},
+            "another model writes, and siri.writer.tr",
+        ),
+        ({"writer": {"train": True, "window": 1}}, "siri.writer.window=1: use at least 2"),
+    ],
+)
+def test_a_writer_that_learns_writes_itself_and_has_a_reward(block, says):
+    train = {"writer": {"train": True}}
+    siri(**train)
+    assert says in error(siri, **(train | block))

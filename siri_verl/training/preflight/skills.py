@@ -27,11 +27,11 @@ def check_skills(config: DictConfig, settings: SiriSettings) -> None:
     Raises:
         ConfigError: the field, its value and what to do.
     """
-    if settings.phases.fixed == WARM_UP:
-        return
     chain = settings.curriculum.chain_length
     fix = "chains are an order of the training tasks, which data.shuffle=True would undo; set it to False"
     check(chain == 1 or not config.data.shuffle, "siri.curriculum.chain_length", chain, fix)
+    if settings.phases.fixed == WARM_UP:
+        return
     estimator = config.algorithm.adv_estimator
     fix = "siri.writer.train=True gives the writer's rows advantages of their own, which gigpo leaves at 0; use gigpo"
     check(not settings.writer.train or estimator == "gigpo", "algorithm.adv_estimator", estimator, fix)
