@@ -87,10 +87,10 @@ class UtilitySettings:
     null: never."""
     internalized_success: float = 0.5
     """Least success of the plain arm for that."""
-    fresh_groups: int = 8
+    fresh_groups: int = 12
     """How many of the newest groups since the promotion those two look at. Of several groups of one task the newest
     counts."""
-    fresh_effect: float = 0.15
+    fresh_effect: float = 0.1
     """The effect is shown to be gone when the upper end of the interval of its mean is below this."""
     fresh_level: float = 0.8
     """Coverage of that interval (Student's t, two-sided)."""
