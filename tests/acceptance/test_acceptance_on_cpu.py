@@ -171,10 +171,11 @@ def test_the_recipes_runs_compose_and_pass_the_checks(device, runs):
     assert len(trained) == runs
     words = [training_overrides(line) for line in trained]
     assert len({tuple(w for w in run if "random_qwen2" not in w and "smollm2" not in w) for run in words}) == 1
-    config = compose_run(words[0])
-    settings = siri_settings(config)
-    check_settings(config, settings)
-    assert config.trainer.total_training_steps == 3 and settings.phases.mining_max_steps == 1
+    if device == "cuda":  # the other is composed where it runs
+        config = compose_run(words[0])
+        settings = siri_settings(config)
+        check_settings(config, settings)
+        assert config.trainer.total_training_steps == 3 and settings.phases.mining_max_steps == 1
     assert "WHEELS" not in done.stdout and f"-m siri_verl.acceptance.report --out {ROOT}" in done.stdout
 
 

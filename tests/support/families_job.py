@@ -7,6 +7,7 @@ IN: name -> {"model", "rows", "temperature"}. OUT: name -> log-probs of each row
 
 from __future__ import annotations
 
+import copy
 import sys
 
 import torch
@@ -15,9 +16,9 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.distributed import initialize_global_process_group
 
 
-def run(job: dict) -> dict:
+def run(job: dict, config) -> dict:
     """What the engine computes for one model."""
-    config = settings(job["model"])
+    config.actor_rollout_ref.model.path = job["model"]
     actor = omega_conf_to_dataclass(config.actor_rollout_ref.actor)
     actor.model_config = omega_conf_to_dataclass(config.actor_rollout_ref.model)
     try:
@@ -31,5 +32,6 @@ def run(job: dict) -> dict:
 
 if __name__ == "__main__":
     initialize_global_process_group()
-    torch.save({name: run(job) for name, job in torch.load(sys.argv[1]).items()}, sys.argv[2])
+    plain = settings("set below")
+    torch.save({name: run(job, copy.deepcopy(plain)) for name, job in torch.load(sys.argv[1]).items()}, sys.argv[2])
     torch.distributed.destroy_process_group()

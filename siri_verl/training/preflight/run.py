@@ -10,6 +10,7 @@ from siri_verl.failures import ConfigError, require
 from siri_verl.settings.schema import SiriSettings
 from siri_verl.training.dataset_tasks import dataset_tasks
 from siri_verl.training.preflight.limits import check_epochs, check_row_fits_update
+from siri_verl.training.preflight.model import check_attention
 from siri_verl.training.preflight.nodes import check_nodes, nodes_alive
 from siri_verl.training.preflight.panels import check_enough_tasks, check_manager, check_panels
 from siri_verl.training.preflight.prompts import check_first_prompts
@@ -34,6 +35,7 @@ def preflight(config: DictConfig, settings: SiriSettings) -> None:
     check_settings(config, settings)
     check_row_fits_update(config)
     check_resume_path(config)
+    check_attention(config)
     check_skill_inputs(settings)
     check_tasks(config, settings)
     check_resumed(config)
