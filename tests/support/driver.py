@@ -213,7 +213,8 @@ class Step:
         trainer.siri.replay.rows = list(past)
         trainer.siri.writer.wrote(written or {})
         self.now = trainer.iteration = SiriStep(trainer.siri, STEP, self.config.algorithm)
-        batch, self.rows = put_rows(tq, trainer.siri.plan(TASKS, STEP))
+        groups = trainer.siri.plan(TASKS, STEP)
+        batch, self.rows = put_rows(tq, groups, plain_sessions=trainer.siri.arm_plan.plain)
         self.now.task_of = {row["uid"]: row["fields"]["task_id"] for row in self.rows.values()}
         batch = trainer._balance_batch(batch, self.metrics)
         self.balanced = list(batch.keys)

@@ -42,8 +42,10 @@ def shown_to_plain(group, shown, prompt: list[int], name: tuple) -> dict:
     return {"skill_prompt_ids": [rng.randrange(3, 259) for _ in range(rng.randint(5, 9))] + prompt}
 
 
-def put_rows(tq, groups, seed: int = 0) -> tuple[KVBatchMeta, dict[str, dict]]:
+def put_rows(tq, groups, seed: int = 0, plain_sessions: int = SESSIONS // 2) -> tuple[KVBatchMeta, dict[str, dict]]:
     """Episodes of random tokens, written as verl's agent-loop worker writes them (trainer/ppo/v1/agent_loop_tq.py).
+
+    Sessions from `plain_sessions` on see the group's skill.
 
     Returns:
         (the batch as the replay buffer hands it over, raw content by row key).
@@ -57,7 +59,7 @@ def put_rows(tq, groups, seed: int = 0) -> tuple[KVBatchMeta, dict[str, dict]]:
     for group in groups:
         uid = uuid.uuid4().hex
         for session in range(SESSIONS):
-            shown = group.skill if session >= SESSIONS // 2 else None
+            shown = group.skill if session >= plain_sessions else None
             won, turns = WINS[group.task_id][session], rng.randint(1, 3)
             for turn in range(turns):
                 prompt, reply = tokens(8, 30), tokens(9, 20)
