@@ -34,6 +34,8 @@ SOFT_LOSS = "internalization_soft_loss"
 """Key of `model_output`: the divergence at each token of the packed micro-batch."""
 
 
+CHUNK = 1024
+"""Tokens scored at once: their log-probs of the whole vocabulary are in memory."""
 FULL_VOCABULARY = 2048
 """Largest vocabulary of target=full: larger ones would not fit into the row store."""
 
@@ -72,18 +74,19 @@ def score_logits(logits: torch.Tensor, data: Any, settings: InternalizationSetti
         (1, packed tokens) per key: K keys of ids and K of log-probs; 0 outside replies.
     """
     places, number = reply_places(data), tokens_per_place(settings, logits.shape[-1])
-    log_probs = logits[0, places].float().log_softmax(-1)
-    columns: dict[str, torch.Tensor] = {}
-    if settings.target == "full":
-        columns[SCORED_LOG_PROBS] = log_probs
-    elif GIVEN_IDS in data.keys():
-        ids = data[GIVEN_IDS].values().view(-1, number)
-        columns = {SCORED_IDS: ids, SCORED_LOG_PROBS: log_probs.gather(-1, ids.long())}
-    else:
-        top = log_probs.topk(number)
-        columns = {SCORED_IDS: top.indices.int(), SCORED_LOG_PROBS: top.values}
+    given = data[GIVEN_IDS].values().view(-1, number) if GIVEN_IDS in data.keys() else None
+    parts = []
+    for chosen in torch.arange(len(places), device=places.device).split(CHUNK):
+        log_probs = logits[0, places[chosen]].float().log_softmax(-1)
+        if settings.target == "full":
+            parts.append((log_probs,))
+        elif given is not None:
+            parts.append((log_probs.gather(-1, given[chosen].long()), given[chosen]))
+        else:
+            top = log_probs.topk(number)
+            parts.append((top.values, top.indices.int()))
     found = {}
-    for name, values in columns.items():
+    for name, values in zip((SCORED_LOG_PROBS, SCORED_IDS), map(torch.cat, zip(*parts, strict=True)), strict=False):
         packed = values.new_zeros(number, logits.shape[1])
         packed[:, places] = values.T
         found.update({f"{name}_{k}": row[None] for k, row in enumerate(packed)})

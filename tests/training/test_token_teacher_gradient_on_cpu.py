@@ -77,9 +77,6 @@ SOFT = [name for name in VARIANTS if "top 8" in name or name in ("ucob", "full")
 ADVANTAGES = ("opid", "rlsd", "replaces the policy")
 
 
-TOP = ("top_ids", "top_log_probs")
-
-
 def past(seed: int, soft: bool = False) -> list[PastRow]:
     """Rows of an earlier iteration, with soft targets or without."""
     rng = torch.Generator().manual_seed(seed)
@@ -90,18 +87,15 @@ def past(seed: int, soft: bool = False) -> list[PastRow]:
     def scores(n):
         return (-4 - 2 * torch.rand(n, generator=rng)).tolist()
 
-    def targets(n):
-        found = torch.randn(n, 259, generator=rng).log_softmax(-1).topk(8)
-        return encode(found.indices.int().numpy()), encode(found.values.numpy())
+    def row(i, prompt, response):
+        length, weight = response - 4, 0.5 + 0.1 * i
+        edges = (2, response - 2)
+        made = PastRow(0, tokens(prompt), tokens(response), edges, edges, weight, scores(response), scores(response))
+        top = torch.randn(length, 259, generator=rng).log_softmax(-1).topk(8)
+        targets = {"top_ids": encode(top.indices.int().numpy()), "top_log_probs": encode(top.values.numpy())}
+        return replace(made, **targets) if soft else made
 
-    lengths = [(12, 9), (20, 15), (9, 12), (15, 10)]
-    rows = [
-        PastRow(0, tokens(p), tokens(r), (2, r - 2), (2, r - 2), 0.5 + 0.1 * i, scores(r), scores(r))
-        for i, (p, r) in enumerate(lengths)
-    ]
-    return (
-        [replace(row, **dict(zip(TOP, targets(len(row.response) - 4), strict=True))) for row in rows] if soft else rows
-    )
+    return [row(i, *lengths) for i, lengths in enumerate([(12, 9), (20, 15), (9, 12), (15, 10)])]
 
 
 @pytest.fixture(scope="module")
