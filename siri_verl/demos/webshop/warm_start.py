@@ -54,7 +54,7 @@ def rows_of(settings: WebShopWarmStartSettings) -> list[Row]:
 
 
 PRETRAINED = {"act": 22, "follow": 24, "describe": 24, "shops": 1}
-PRETRAINED |= {"batch_size": 8, "learning_rate": 2e-4, "threads": 2, "micro_batch_tokens": 2048}
+PRETRAINED |= {"batch_size": 8, "learning_rate": 2e-4, "threads": 2, "micro_batch_tokens": 1024}
 
 WARM_START = WarmStart(320, rows_of, make_model, PRETRAINED)
 
