@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from siri_verl.terminal import labelled
 from siri_verl.versions import installed_version
 
 PACKAGES = (
@@ -251,7 +252,7 @@ def examine() -> list[Finding]:
 
 def report(findings: list[Finding], console: Console) -> bool:
     """Print the findings; True when nothing is wrong."""
-    marks = {True: "[green]ok[/green]", False: "[red]wrong[/red]", None: ""}
+    marks = {True: Text("ok", "green"), False: Text("wrong", "red"), None: ""}
     table = Table(show_header=False, box=None, padding=(0, 1))
     for _ in range(4):
         table.add_column(overflow="fold")
@@ -259,13 +260,13 @@ def report(findings: list[Finding], console: Console) -> bool:
     for finding in findings:
         if finding.section != section:
             section = finding.section
-            table.add_row(f"[bold]{section}[/bold]")
-        table.add_row("", marks[finding.ok], escape(finding.name), escape(finding.value))
+            table.add_row(Text(section, "bold"))
+        table.add_row("", marks[finding.ok], Text(finding.name), Text(finding.value))
     console.print(table)
     wrong = [finding for finding in findings if finding.ok is False]
     for finding in wrong:
-        text = escape(f"{finding.section}: {finding.name}: {finding.value}")
-        console.print(f"[red]wrong[/red] {text}", soft_wrap=True)
+        text = f"{finding.section}: {finding.name}: {finding.value}"
+        console.print(labelled("wrong", "red", text), soft_wrap=True)
     count = "1 thing is wrong" if len(wrong) == 1 else f"{len(wrong)} things are wrong"
     console.print(count if wrong else "everything is in place")
     return not wrong

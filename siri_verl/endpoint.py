@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from siri_verl.failures import check_field
+from siri_verl.failures import ConfigError, check_field
+from siri_verl.files import without_surrogates
+
+SHORTEST_KEY = 8
+"""Characters of the shortest key that is looked for in answers and messages; shorter ones are ordinary words."""
+ANSWER_CHARS = 300
+"""Of an answer that is not understood, in messages."""
 
 Message = Mapping[str, str]
 """`{"role": "user" or "assistant", "content": text}`."""
@@ -53,6 +59,8 @@ class EndpointSettings:
         parts = urlsplit(self.base_url)
         is_url = parts.scheme in ("http", "https") and bool(parts.netloc)
         check_field(self, "endpoint.base_url", is_url, "use http://... or https://...")
+        if parts.username or parts.password:  # the value is not repeated: it holds a secret
+            raise ConfigError("endpoint.base_url: holds a user name or password; put the key into endpoint.api_key_env")
         check_field(self, "endpoint.model", bool(self.model), "name the endpoint's model")
         check_field(self, "endpoint.timeout", self.timeout > 0, "use seconds > 0")
         check_field(self, "endpoint.retries", self.retries >= 0, "use 0 or more")
@@ -83,9 +91,10 @@ class Endpoint:
 
         self.settings = settings
         self.address = settings.base_url.rstrip("/") + "/chat/completions"
+        self._key = os.environ.get(settings.api_key_env) or "none"
         self._client = OpenAI(
             base_url=settings.base_url,
-            api_key=os.environ.get(settings.api_key_env) or "none",
+            api_key=self._key,
             timeout=settings.timeout,
             max_retries=settings.retries,
         )
@@ -123,26 +132,34 @@ class Endpoint:
         try:
             answer = self._client.chat.completions.create(
                 model=self.settings.model,
-                messages=[dict(message) for message in messages],
+                messages=without_surrogates([dict(message) for message in messages]),
                 temperature=temperature,
                 top_p=top_p,
                 max_tokens=max_tokens,
                 **options,
             )
         except openai.APIStatusError as error:
-            text = error.response.text[:300]
+            text = error.response.text[:ANSWER_CHARS]
             kind = RequestRefusedError if error.status_code in (400, 413, 422) else EndpointError
             kind = ContextLengthError if error.status_code == 400 and _too_long(text) else kind
-            raise kind(f"{self.address}: status {error.status_code}: {text}{self._attempts(error)}") from error
+            raise self._error(f"status {error.status_code}: {text}{self._attempts(error)}", kind) from None
         except openai.APIConnectionError as error:
-            raise EndpointError(f"{self.address}: {error.__cause__ or error}{self._attempts(error)}") from error
-        except (openai.APIError, ValueError) as error:
-            raise EndpointError(f"{self.address}: not a chat completion ({error})") from error
+            raise self._error(f"{error.__cause__ or error}{self._attempts(error)}") from None
+        except (openai.APIError, ValueError, RecursionError) as error:
+            raise self._error(f"not a chat completion ({error})") from None
         return self._read(answer)
 
     def close(self) -> None:
         """Let the connections go."""
         self._client.close()
+
+    def _error(self, text: str, kind: type[EndpointError] = EndpointError) -> EndpointError:
+        """An error without the key. It is raised without its cause, whose message may repeat the key."""
+        return kind(f"{self.address}: {self._without_key(text)}")
+
+    def _without_key(self, text: str) -> str:
+        """A text of the endpoint, which may repeat what it was sent."""
+        return text.replace(self._key, "***") if len(self._key) >= SHORTEST_KEY else text
 
     def _attempts(self, error: Exception) -> str:
         status = getattr(error, "status_code", 500)
@@ -152,18 +169,18 @@ class Endpoint:
         try:
             message = answer.choices[0].message
             content = message.content
-        except (AttributeError, IndexError, TypeError) as error:
-            raise EndpointError(f"{self.address}: not a chat completion: {str(answer)[:200]!r}") from error
+        except (AttributeError, IndexError, KeyError, TypeError):
+            raise self._error(f"not a chat completion: {str(answer)[:ANSWER_CHARS]!r}") from None
         # Servers with a reasoning parser return the think block apart, under one of two names (vLLM, SGLang).
         thoughts = (getattr(message, name, None) for name in ("reasoning_content", "reasoning"))
         thought = next((text for text in thoughts if isinstance(text, str) and text), None)
         if thought is not None:
             content = f"<think>{thought}</think>{content or ''}"
         if not isinstance(content, str):
-            raise EndpointError(f"{self.address}: the answer's content is {content!r}, expected text")
+            raise self._error(f"the answer's content is {str(content)[:ANSWER_CHARS]!r}, expected text")
         usage = getattr(answer, "usage", None)
         counts = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
-        return Completion(content, *counts)
+        return Completion(self._without_key(content), *(n if type(n) is int and n >= 0 else None for n in counts))
 
 
 def _too_long(text: str) -> bool:

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 BLOCK = 1 << 13
+TEMPORARY = ".tmp"
+"""Ending of the files that become others in one step."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -37,12 +39,16 @@ def parse_json(text: str | bytes) -> Any:
     """`json.loads`, with a JSONDecodeError for every text that it does not read.
 
     Raises:
-        json.JSONDecodeError: not JSON, or nested too deeply.
+        json.JSONDecodeError: not JSON, nested too deeply, with a number of thousands of digits, or not UTF-8.
     """
     try:
         return json.loads(text)
+    except json.JSONDecodeError:
+        raise
     except RecursionError:
         raise json.JSONDecodeError("nested too deeply", "", 0) from None
+    except ValueError as error:  # a number of too many digits, bytes that are no text
+        raise json.JSONDecodeError(str(error), "", 0) from None
 
 
 def encode(text: str) -> bytes:
@@ -61,7 +67,7 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
     It goes to a temporary file in the same folder, is forced to disk, and takes the file's name in one step.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -78,6 +84,13 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove what killed writers left in a folder and in the folders in it. Nobody else may write there."""
+    for pattern in (f".*{TEMPORARY}", f"*/.*{TEMPORARY}"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def cut_torn_line(path: Path) -> int:

@@ -14,6 +14,8 @@ MARK = "[siri] "
 STAGE = "SIRI_VERL_STAGE"
 """Environment variable that `siri-verl stage` sets for the command it runs and all its child processes."""
 
+# Cc without tab and line feed: cursor, colors, titles. Then the marks that change the direction of text.
+_TERMINAL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # Ray puts the actor's name before a line of a worker, in color, and may append how often it was repeated.
 _MARKED = re.compile(r"^(?:\x1b\[\d+m)?(?:\([^()]*pid=[^()]*\))?(?:\x1b\[0m)? ?\[siri\] (.*?)(?:\x1b\[.*)?$")
 _PROGRESS = re.compile(r"^progress (\d+)/(\d+)$")
@@ -25,10 +27,15 @@ FEWEST = 10
 """A bar of tqdm over fewer items than this shows a detail (files, shards), not the stage."""
 
 
+def visible(text: str) -> str:
+    """A text without the characters that steer a terminal: it may be a model's, an environment's or a catalogue's."""
+    return _TERMINAL.sub("", text)
+
+
 def show(text: str) -> None:
     """Print lines for the user."""
     for line in text.splitlines():
-        print(MARK + line, flush=True)
+        print(MARK + visible(line), flush=True)
 
 
 def show_progress(done: int, total: int) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from siri_verl.cli.common import Json, Settings, app, console, fail, parse_settings
+from siri_verl.terminal import labelled
 
 
 @app.command()
@@ -42,7 +43,7 @@ def check_env(name: str, settings: Settings = None, episodes: int = 5, max_turns
         raise fail(error) from error
     console.print(f"{name}: {seen.episodes} episodes, {seen.turns} turns over {seen.tasks} tasks; {seen.endings}")
     for warning in seen.warnings:
-        console.print(f"[yellow]doubt[/yellow] {warning}", soft_wrap=True)
+        console.print(labelled("doubt", "yellow", warning), soft_wrap=True)
 
 
 @app.command("new-env")

@@ -11,13 +11,12 @@ from dataclasses import MISSING, Field, fields
 from typing import Annotated, Any, Optional, get_args, get_origin, get_type_hints
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from typer.core import TyperGroup
 
 from siri_verl import __version__
 from siri_verl.files import parse_json
 from siri_verl.settings.texts import field_texts
+from siri_verl.terminal import Terminal, labelled
 
 # Typer has its own copy of click in newer versions.
 ClickException = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -46,7 +45,7 @@ class OneLineErrors(TyperGroup):
 
 
 app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, pretty_exceptions_enable=False)
-console = Console()
+console = Terminal()
 if not console.is_terminal and "COLUMNS" not in os.environ:
     # A file or a pipe has no width; tables cut to 80 columns would lose their cells.
     console.width = 180
@@ -76,7 +75,7 @@ def version(
 
 def fail(message: object) -> typer.Exit:
     """Print what is wrong on standard error. Returns the exception to raise."""
-    Console(stderr=True).print(f"[red]error[/red] {escape(str(message))}", soft_wrap=True, highlight=False)
+    Terminal(stderr=True).print(labelled("error", "red", message), soft_wrap=True, highlight=False)
     return typer.Exit(1)
 
 

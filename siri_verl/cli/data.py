@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from siri_verl.cli.common import Settings, app, console, fail, parse_settings
+from siri_verl.terminal import labelled
 
 data = typer.Typer(help="Make, prepare and download data.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -119,7 +120,7 @@ def data_panel(
     except (ValueError, OSError, TypeError) as error:
         raise fail(error) from error
     for task_id, reason in failed.items():
-        console.print(f"[yellow]left out[/yellow] {task_id}: {reason}", soft_wrap=True)
+        console.print(labelled("left out", "yellow", f"{task_id}: {reason}"), soft_wrap=True)
     for path, part in panels.items():
         console.print(f"{path}: {len(part.task_ids)} tasks of {part.environment}, split {part.split}")
 

@@ -10,6 +10,7 @@ import typer
 
 from siri_verl.cli.common import Json, app, console, fail, options
 from siri_verl.evaluation.options import RetestOptions
+from siri_verl.terminal import labelled
 
 if TYPE_CHECKING:
     from siri_verl.skills.bank import SkillBank
@@ -118,9 +119,9 @@ def skills_retest(
     else:
         console.print(retest_table(report))
     for skill_id, reason in report.untested.items():
-        console.print(f"[yellow]not tested[/yellow] {skill_id}: {reason}", soft_wrap=True)
+        console.print(labelled("not tested", "yellow", f"{skill_id}: {reason}"), soft_wrap=True)
     for task_id, reason in about.get("failed_tasks", {}).items():
-        console.print(f"[yellow]cannot be played[/yellow] {task_id}: {reason}", soft_wrap=True)
+        console.print(labelled("cannot be played", "yellow", f"{task_id}: {reason}"), soft_wrap=True)
     target = out or RunFolder(run).retest(about["model"]["name"] if "model" in about else "nothing")
     write_text_atomically(target, report_json(report, about))
     console.print(f"{target}: {about.get('model', 'no model was needed')}, {about['sampling']}, seed {about['seed']}")

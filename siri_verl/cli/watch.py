@@ -50,4 +50,4 @@ def summary(run: Annotated[Path, typer.Argument(help="The run's folder.")]) -> N
     except (OSError, ValueError) as error:
         raise fail(error) from error
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True, highlight=False)

@@ -92,14 +92,19 @@ def parse_reply(text: str, rules: ActionRules = AS_WRITTEN) -> ParsedReply:
         text: the reply.
         rules: of the environment (`ActionRules.of` the info of its reset).
     """
-    match = ACTION.search(text)
+    match = _first(ACTION, ACTION_CLOSE, text)
     if match is None:
         return ParsedReply("", False, "no_action_tags")
-    if THOUGHT.search(text) is None:
+    if _first(THOUGHT, THINK_CLOSE, text) is None:
         return ParsedReply("", False, "no_think_tags")
     if rules.refuses(text):
         return ParsedReply("", False, "cjk")
     return ParsedReply(rules.normalise(match.group(1)), True)
+
+
+def _first(pattern: re.Pattern[str], close: str, text: str) -> re.Match[str] | None:
+    """`pattern.search(text)`, in linear time also for a text of opening tags: no match ends past the last `close`."""
+    return pattern.search(text, 0, text.rfind(close) + len(close))
 
 
 def well_formed(action: str, thought: str = "so") -> str:

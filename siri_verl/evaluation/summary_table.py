@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
     """Success with its intervals and score, by task type and for all tasks."""
     settings, level = summary["settings"], f"{summary['level']:.0%}"
     title = f"{settings['model']['name']} on {settings['environment']['name']}, {settings['panel']['split']}"
-    table = Table(title=escape(title), box=SIMPLE_HEAD)
+    table = Table(title=Text(title), box=SIMPLE_HEAD)
     table.add_column("task type")
     for name in ("tasks", "episodes", "success", f"{level}, tasks", f"{level}, Wilson", "score"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, row in summary["by_type"].items():
-        table.add_row(escape(name), *_cells(row))
+        table.add_row(Text(name), *_cells(row))
     table.add_section()
     table.add_row("all", *_cells(summary))
     return table

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from siri_verl.core.statistics import PairedEffect
 from siri_verl.evaluation.retest import RetestReport
@@ -84,18 +84,18 @@ def retest_table(report: RetestReport) -> Table:
         trained = "-" if result.trained_mean is None else f"{result.trained_mean:+.3f} of {result.trained_groups}"
         table.add_row(
             result.skill_id,
-            escape(result.task_type),
+            Text(result.task_type),
             f"{result.success.pairs}{left_out}",
             *_cells(result.success),
             trained,
-            escape(result.block),
+            Text(result.block),
         )
     table.add_section()
     table.add_row("all", "", str(report.overall.pairs), *_cells(report.overall), "", "")
     return table
 
 
-def _cells(effect: PairedEffect) -> list[str]:
+def _cells(effect: PairedEffect) -> list[str | Text]:
     if not effect.pairs:
         return ["0", "-", "-", "-", "-"]
     style = "green" if effect.positive else "red" if effect.negative else "default"
@@ -103,7 +103,7 @@ def _cells(effect: PairedEffect) -> list[str]:
         str(effect.tasks),
         f"{effect.plain:.3f}",
         f"{effect.skill:.3f}",
-        f"[{style}]{effect.effect:+.3f}[/]",
+        Text(f"{effect.effect:+.3f}", style),
         f"{effect.low:+.3f} to {effect.high:+.3f}",
     ]
 

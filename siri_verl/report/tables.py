@@ -8,7 +8,6 @@ import math
 from dataclasses import dataclass
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -39,12 +38,12 @@ def skill_list(bank: SkillBank, status: str | None = None, task_type: str | None
         table.add_row(
             skill.skill_id,
             Text(skill.status, style=_STYLE[skill.status]),
-            escape(skill.task_type),
+            Text(skill.task_type),
             str(len(skill.evidence)),
             _number(life.mean_delta),
             _interval(life.interval),
             _number(life.utility),
-            escape(skill.block),
+            Text(skill.block),
         )
     return table
 
@@ -101,11 +100,11 @@ def skill_show(bank: SkillBank, skill_id: str) -> Table:
     if skill.control:
         rows["control text"] = skill.control
     rows |= {f"step {d.step}": f"{d.before} -> {d.after}: {d.reason}" for d in skill.decisions}
-    table = Table(title=f"skill {skill_id}", show_header=False)
+    table = Table(title=Text(f"skill {skill_id}"), show_header=False)
     table.add_column("name", style="bold", no_wrap=True)
     table.add_column("value")
     for name, value in rows.items():
-        table.add_row(name, escape(value))
+        table.add_row(name, Text(value))
     return table
 
 
@@ -115,7 +114,7 @@ def skill_history(bank: SkillBank, skill_id: str) -> Table:
     Raises:
         KeyError: no such skill.
     """
-    table = Table(title=f"skill {skill_id}: {escape(bank[skill_id].block)}")
+    table = Table(title=Text(f"skill {skill_id}: {bank[skill_id].block}"))
     for name in ("step", "group", "Delta", "skill arm", "plain arm", "mean", "utility"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("task / decision")
@@ -129,7 +128,7 @@ def skill_history(bank: SkillBank, skill_id: str) -> Table:
             arms = ((event.skill_mean, event.skill_n), (event.plain_mean, event.plain_n))
             cells = [_number(event.delta), *(f"{_number(mean)} of {count}" for mean, count in arms)]
             cells += [_number(total / n), _number(utility)]
-            table.add_row(str(event.step), str(n), *cells, escape(event.task_id))
+            table.add_row(str(event.step), str(n), *cells, Text(event.task_id))
         elif isinstance(event, Decision):
             move = f"{event.before} -> {event.after}: {event.reason}"
             numbers = f"mean {_number(event.mean)} in [{_number(event.low)}, {_number(event.high)}]"
@@ -188,7 +187,7 @@ def skill_diff(before: SkillBank, after: SkillBank) -> Table | Group:
                 diff.moved.get(skill_id, ("other text" if skill_id in diff.changed else skill.status,))
             )
         more = len(skill.evidence) if skill_id in diff.added else diff.evidence.get(skill_id, 0)
-        table.add_row(skill_id, change, f"{more:+d}", escape(skill.block))
+        table.add_row(skill_id, change, f"{more:+d}", Text(skill.block))
     return table if table.row_count else Group(Text("no difference"))
 
 

@@ -21,6 +21,7 @@ from siri_verl.envs.base import UnknownTaskError
 from siri_verl.envs.servers.pool import EnvironmentSession, StepResult
 from siri_verl.rollout.environments import environment_pool
 from siri_verl.rollout.not_started import not_started_row
+from siri_verl.rollout.policy_request import ask_policy, tokens_of_row
 from siri_verl.rollout.row_contract import SKILL_PROMPT
 from siri_verl.rollout.session import SiriSession
 from siri_verl.rollout.task_columns import TEACHER_SKILL_TEXT
@@ -163,8 +164,9 @@ class EnvAgentLoop(AgentLoopBase):
                 params["seed"] = siri.request_seed(view.turn)
             timing: dict[str, float] = {}
             with simple_timer("generate_sequences", timing):
-                output = await self.server_manager.generate(
-                    request_id=request_id, prompt_ids=prompt.token_ids, sampling_params=params
+                output = await ask_policy(
+                    *(self.server_manager, request_id, prompt.token_ids, params),
+                    timeout=self.settings.rollout.request_timeout,
                 )
             text = decode_reply(self.tokenizer, output.token_ids)
             counts = len(prompt.token_ids), len(output.token_ids)
@@ -191,7 +193,11 @@ class EnvAgentLoop(AgentLoopBase):
         return ids if len(ids) <= self.prompts.max_prompt_length else None
 
     def _rows(self, episode: Episode, tokens: list[TurnTokens], *, split: str, node: str) -> list[AgentLoopOutput]:
-        turns, limit = episode.turns, self.rollout_config.response_length
+        turns, end = episode.turns, self.tokenizer.eos_token_id
+        replies = [
+            tokens_of_row(t.output, self.rollout_config.response_length, t.prompt.token_ids[-1] if end is None else end)
+            for t in tokens
+        ]
         status = episode.status.value if episode.status else ""
         of_episode = {
             "task": episode.task,
@@ -209,9 +215,9 @@ class EnvAgentLoop(AgentLoopBase):
         return [
             AgentLoopOutput(
                 prompt_ids=of_turn.prompt.token_ids,
-                response_ids=list(of_turn.output.token_ids)[:limit],
-                response_mask=[1] * len(of_turn.output.token_ids[:limit]),
-                response_logprobs=list(of_turn.output.log_probs)[:limit] if of_turn.output.log_probs else None,
+                response_ids=ids,
+                response_mask=mask,
+                response_logprobs=log_probs,
                 reward_score=sum(t.reward or 0.0 for t in turns),
                 num_turns=len(turns),
                 metrics=of_turn.metrics,
@@ -229,5 +235,5 @@ class EnvAgentLoop(AgentLoopBase):
                     **({} if of_turn.skill_prompt_ids is None else {SKILL_PROMPT: of_turn.skill_prompt_ids}),
                 },
             )
-            for turn, of_turn in zip(turns, tokens, strict=True)
+            for turn, of_turn, (ids, mask, log_probs) in zip(turns, tokens, replies, strict=True)
         ]

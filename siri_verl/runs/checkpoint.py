@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from omegaconf import DictConfig
 
 from siri_verl.files import parse_json, write_text_atomically
 from siri_verl.runs.folder import CheckpointFolder, RunFolder
+
+logger = logging.getLogger(__name__)
 
 STATE_VERSION = 1
 
@@ -20,6 +23,19 @@ def resume_folder(config: DictConfig, step: int) -> CheckpointFolder:
     if config.trainer.resume_mode == "resume_path":
         return CheckpointFolder(Path(config.trainer.resume_from_path))
     return RunFolder(Path(config.trainer.default_local_dir)).checkpoint(step)
+
+
+def repair_tracker(config: DictConfig) -> None:
+    """Write verl's tracker again where a crash or a full disk has left it empty; verl itself fails to read it then."""
+    run = RunFolder(Path(config.trainer.default_local_dir))
+    if not run.tracker.is_file() or run.tracker.read_bytes().strip().isdigit():
+        return
+    newest = run.newest_checkpoint()
+    logger.warning("%s holds no step; the run resumes from %s", run.tracker, newest.path if newest else "its beginning")
+    if newest is None:
+        run.tracker.unlink()
+    else:
+        write_text_atomically(run.tracker, str(newest.step))
 
 
 def save_state(checkpoint: CheckpointFolder, state: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ from siri_verl.skills.bank_file import BANK_FILE
 
 TRAJECTORIES = "trajectories.jsonl"
 REPLAY_FILE = "internalized_rows.jsonl"
+DATA_LOADER = "data.pt"
+"""The last file of a checkpoint that verl writes."""
 _STEP = re.compile(r"global_step_(\d+)$")
 
 
@@ -78,10 +80,18 @@ class RunFolder:
         return CheckpointFolder(self.path / f"global_step_{step}")
 
     def newest_checkpoint(self) -> CheckpointFolder | None:
-        """The checkpoint that verl's tracker names; None where the run has no tracker."""
+        """The checkpoint that verl's tracker names; None where the run has no tracker.
+
+        verl empties its tracker before it writes the step. Where a crash or a full disk has left it empty, the
+        checkpoint is the newest with a data loader's state, which verl writes before the tracker.
+        """
         if not self.tracker.is_file():
             return None
-        return CheckpointFolder(self.path / f"global_step_{self.tracker.read_text(encoding='utf-8').strip()}")
+        step = self.tracker.read_bytes().strip()
+        if step.isdigit():
+            return self.checkpoint(int(step))
+        complete = (self.checkpoint(step) for step in self.checkpoint_steps())
+        return next((folder for folder in complete if (folder.path / DATA_LOADER).is_file()), None)
 
     def checkpoint_steps(self) -> list[int]:
         """Steps of all checkpoints, newest first."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from siri_verl.files import abandoned_file, set_aside, write_text_atomically
+from siri_verl.files import abandoned_file, remove_temporary, set_aside, write_text_atomically
 from siri_verl.outputs import exclusive
 from siri_verl.runs.config import save_config
 from siri_verl.runs.folder import RunFolder
@@ -43,6 +43,7 @@ class RunWriter:
             self.folder = RunFolder(self.folder.validation_only)
         self._lock = ExitStack()
         self._lock.enter_context(exclusive(self.folder.path))
+        remove_temporary(self.folder.path)
         save_config(config, self.folder.path)
         add_start(self.folder.path, seed)
         self._metrics = MetricsLog(self.folder.metrics)

@@ -61,6 +61,8 @@ class RolloutSettings:
     """Give every generation request a seed derived from run seed, step, task, arm, session and turn."""
     poll_interval: float = 0.2
     """Seconds between looks at the replay buffer (verl's own default of 2 s dominates small runs)."""
+    request_timeout: float = 1800.0
+    """Seconds until a request to a policy server that does not answer ends the run."""
     max_malformed_share: float | None = 0.99
     """A run in whose first 5 steps at least this share of replies is malformed stops: nothing can be learned from such
     replies. null never stops. `siri-verl eval` has an option of this name."""
@@ -71,6 +73,7 @@ class RolloutSettings:
     def __post_init__(self):
         check_field(self, "siri.rollout.max_turns", self.max_turns >= 1, "use at least 1")
         check_field(self, "siri.rollout.poll_interval", self.poll_interval > 0, "use seconds > 0")
+        check_field(self, "siri.rollout.request_timeout", self.request_timeout > 0, "use seconds > 0")
         limit = self.max_malformed_share
         in_range = limit is None or 0 < limit <= 1
         check_field(self, "siri.rollout.max_malformed_share", in_range, "use null or a share in (0, 1]")
@@ -108,12 +111,17 @@ class UpdateSettings:
     do not depend on its scale. null: no difference."""
     damped_max_steps: int = 30
     """After this training step `damped_mini_batches` has no effect."""
+    non_finite: str = "stop"
+    """What NaN or infinite log-probs, advantages or losses do. `stop`: the run ends and names the rows. `skip`: these
+    rows are taken out of the update, optimizer steps that are not finite are left out, and both are counted
+    (siri/update/skipped_rows, siri/update/skipped_steps); an update without a finite step still ends the run."""
 
     def __post_init__(self):
         for name in ("mini_batches", "damped_mini_batches"):
             number = getattr(self, name)
             check_field(self, f"siri.update.{name}", number is None or number >= 1, "use null or at least 1")
         check_field(self, "siri.update.damped_max_steps", self.damped_max_steps >= 1, "use at least 1")
+        check_one_of("siri.update.non_finite", self.non_finite, ("stop", "skip"))
 
 
 @dataclass

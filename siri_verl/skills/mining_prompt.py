@@ -111,6 +111,8 @@ def render_mining_prompt(
     return "\n".join(parts if template.closing is None else [*parts, template.closing])
 
 
+MAX_ANSWER = 20_000
+"""Characters of the longest answer that is read, thoughts left out: an endpoint may send more than was asked for."""
 _THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
 _ANSWER = re.compile(r"\s*condition\s*:(.*?)\bstrategy\s*:(.*)", re.DOTALL | re.IGNORECASE)
 _LABEL = r"(?:condition|strategy)\s*:"
@@ -127,7 +129,7 @@ class MinedSkill:
     Attributes:
         condition, strategy: "" where there is a problem.
         problem: why the answer cannot be used, None when it can: "no_condition_and_strategy", "repeated_label",
-            "empty_condition", "empty_strategy", "condition_too_long" or "strategy_too_long".
+            "empty_condition", "empty_strategy", "condition_too_long", "strategy_too_long" or "answer_too_long".
     """
 
     condition: str
@@ -146,10 +148,13 @@ def parse_mined_skill(text: str, caps: BankSettings | None = None) -> MinedSkill
         caps: of the bank it is meant for.
     """
     caps = caps or BankSettings()
-    found = _ANSWER.fullmatch(_undecorated(_THINK.sub(" ", text)))
+    answer = _without_thoughts(text)
+    if len(answer) > MAX_ANSWER:
+        return MinedSkill("", "", "answer_too_long")
+    found = _ANSWER.fullmatch(_undecorated(answer))
     if found is None:
         thought, _, rest = text.partition("</think>")
-        found = _ANSWER.fullmatch(_undecorated(_THINK.sub(" ", rest))) if "<think>" not in thought else None
+        found = _ANSWER.fullmatch(_undecorated(_without_thoughts(rest))) if "<think>" not in thought else None
     if found is None:
         return MinedSkill("", "", "no_condition_and_strategy")
     condition, strategy = one_line(found[1]), one_line(found[2])
@@ -162,6 +167,12 @@ def parse_mined_skill(text: str, caps: BankSettings | None = None) -> MinedSkill
         if len(part) > limit:
             return MinedSkill("", "", f"{name}_too_long")
     return MinedSkill(condition, strategy)
+
+
+def _without_thoughts(text: str) -> str:
+    """A text without think blocks. No block can end past the last closing tag, so the rest is not searched."""
+    thoughts, close, rest = text.rpartition("</think>")
+    return _THINK.sub(" ", thoughts + close) + rest
 
 
 def _undecorated(text: str) -> str:

@@ -56,18 +56,11 @@ def neutralise(text: str, special_tokens: Sequence[str] = ()) -> CleanText:
         UnsafeTextError: a control token is left after the last pass.
     """
     count = 0
-    text = unicodedata.normalize("NFKC", text)
-    visible = []
-    for character in text:
-        # Cc control, Cf format (zero width, direction), Co private, Cs surrogate, Cn unassigned.
-        if unicodedata.category(character).startswith("C") and not character.isspace():
-            count += 1
-        else:
-            visible.append(character)
-    text = "".join(visible)
     literals = [token for token in special_tokens if token.strip()]
     for _ in range(MAX_PASSES):
         before = text
+        text, hits = _visible(text)
+        count += hits
         for token in literals:
             count += text.count(token)
             text = text.replace(token, " ")
@@ -79,3 +72,18 @@ def neutralise(text: str, special_tokens: Sequence[str] = ()) -> CleanText:
         if text == before:
             return CleanText(text, count)
     raise UnsafeTextError(f"a control token is left after {MAX_PASSES} passes; the text starts with {text[:40]!r}")
+
+
+def _visible(text: str) -> tuple[str, int]:
+    """A text in normal form and on one line, without invisible characters, and how many there were.
+
+    One line first: the patterns take time in the square of the blanks that follow a bracket.
+    """
+    visible, count = [], 0
+    for character in unicodedata.normalize("NFKC", text):
+        # Cc control, Cf format (zero width, direction), Co private, Cs surrogate, Cn unassigned.
+        if unicodedata.category(character).startswith("C") and not character.isspace():
+            count += 1
+        else:
+            visible.append(character)
+    return " ".join("".join(visible).split()), count

@@ -22,6 +22,7 @@ from siri_verl.runs.stop import stop_lines
 from siri_verl.screen import STAGE, duration
 from siri_verl.stage.display import Display
 from siri_verl.stage.processes import end_all, members
+from siri_verl.terminal import Terminal
 
 INTERRUPTED = 130
 """Exit code after an interrupt, as a shell gives it."""
@@ -152,7 +153,7 @@ def _follow(stage: Stage, display: Display, child: subprocess.Popen, log: Binary
 
 def _tell_failure(stage: Stage, display: Display, code: int) -> None:
     """The last lines of the output, and where the rest is."""
-    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    errors = Terminal(stderr=True, soft_wrap=True, highlight=False)
     if not stage.verbose:
         for line in display.last:
             errors.print(f"  {line}")

@@ -49,8 +49,7 @@ from siri_verl.training.sample import TrajectorySample, due
 from siri_verl.training.step import SiriStep
 from siri_verl.training.step_table import canonical_order
 from siri_verl.training.teacher_scores import Scorer
-from siri_verl.training.update import update_alone, update_info
-from siri_verl.training.update_guard import check_update
+from siri_verl.training.update import finite_update, update_alone, update_info
 
 
 @register_trainer("siri")
@@ -227,15 +226,15 @@ class SiriTrainer(PPOTrainerSync):
         steps = step.layout.optimizer_steps
         term, rows, added = self.settings.internalization, len(batch) // steps, step.teacher.extra_in_policy // steps
         batch.extra_info.update(update_info(self.config, term, weight, rows, added))
-        output = self.actor_rollout_wg.update_actor(tensors_alone(batch, self.processor))
-        check_update(output["metrics"], batch)
-        output = rename_dict(output["metrics"], "actor/")
+        update = partial(finite_update, self.actor_rollout_wg, skip=self.settings.update.non_finite == "skip")
+        output, skipped = update(tensors_alone(batch, self.processor))
+        output = rename_dict(output, "actor/")
         output["perf/mfu/actor"] = output.pop("actor/mfu")
-        metrics.update(reduce_metrics(output))
+        metrics.update(reduce_metrics(output) | skipped)
         metrics["siri/updates"] = steps * actor.ppo_epochs
         if step.teacher.alone is not None:
             alone = tensors_alone(step.teacher.alone, self.processor)
-            metrics.update(update_alone(self.actor_rollout_wg, alone, self.config, term, weight))
+            metrics.update(update_alone(update, alone, self.config, term, weight))
             metrics["siri/updates"] += term.steps
         metrics.update(step.take_metrics())
         return batch
@@ -288,6 +287,7 @@ class SiriTrainer(PPOTrainerSync):
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
+        checkpoint.repair_tracker(self.config)
         super()._load_checkpoint()
         if not self.config.trainer.get("val_only", False):
             self.files.set_aside_after(self.global_steps)

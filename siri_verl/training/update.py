@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from omegaconf import DictConfig
@@ -11,7 +12,7 @@ from verl.utils.metric import reduce_metrics
 from siri_verl.core.internalization_settings import InternalizationSettings
 from siri_verl.training.loss import ALONE, LAMBDA, SETTINGS
 from siri_verl.training.queue import RowBatch
-from siri_verl.training.update_guard import check_update
+from siri_verl.training.update_guard import check_rows, check_update
 
 
 def update_info(
@@ -51,13 +52,37 @@ def update_info(
     }
 
 
+def finite_update(workers: Any, batch: RowBatch, *, skip: bool) -> tuple[dict[str, Any], dict[str, float]]:
+    """An update without rows and optimizer steps that are not finite (siri_verl/training/update_guard.py).
+
+    Args:
+        workers: the actor's worker group.
+        batch: the rows, with what `update_info` states.
+        skip: leave out what is not finite.
+
+    Returns:
+        (what the workers report: name -> a value per optimizer step or micro-batch, what was left out).
+
+    Raises:
+        NonFiniteUpdateError: something is not finite, and `skip` is not set.
+    """
+    rows = check_rows(batch, skip)
+    found = workers.update_actor(batch)["metrics"]
+    steps = check_update(found, batch, skip)
+    return found, {"siri/update/skipped_rows": rows, "siri/update/skipped_steps": steps} if skip else {}
+
+
 def update_alone(
-    workers: Any, batch: RowBatch, config: DictConfig, settings: InternalizationSettings, coefficient: float
+    update: Callable[[RowBatch], tuple[dict[str, Any], dict[str, float]]],
+    batch: RowBatch,
+    config: DictConfig,
+    settings: InternalizationSettings,
+    coefficient: float,
 ) -> dict[str, float]:
     """Optimizer steps of internalization's own (`steps`), after the policy's.
 
     Args:
-        workers: the actor's worker group.
+        update: `finite_update` with its other arguments.
         batch: internalization rows, each rank's cut into `settings.steps` slices.
         config: verl's configuration.
         settings: of the term.
@@ -68,7 +93,6 @@ def update_alone(
     """
     rows = len(batch) // settings.steps
     batch.extra_info.update(update_info(config, settings, coefficient, rows, alone=True))
-    found = workers.update_actor(batch)["metrics"]
-    check_update(found, batch)
+    found, _ = update(batch)
     names = {"internalization_loss": "actor/internalization_loss", "grad_norm": "siri/internalization/grad_norm"}
     return reduce_metrics({names[name]: values for name, values in found.items() if name in names})

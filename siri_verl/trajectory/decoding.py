@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from siri_verl.envs.replies import ACTION_CLOSE, ACTION_OPEN, THINK_CLOSE, THINK_OPEN
 from siri_verl.failures import ConfigError
+from siri_verl.files import without_surrogates
 
 TAGS = (THINK_OPEN, THINK_CLOSE, ACTION_OPEN, ACTION_CLOSE)
 _READ = (*TAGS, "<tool_call>", "</tool_call>")
@@ -73,21 +74,45 @@ def decode_reply(tokenizer: Any, token_ids: Sequence[int]) -> str:
 
 
 class ControlTokens:
-    """Removes the tokenizer's special tokens from text that an environment wrote.
+    """Removes the tokenizer's special tokens from text that an environment wrote, and what no tokenizer takes: half of
+    a surrogate pair becomes U+FFFD.
 
     A tokenizer encodes such a text as the token itself, so that a product's title could end the user's message. Each is
-    replaced by a blank, as in the bank's text (`siri_verl.skills.sanitize`). Nothing else is changed.
+    replaced by a blank, as in the bank's text (`siri_verl.skills.sanitize`). Nothing else is changed, unless the
+    tokenizer looks for its special tokens in normalised text, and normalising makes one: then the text is normalised.
     """
 
     def __init__(self, tokenizer: Any):
-        tokens = sorted((t for t in _special(tokenizer).values() if len(t.strip()) >= _SHORTEST), key=len, reverse=True)
+        self._normalise = _normaliser(tokenizer)
+        special = {token for token in _special(tokenizer).values() if len(token.strip()) >= _SHORTEST}
+        if self._normalise is not None:
+            special |= {self._normalise(token) for token in special}
+        tokens = sorted(special, key=lambda token: (-len(token), token))
         self._pattern = re.compile("|".join(map(re.escape, tokens))) if tokens else None
 
     def removed(self, text: str, keep: Sequence[str] = ()) -> str:
         """The text without special tokens, those of `keep` excepted."""
+        text = without_surrogates(text)
         if self._pattern is None:
             return text
+        text = self._without(text, keep)
+        if self._normalise is not None:
+            normal = self._normalise(text)
+            clean = self._without(normal, keep)
+            text = text if clean == normal else clean
+        return text
+
+    def _without(self, text: str, keep: Sequence[str]) -> str:
         return self._pattern.sub(lambda found: found[0] if found[0] in keep else " ", text)
+
+
+def _normaliser(tokenizer: Any) -> Callable[[str], str] | None:
+    """The tokenizer's normalisation where it comes before the search for a special token."""
+    normaliser = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    if normaliser is None or not any(token.special and token.normalized for token in added):
+        return None
+    return normaliser.normalize_str
 
 
 def _special(tokenizer: Any) -> dict[int, str]:

@@ -19,6 +19,7 @@ evaluations had records `episode`, `repetition` for `session`, and no rewards. `
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
@@ -195,6 +196,8 @@ def _read(schema: type[T], record: Mapping[str, Any], where: str) -> T:
         if type(value) not in kinds[name]:
             expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds[name])
             raise TrajectoryFileError(f"{where}: {name} is {value!r}; expected {expected}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise TrajectoryFileError(f"{where}: {name} is {value!r}; expected a finite number")
     return schema(**values)
 
 

@@ -80,11 +80,12 @@ class PromptBuilder:
         return reply_opening(self.tokenizer, self.chat_template_kwargs)
 
     def message(self, view: TurnView) -> str:
-        """The user message of a turn. Control tokens in the environment's texts are taken out."""
+        """The user message of a turn. Control tokens in the texts of environment and bank are taken out."""
         clean = self.clean
         safe = replace(
             view,
             task=clean(view.task),
+            skill_text=None if view.skill_text is None else clean(view.skill_text),
             observation=clean(view.observation),
             admissible_actions=tuple(map(clean, view.admissible_actions)),
             history=tuple((clean(observation), clean(action)) for observation, action in view.history),

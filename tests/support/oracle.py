@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def oracle(reply, refused=()):
-    """The address. A request that contains one of the texts `refused` gets status 400."""
+def oracle(reply, refused=(), status=400):
+    """The address. A request that contains one of the texts `refused` gets this status, and back the key it sent."""
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *arguments):
@@ -19,13 +19,14 @@ def oracle(reply, refused=()):
             asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
             bad = any(text in asked for text in refused)
             message = {"role": "assistant", "content": reply}
-            body = {"error": {"message": "content filter"}} if bad else {
+            sent = self.headers["Authorization"]
+            body = {"error": {"message": f"content filter, {sent}"}} if bad else {
                 "id": "x", "object": "chat.completion", "created": 1, "model": "oracle",
                 "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
                 "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
             }  # fmt: skip
             text = json.dumps(body).encode()
-            self.send_response(400 if bad else 200)
+            self.send_response(status if bad else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 from tensordict import TensorDict
 from verl.utils.metric import AggregationType, Metric
 
-from siri_verl.training.update_guard import NonFiniteUpdateError, check_update, non_finite
+from siri_verl.training import queue
+from siri_verl.training.update_guard import NonFiniteUpdateError, check_rows, check_update, non_finite
 
 NAN, INF = math.nan, math.inf
 KEYS = ["u_0_0", "u_0_1", "v_0_0"]
@@ -87,3 +88,43 @@ def test_without_a_suspect_the_model_itself_is_named(put):
     batch = put(advantages=FINE, loss_mask=MASK)
     with pytest.raises(NonFiniteUpdateError, match="0 rows hold no loss token .* smaller learning rate"):
         check_update({"grad_norm": [INF]}, batch)
+
+
+def test_rows_that_are_not_finite_stop_the_step_before_the_update(put):
+    batch = put(advantages=[[0.5, 0.5], [1.0, NAN, 1.0], [0.0]], old_log_probs=FINE, loss_mask=MASK, response_mask=MASK)
+    with pytest.raises(
+        NonFiniteUpdateError, match=r"nothing was updated.*advantages: 1 rows, first \['u_0_1'\].*=skip"
+    ):
+        check_rows(batch, skip=False)
+
+
+def test_rows_that_are_not_finite_are_taken_out_and_counted(put, caplog):
+    batch = put(advantages=[[0.5, 0.5], [1.0, NAN, 1.0], [0.1]], old_log_probs=[[-1.0, -1.0], [-1.0] * 3, [-INF]],
+                loss_mask=MASK, response_mask=MASK)  # fmt: skip
+    assert check_rows(batch, skip=True) == 2
+    assert "2 of 3 rows are left out" in caplog.text and "u_0_1" in caplog.text
+    found = queue.get_columns(KEYS, "train", ["advantages", "old_log_probs", "loss_mask", "response_mask"])
+    assert [row.tolist() for row in found["advantages"]] == [[0.5, 0.5], [0.0] * 3, [0.0]]
+    assert [row.tolist() for row in found["old_log_probs"]] == [[-1.0, -1.0], [0.0] * 3, [0.0]]
+    for mask in ("loss_mask", "response_mask"):
+        assert [row.tolist() for row in found[mask]] == [[1, 1], [0, 0, 0], [0]]
+    assert check_rows(batch, skip=False) == 0, "what is left is finite"
+
+
+def test_finite_rows_are_left_alone(put):
+    batch = put(advantages=FINE, old_log_probs=FINE, loss_mask=MASK, response_mask=MASK)
+    assert check_rows(batch, skip=True) == check_rows(batch, skip=False) == 0
+    assert [row.tolist() for row in queue.get_columns(KEYS, "train", ["loss_mask"])["loss_mask"]] == MASK
+
+
+def test_steps_that_are_not_finite_are_counted_and_left_out_of_the_metrics(caplog):
+    metrics = {"loss": metric(0.1, NAN, 0.3), "grad_norm": [1.0, INF, 2.0], "lr": [1e-6]}
+    assert check_update(metrics, None, skip=True) == 1
+    assert metrics["loss"].values == [0.1, 0.3] and metrics["grad_norm"] == [1.0, 2.0]
+    assert "1 optimizer steps are left out" in caplog.text
+
+
+def test_an_update_without_a_finite_step_stops_in_either_case(put):
+    batch = put(advantages=FINE, loss_mask=MASK)
+    with pytest.raises(NonFiniteUpdateError, match="not finite"):
+        check_update({"grad_norm": [NAN, NAN]}, batch, skip=True)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import stat
 import urllib.error
 import urllib.request
 import zipfile
@@ -26,6 +28,9 @@ ARCHIVES = {
 OFFICIAL_COUNTS = {"train": 3553, "valid_seen": 140, "valid_unseen": 134}
 GENERATED = "games.json"
 """Is there in a folder of generated games (`siri_verl.demos.alfworld`)."""
+LARGEST_FILE, LARGEST_ALL = 1 << 26, 1 << 35
+"""Bytes that one file, and all files of an archive, may have. The official files have less than a hundredth of it."""
+HASH = "#sha256="
 _CHUNK = 1 << 20
 
 
@@ -40,7 +45,8 @@ def download(
 
     Args:
         out: folder, made if needed; `json_2.1.1` appears in it.
-        archives: part -> URL, if the published ones have moved; `file://` URLs and paths on disk work too.
+        archives: part -> URL, if the published ones have moved; `file://` URLs and paths on disk work too. With
+            `#sha256=...` behind it the archive must have this hash.
         say: called with progress messages.
 
     Returns:
@@ -69,14 +75,29 @@ def _download(out: Path, archives: Mapping[str, str], say: Callable[[str], None]
         if done.is_file() and done.read_text(encoding="utf-8") == url:
             say(f"{part}: unpacked already")
             continue
-        local = "://" not in url
-        archive = Path(url).expanduser() if local else _fetch(url, out / f"{part}.zip", say)
-        count = unpack(archive, out, by_hand=_by_hand(url, out), replace=ours)
+        place, _, digest = url.partition(HASH)
+        local = "://" not in place
+        archive = Path(place).expanduser() if local else _fetch(place, out / f"{part}.zip", say)
+        if digest:
+            _check_hash(archive, digest, keep=local)
+        count = unpack(archive, out, by_hand=_by_hand(place, out), replace=ours)
         write_text_atomically(done, url)
         if not local:
             archive.unlink()
         say(f"{part}: {count} files")
     return out
+
+
+def _check_hash(archive: Path, digest: str, keep: bool) -> None:
+    sha256 = hashlib.sha256()
+    with archive.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            sha256.update(chunk)
+    found = sha256.hexdigest()
+    if found != digest.lower():
+        if not keep:
+            archive.unlink()
+        raise DownloadError(f"{archive.name}: sha256 {found}, expected {digest}; it is another file, or was changed")
 
 
 def _by_hand(url: str, out: Path) -> str:
@@ -126,11 +147,12 @@ def unpack(archive: Path, out: Path, by_hand: str = "", replace: bool = True) ->
 
     Raises:
         DownloadError: not an archive, a damaged one (it is deleted if `download` fetched it), one without games, one
-            with a path that leads elsewhere, or a file is in the way.
+            with a link, with a path that leads elsewhere or with more bytes than games have, or a file is in the way.
     """
     try:
         with zipfile.ZipFile(archive) as content:
-            members = [m for m in content.infolist() if not m.is_dir() and _is_of_dataset(m.filename, archive)]
+            members = [m for m in content.infolist() if not m.is_dir() and _is_of_dataset(m, archive)]
+            _check_sizes(members, archive)
             targets = [(member, out.joinpath(*PurePosixPath(member.filename).parts)) for member in members]
             wanted = [(m, path) for m, path in targets if not path.is_file() or path.stat().st_size != m.file_size]
             in_the_way = [path for _, path in wanted if path.exists()]
@@ -152,8 +174,22 @@ def unpack(archive: Path, out: Path, by_hand: str = "", replace: bool = True) ->
     return len(members)
 
 
-def _is_of_dataset(name: str, archive: Path) -> bool:
+def _check_sizes(members: list[zipfile.ZipInfo], archive: Path) -> None:
+    """Raise DownloadError before anything is unpacked; `zipfile` reads no more of a file than it states."""
+    for member in members:
+        if member.file_size > LARGEST_FILE:
+            raise DownloadError(
+                f"{archive.name}: {member.filename!r} has {member.file_size:,} bytes; no game has so many"
+            )
+    if (size := sum(member.file_size for member in members)) > LARGEST_ALL:
+        raise DownloadError(f"{archive.name}: its files have {size:,} bytes; the games have less")
+
+
+def _is_of_dataset(member: zipfile.ZipInfo, archive: Path) -> bool:
+    name = member.filename
     path = PurePosixPath(name)
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise DownloadError(f"{archive.name}: {name!r} is a link; nothing was unpacked")
     if path.is_absolute() or ".." in path.parts or "\\" in name:
-        raise DownloadError(f"{archive.name}: the path {name!r} leads out of the folder; nothing more was unpacked")
+        raise DownloadError(f"{archive.name}: the path {name!r} leads out of the folder; nothing was unpacked")
     return path.parts[:1] == (DATASET,)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from siri_verl.envs.webshop.product import DataError, Product, string_list
 
 KINDS = ("human", "synthetic")
 NO_LIMIT = 1_000_000.0
+MAX_GOALS = 100_000
+"""Synthetic goals of one product; the official catalogues have far fewer."""
 _LIMITS = tuple(range(10, 1000, 10))
 
 
@@ -107,6 +110,11 @@ def synthetic_goals(product: Product, entry: Mapping[str, Any], *, seed: int, wh
     if not attributes:
         raise DataError(f"{where}: has an instruction but no 'instruction_attributes'; expected at least one.")
     names = sorted(product.options)
+    combinations = math.prod(len(product.options[name]) for name in names)
+    if combinations > MAX_GOALS:
+        raise DataError(
+            f"{where}: the product's options have {combinations:,} combinations; at most {MAX_GOALS:,} goals."
+        )
     seen: dict[str, int] = {}
     for values in itertools.product(*(product.options[name] for name in names)):
         options = dict(zip(names, values, strict=True))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Mapping
@@ -75,7 +76,7 @@ def parse_product(
         return None
     if not asin:
         raise DataError(f"{where}: field 'asin' is empty; expected 1 to 10 characters.")
-    if not asin.isascii():
+    if not (asin.isascii() and asin.isprintable()):
         raise DataError(f"{where}: field 'asin' has characters other than ASCII letters and digits.")
     prices = _prices(record.get("pricing"), where)
     if not prices:
@@ -136,9 +137,12 @@ def _prices(value: Any, where: str) -> list[float]:
     if not isinstance(value, str):
         raise DataError(f"{where}: field 'pricing' is {_short(value)}; expected a string like '$19.99$27.99'.")
     try:
-        return [float(re.sub(r"[^\d.]", "", part)) for part in value.split("$")[1:]]
+        prices = [float(re.sub(r"[^\d.]", "", part)) for part in value.split("$")[1:]]
     except ValueError:
-        raise DataError(f"{where}: field 'pricing' is {value!r}; expected amounts like '$19.99$27.99'.") from None
+        prices = [math.inf]
+    if not all(map(math.isfinite, prices)):
+        raise DataError(f"{where}: field 'pricing' is {value!r}; expected amounts like '$19.99$27.99'.")
+    return prices
 
 
 def _bullets(value: Any, where: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The download on small archives: from a server of this process, broken off, from disk."""
 
+import hashlib
 import http.server
 import threading
 import zipfile
@@ -158,3 +159,35 @@ def test_the_command_says_how_to_get_games(tmp_path):
 def test_the_published_places_are_https_releases_of_the_right_grammar():
     assert module.ARCHIVES["tw-pddl"].endswith("/0.4.0/json_2.1.2_tw-pddl.zip")
     assert all(url.startswith("https://github.com/alfworld/alfworld/releases/download/") for url in ARCHIVES.values())
+
+
+def test_a_link_in_an_archive_is_refused(tmp_path):
+    link = zipfile.ZipInfo("json_2.1.1/train/a/traj_data.json")
+    link.create_system, link.external_attr = 3, 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("json_2.1.1/train/b/traj_data.json", "{}")
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(DownloadError, match="is a link; nothing was unpacked"):
+        download(tmp_path / "out", archives={"json": str(tmp_path / "a.zip")})
+    assert not list((tmp_path / "out").rglob("traj_data.json"))
+
+
+def test_an_archive_that_unpacks_to_more_than_games_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST_FILE", 1000)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("json_2.1.1/train/a/traj_data.json", " " * 1001)
+    with pytest.raises(DownloadError, match="has 1,001 bytes; no game has so many"):
+        download(tmp_path / "out", archives={"json": str(tmp_path / "a.zip")})
+    monkeypatch.setattr(module, "LARGEST_FILE", 2000)
+    monkeypatch.setattr(module, "LARGEST_ALL", 1000)
+    with pytest.raises(DownloadError, match="1,001 bytes; the games have less"):
+        download(tmp_path / "out", archives={"json": str(tmp_path / "a.zip")})
+
+
+def test_an_archive_is_checked_against_a_hash_that_is_given(archives, tmp_path):
+    archive = archives["json"]
+    with pytest.raises(DownloadError, match="sha256 .*, expected 00ff"):
+        download(tmp_path / "out", archives={"json": f"{archive}#sha256=00ff"})
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    download(tmp_path / "out", archives={"json": f"{archive}#sha256={digest}"})
+    assert len(list((tmp_path / "out").rglob("traj_data.json"))) == 24
