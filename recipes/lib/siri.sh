@@ -70,20 +70,6 @@ prepare_model() {
     stage "preparing the model" "${SIRI[@]}" data model "$MODEL_SOURCE" "${options[@]}"
 }
 
-# stage TITLE COMMAND...: runs a command; its output goes to the run's log, its progress to the screen.
-stage() {
-    local title=$1 options=(--log "$LOG" --rerun "$RERUN")
-    shift
-    if dry; then
-        echo "# $title"
-        quoted "$@"
-        return
-    fi
-    [[ "${VERBOSE:-0}" != 1 ]] || options+=(--verbose)
-    [[ "$title" != training ]] || options+=(--run "$RUN_DIR")
-    "${SIRI[@]}" stage --title "$title" "${options[@]}" -- "$@"
-}
-
 # small_model DEMO: a model warm-started by `siri_verl.demos.DEMO`, unless MODEL_PATH is given: a tiny one, made for the
 # demo, or with MODEL=smollm2 that model. Adds its groups and settings.
 small_model() {
