@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A walk along a corridor: seven places in a row, the door at the right end, nine turns."""
+"""A walk along a corridor: seven places in a row, the door at the right end."""
 
 from __future__ import annotations
 
 PLACES = 7
 DOOR = PLACES - 1
-TURNS = 9
 REPLIES = ("left", "right")
 
 

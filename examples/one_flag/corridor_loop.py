@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from corridor import DOOR, TURNS, move, prompt
+from corridor import DOOR, move, prompt
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
 
 
@@ -17,9 +17,10 @@ class CorridorLoop(AgentLoopBase):
     """Plays one walk."""
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> list[AgentLoopOutput]:
-        """Play from the place the dataset names; the reward is 1 at the door."""
-        place, rows, name = int(kwargs["extra_info"]["start"]), [], uuid4().hex
-        while len(rows) < TURNS and place != DOOR:
+        """Play from the place and for the turns that the dataset names; the reward is 1 at the door."""
+        place, turns = int(kwargs["extra_info"]["start"]), int(kwargs["extra_info"]["turns"])
+        rows, name = [], uuid4().hex
+        while len(rows) < turns and place != DOOR:
             prompt_ids = await self.ct_build_initial_tokens(prompt(place))
             reply = await self.server_manager.generate(
                 request_id=name, prompt_ids=prompt_ids, sampling_params=sampling_params

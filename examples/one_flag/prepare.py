@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model and data of the example: a small model that goes left or right at random, and where walks start."""
+"""Model and data of the example: a small model that goes left or right at random, and where walks start.
+
+A walk of training may take 40 turns, so that most walks reach the door from the start. Validation allows 9.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from corridor import DOOR, REPLIES, prompt  # noqa: E402
 from player import teach  # noqa: E402
 
 STARTS = {"train": (0, 1, 2, 3), "validation": (1, 2)}
+TURNS = {"train": 40, "validation": 9}
 
 
 def prepare(folder: Path) -> None:
@@ -28,7 +32,7 @@ def prepare(folder: Path) -> None:
                 "data_source": "corridor",
                 "agent_name": "corridor",
                 "reward_model": {"style": "rule", "ground_truth": ""},
-                "extra_info": {"index": k, "start": start},
+                "extra_info": {"index": k, "start": start, "turns": TURNS[name]},
             }
             for k, start in enumerate(starts * 4)
         ]
