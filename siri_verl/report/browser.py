@@ -92,7 +92,7 @@ def by_moment(items: list[tuple[str, Trajectory]]) -> list[list[tuple[str, Traje
     moments: dict[Any, list[tuple[str, Trajectory]]] = {}
     for name, trajectory in items:
         moments.setdefault((name, trajectory.source, trajectory.step or 0), []).append((name, trajectory))
-    # What the policy can do by itself first.
+    # Validation on the plain prompt comes first.
     return [moments[key] for key in sorted(moments, key=lambda key: (key[0], key[1] != "validation", *key[1:]))]
 
 

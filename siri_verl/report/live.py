@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -162,12 +163,15 @@ def _skills(lives: Sequence[SkillLife], run: LiveRun) -> Table:
     waiting = sum(skill.status == CANDIDATE and not skill.evidence for skill in run.bank.skills.values())
     more = len(lives) - MOST_SKILLS
     caption = ", ".join([f"{more} more tested"] * (more > 0) + [f"{waiting} wait for their test"] * (waiting > 0))
-    table = Table(title="skills", caption=caption or None, title_justify="left", expand=False)
+    table = Table(
+        title="skills", caption=caption or None, title_justify="left", caption_justify="left", expand=True, box=SIMPLE
+    )
     for name in ("id", "status", "type"):
         table.add_column(name, no_wrap=True)
     for name in ("groups", "utility"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("text", overflow="ellipsis", no_wrap=True)
+    # ratio: the text is cut, never the other columns
+    table.add_column("text", overflow="ellipsis", no_wrap=True, ratio=1)
     for life in lives[:MOST_SKILLS]:
         skill = life.skill
         table.add_row(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from siri_verl.report.build import PAGE
+from siri_verl.report.curve import SUCCESS
 from siri_verl.report.reader import CurvePoint, Run
 from siri_verl.report.retests import Retest, read_retests
 from siri_verl.runs.folder import RunFolder
@@ -48,8 +49,10 @@ def _extent(run: Run) -> str:
 def _success(run: Run) -> list[str]:
     if not run.curve:
         return ["  success: the run was never validated"]
-    prompt = "with skills in the prompt" if run.shows_skills_in_validation else "plain prompt"
     ends = [run.curve[0], run.curve[-1]][-len(run.curve) :]
+    if run.measure != SUCCESS:  # verl's own metric, without a number of episodes
+        return [f"  {run.measure} at step {point.step}: {point.success:.3f}" for point in ends]
+    prompt = "with skills in the prompt" if run.shows_skills_in_validation else "plain prompt"
     return [f"  success at step {_point(point)}, {prompt}" for point in ends]
 
 

@@ -3,8 +3,8 @@
 
 verl instantiates a loop per trajectory and calls `run` with the dataset's columns
 (verl/experimental/agent_loop/agent_loop.py). The loop returns a list: verl stores each item as a row
-`{uid}_{session}_{turn}`. Loops of one worker overlap; nothing here blocks. The loop states what it alone knows;
-`siri_verl.rollout.complete_rows` fills in the rest, as for every agent loop.
+`{uid}_{session}_{turn}`. Loops of one worker overlap; nothing here blocks. The loop states what only it knows;
+`siri_verl.rollout.complete_rows` adds the rest, as for all agent loops.
 """
 
 from __future__ import annotations

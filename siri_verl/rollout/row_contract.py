@@ -24,7 +24,7 @@ from typing import Any
 ANCHOR = "anchor"
 """str: the state before acting, without history or instructions."""
 TURN_REWARD = "turn_reward"
-"""float: the training reward of this turn alone (verl overwrites `reward_score` of every row with the last row's); or
+"""float: the training reward of this turn only (verl overwrites `reward_score` of every row with the last row's); or
 `OUTCOME`."""
 VALID = "valid"
 """bool: the reply was well formed."""

@@ -12,7 +12,7 @@ ADAPTER_FOLDER = "lora_adapter"
 def merge_adapters(folder: Path) -> bool:
     """Replace the weights in a Hugging Face folder by weights plus adapters, if it has adapters.
 
-    verl's merger writes the base model's weights and the adapters side by side; loading the folder alone gives the
+    verl's merger writes the base model's weights and the adapters side by side. Loading the folder as it is gives the
     model that training began with.
 
     Args:

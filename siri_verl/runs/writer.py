@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 
 
 class RunWriter:
-    """Writes to a run's folder, which is this process's alone until `close` or its end. Settings and the record of this
-    start are written when it is made. With trainer.val_only=True the files of an earlier run stay as they are; the
-    start's own are in a folder beside them.
+    """Writes to a run's folder, which no other process may use until `close` or the end of this one. Settings and the
+    record of this start are written when it is made. With trainer.val_only=True the files of an earlier run stay as
+    they are, and this start's files go to a subfolder.
 
     Args:
         config: the whole configuration; `trainer.default_local_dir` is the folder.

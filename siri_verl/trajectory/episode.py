@@ -48,7 +48,7 @@ class Episode:
         plan: what is played.
         observation: of the environment's reset.
         info: of the environment's reset.
-        max_turns: turns after which the episode is truncated; None: the environment alone ends it.
+        max_turns: turns after which the episode is truncated; None: only the environment ends it.
 
     Attributes:
         task: the task text.

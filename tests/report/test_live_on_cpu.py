@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """`siri-verl watch` and `siri-verl summary` over runs of siri_verl and of verl alone."""
 
+import io
 import json
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 from support.report_run import make_run
 from typer.testing import CliRunner
 from verl.utils.tracking import Tracking
 
 from siri_verl.cli import app
 from siri_verl.core.statistics import PairedEffect
-from siri_verl.report.live import HEIGHT, curve, read_live
+from siri_verl.report.live import HEIGHT, curve, read_live, render
 from siri_verl.report.reader import read_run
 from siri_verl.report.summary import MOST_LINES, summary_lines
 from siri_verl.runs.metrics import read_metrics
@@ -36,6 +38,15 @@ def test_a_run_is_shown_with_phase_arms_validation_skills_and_time(run):
     assert "validation " in text and "at step 30" in text
     active = [skill for skill in state.bank.skills.values() if skill.status == "active"]
     assert active and all(skill.skill_id in text and skill.block[:20] in text for skill in active[:3])
+
+
+def test_on_a_narrow_terminal_only_the_texts_of_skills_are_cut(run):
+    state = read_live(run)
+    screen = io.StringIO()
+    Console(width=70, file=screen).print(render(state))
+    rows = [row for line in screen.getvalue().splitlines() if (row := line.split()) and row[0] in state.bank.skills]
+    assert rows and all(row[1] in ("active", "candidate") for row in rows)
+    assert any(row[-1].endswith("…") for row in rows)
 
 
 def test_the_time_left_counts_validations(run):

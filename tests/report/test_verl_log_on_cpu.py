@@ -12,6 +12,7 @@ from siri_verl.cli import app
 from siri_verl.report.build import write_report
 from siri_verl.report.reader import read_run
 from siri_verl.report.records import read_records
+from siri_verl.report.summary import summary_lines
 
 VALUES = (0.25, 0.5, 0.75)
 
@@ -61,6 +62,15 @@ def test_curve_and_report_read_the_file(tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["report", str(files[0])])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "project" / "one_report" / "report.html").is_file()
+
+
+def test_the_summary_shows_verls_metric(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    verl_file(tmp_path, monkeypatch).rename(run / "metrics.jsonl")
+    lines = summary_lines(read_run(run))
+    assert lines[2:4] == ["  acc at step 0: 0.250", "  acc at step 10: 0.750"]
+    assert "nan" not in "\n".join(lines) and lines[-1] == f"files in {run}: metrics.jsonl"
 
 
 @pytest.mark.parametrize("line", ['{"step": 1}', "[]", '{"step": "x", "data": {}}'])

@@ -76,7 +76,7 @@ class Game:
 def _settle(task: Task, room: Room, count: int, rng: random.Random, *, apart: bool) -> None:
     """Lay `count` objects of the asked type anywhere but in the asked receptacle type.
 
-    apart: on open surfaces alone and no two together.
+    apart: only on open surfaces, at most one on each.
     """
     table = affordances()
     places = [

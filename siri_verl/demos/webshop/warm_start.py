@@ -37,9 +37,8 @@ class WebShopWarmStartSettings(WarmStartSettings):
 def rows_of(settings: WebShopWarmStartSettings) -> list[Row]:
     """Rows of `settings.shops` shops that are made for this and deleted afterwards.
 
-    With the products of one shop alone the model learns its asins by heart instead of learning to copy what a page
-    shows. The shops hold families of the warm-start panel only, and are no part of the catalogue that reinforcement
-    learning plays in.
+    With the products of a single shop the model would memorize its ASINs instead of learning to copy what a page shows.
+    The shops hold only families of the warm-start panel and are not part of the catalogue of reinforcement learning.
     """
     demo = DEMO.with_full_prompts() if settings.model else DEMO
     rows: list[Row] = []

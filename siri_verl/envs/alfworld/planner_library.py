@@ -3,8 +3,8 @@
 
 The library keeps its task in global variables, so every game needs an instance of its own, and the loader tells
 instances apart by file. Stock textworld copies 33 MB to a temporary folder for each environment and deletes the copy
-while it is mapped: the space stays taken until the process ends. Here an instance is an anonymous file in memory that
-holds the loadable part alone (1.1 MB), and instances that are no longer needed are used again.
+while it is mapped, so its space is not freed until the process ends. Here an instance is an anonymous file in memory
+that holds only the loadable part (1.1 MB), and instances that are no longer needed are used again.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _ATOM = re.compile(r"(?P<kind>\w+) (?P<name>[^(]+)\((?P<arguments>.*)\)", re.DOT
 
 @contextmanager
 def translator() -> Iterator[None]:
-    """Alone with the translator: it keeps its options in globals, captures standard output and overwrites sys.argv."""
+    """Only one thread may translate: the translator keeps options in globals and overwrites sys.argv and sys.stdout."""
     with _translating:
         arguments = sys.argv
         try:
