@@ -1,32 +1,33 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 
-# An environment of one's own: checked, then trained on with GiGPO for a few steps. On a CPU, by itself.
+# An environment of one's own: checked, then trained on with GiGPO. Runs on a CPU.
 #   bash examples/own_environment/run.sh
 #   bash examples/own_environment/run.sh trainer.total_training_steps=40      any override comes last
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../../recipes/lib/setup.sh"
+source "$REPO_ROOT/examples/lib/result.sh"
 HERE="$REPO_ROOT/examples/own_environment"
+RERUN=$(quoted bash "$0" "$@")
 ENVIRONMENT=guess_number:GuessNumber-v0 # package:id, as Gymnasium reads it
 
 RUN_DIR=${RUN_DIR:-$REPO_ROOT/runs/own_environment}
 INPUTS=${INPUTS:-$REPO_ROOT/data/own_environment}
+LOG=$RUN_DIR/run.log
 
 install ""
-export OMP_NUM_THREADS=1
-export PYTHONPATH="$HERE${PYTHONPATH:+:$PYTHONPATH}" # where guess_number is found
-if [[ "${DRY_RUN:-0}" != 1 ]]; then
-    siri-verl check-env "$ENVIRONMENT"
-    for split in train validation; do
-        siri-verl data panel "$HERE/$split.json" --out "$INPUTS/$split.parquet"
-    done
-fi
-if missing "$INPUTS/model/config.json"; then
-    "$PYTHON_BIN" "$HERE/prepare.py" "$INPUTS"
+setting OMP_NUM_THREADS=1
+setting PYTHONPATH="$HERE${PYTHONPATH:+:$PYTHONPATH}" # where guess_number is found
+act "${SIRI[@]}" check-env "$ENVIRONMENT"
+for split in train validation; do
+    act "${SIRI[@]}" data panel "$HERE/$split.json" --out "$INPUTS/$split.parquet"
+done
+if dry || missing "$INPUTS/model/config.json"; then
+    stage "teaching a small model" "$PYTHON_BIN" "$HERE/prepare.py" "$INPUTS"
 fi
 
 # own: an environment of your own; cpu and cpu_small: verl's trainer and sizes for two CPU cores.
-train "$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[own,cpu,cpu_small]" \
+stage training "$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[own,cpu,cpu_small]" \
     siri.environment.name="$ENVIRONMENT" \
     siri.prompt.history_length=0 \
     siri.rollout.max_turns=4 \
@@ -46,3 +47,4 @@ train "$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[own,cpu,cpu_small]" \
     trainer.save_freq=-1 \
     trainer.default_local_dir="$RUN_DIR" \
     "$@"
+show_result

@@ -32,9 +32,10 @@ def test_gigpo_and_grpo_differ_in_one_flag():
     assert "agent_loop_manager_class" not in config.actor_rollout_ref.rollout.agent
 
 
-def play_walk(corridor, start, replies):
+def play_walk(corridor, start, replies, turns=9):
     _, loop, tokenizer = corridor
-    outputs, policy = play(loop, config_of("one_flag"), tokenizer, replies, extra_info={"start": start})
+    task = {"start": start, "turns": turns}
+    outputs, policy = play(loop, config_of("one_flag"), tokenizer, replies, extra_info=task)
     return outputs, policy
 
 
@@ -49,10 +50,10 @@ def test_the_loop_states_anchors_and_rewards_of_every_turn(corridor):
     assert all(row.extra_fields["max_global_steps"] == 4 for row in rows)
 
 
-def test_a_walk_ends_after_its_turns(corridor):
-    module = corridor[0]
-    rows, _ = play_walk(corridor, 1, ["left"] * module.TURNS)
-    assert len(rows) == module.TURNS and rows[-1].reward_score == 0.0
+@pytest.mark.parametrize("turns", [1, 7])
+def test_a_walk_ends_after_its_turns(corridor, turns):
+    rows, _ = play_walk(corridor, 1, ["left"] * turns, turns)
+    assert len(rows) == turns and rows[-1].reward_score == 0.0
 
 
 def test_the_small_models_tokenizer_writes_any_text(corridor):

@@ -20,12 +20,12 @@ COMMAND=(
     actor_rollout_ref.rollout.multi_turn.tool_config_path="$HERE/tools.yaml"
     actor_rollout_ref.rollout.multi_turn.format=hermes
     actor_rollout_ref.rollout.multi_turn.max_assistant_turns=4
-    actor_rollout_ref.rollout.val_kwargs.n=8
+    actor_rollout_ref.rollout.val_kwargs.n=16
     actor_rollout_ref.rollout.val_kwargs.do_sample=true
     actor_rollout_ref.rollout.val_kwargs.temperature=1.0
     trainer.default_local_dir="$RUN_DIR"
-    trainer.total_training_steps=10
+    trainer.total_training_steps=16
     trainer.total_epochs=1000
-    trainer.test_freq=5
+    trainer.test_freq=2
     trainer.save_freq=-1
 )
