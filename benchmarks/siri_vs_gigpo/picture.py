@@ -23,8 +23,9 @@ def draw(
 ) -> None:
     """Write the picture of an environment's finished runs: of all methods, or of those in `only`, in its order.
 
-    Left, validation success over environment steps: each run thin, each method's mean over its seeds thick. Right,
-    success on the held-out tasks at the end: a point per run, beside them the mean with its 95 % interval (t).
+    Left, validation success over environment steps: each run thin, each method's mean over its seeds thick, with its
+    95 % interval (t) as a band where methods were chosen; the bands of all would hide each other. Right, success on the
+    held-out tasks at the end: a point per run, beside them the mean with its 95 % interval (t).
     """
     import matplotlib
 
@@ -42,10 +43,10 @@ def draw(
     )
     for place, method in enumerate(methods):
         if has_curve(method, every):
-            _curves(left, found, environment, method, f"C{place}")
+            _curves(left, found, environment, method, f"C{place}", banded=bool(only))
         _points(right, found, environment, method, place, f"C{place}")
     left.set(xlabel="environment steps", ylabel="success", ylim=(0, 1))
-    left.set_title("validation, plain prompt: each run, mean over seeds")
+    left.set_title("validation, plain prompt: each run, mean" + (" (95 %, t)" if only else " over seeds"))
     left.legend(title="mean over seeds (how many)", fontsize="small", loc="upper left")
     right.set_title(
         "held-out tasks at the end:\neach run, mean (95 %, t)"
@@ -64,11 +65,15 @@ def draw(
     plt.close(figure)
 
 
-def _curves(axis: Any, found: Results, environment: str, method: str, color: str) -> None:
+def _curves(axis: Any, found: Results, environment: str, method: str, color: str, *, banded: bool) -> None:
     curves = [found.curves[name]["points"] for name in sorted(found.rows) if name[:2] == (environment, method)]
     runs = [np.array([(p["env_steps"], p["success"]) for p in points], dtype=float) for points in curves]
     at = np.linspace(max(run[0, 0] for run in runs), min(run[-1, 0] for run in runs), 60)
-    mean = np.mean([np.interp(at, run[:, 0], run[:, 1]) for run in runs], axis=0)
+    values = np.array([np.interp(at, run[:, 0], run[:, 1]) for run in runs])  # (runs, points)
+    mean = values.mean(axis=0)
+    if banded and len(runs) > 1:
+        low, high = np.clip([interval(list(column)).t for column in values.T], 0, 1).T
+        axis.fill_between(at, low, high, color=color, alpha=0.13, linewidth=0)
     axis.plot(at, mean, color=color, linewidth=2.2, label=f"{method} ({len(runs)})")
     for run in runs:
         axis.plot(run[:, 0], run[:, 1], color=color, linewidth=0.6, alpha=0.4)
