@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A text environment of one's own: guess how many there are, from 1 to 16, within four turns of higher or lower."""
+"""A text environment of one's own: guess how many there are, from 1 to 16, in at most five guesses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from siri_verl.envs.base import EpisodeOverError, TextEnv, UnknownTaskError
 
 THINGS = ("cats", "boats", "apples", "books")
 NUMBERS = [str(n) for n in range(1, 17)]
+TURNS = 5
 
 
 class GuessNumber(TextEnv):
@@ -41,7 +42,7 @@ class GuessNumber(TextEnv):
         elif known:
             self.high = int(action) - 1
         observation, info = self.answer(known, solved)
-        truncated = not solved and self.turns == 4
+        truncated = not solved and self.turns == TURNS
         self.number = None if solved or truncated else self.number
         return observation, float(solved), solved, truncated, info
 

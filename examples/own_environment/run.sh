@@ -30,7 +30,7 @@ fi
 stage training "$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[own,cpu,cpu_small]" \
     siri.environment.name="$ENVIRONMENT" \
     siri.prompt.history_length=0 \
-    siri.rollout.max_turns=4 \
+    siri.rollout.max_turns=5 \
     siri.phases.fixed=warm_up \
     data.train_files="$INPUTS/train.parquet" \
     data.val_files="$INPUTS/validation.parquet" \
@@ -39,11 +39,11 @@ stage training "$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[own,cpu,cpu_small]
     data.max_response_length=24 \
     actor_rollout_ref.model.path="$INPUTS/model" \
     actor_rollout_ref.actor.optim.lr=5e-4 \
-    actor_rollout_ref.rollout.val_kwargs.n=8 \
+    actor_rollout_ref.rollout.val_kwargs.n=16 \
     actor_rollout_ref.rollout.val_kwargs.do_sample=true \
     actor_rollout_ref.rollout.val_kwargs.temperature=1.0 \
-    trainer.total_training_steps=12 \
-    trainer.test_freq=6 \
+    trainer.total_training_steps=40 \
+    trainer.test_freq=5 \
     trainer.save_freq=-1 \
     trainer.default_local_dir="$RUN_DIR" \
     "$@"

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -14,11 +13,10 @@ from typing import Any
 from siri_verl.core.statistics import wilson
 from siri_verl.report.records import read_records
 from siri_verl.runs.folder import RunFolder
+from siri_verl.runs.verl_validation import core_means, core_variable, mean_over_sources
 
 SUCCESS = "siri/val/success"
 _EPISODES = "siri/val/episodes"
-_OF_VERL = re.compile(r"val-core/(?P<source>.+)/(?P<variable>[^/]+)/mean@(?P<n>\d+)")
-"""A core metric of verl's validation (verl/trainer/ppo/metric_utils.py, process_validation_metrics)."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,7 @@ def measure_of(metrics: Mapping[str, float]) -> str:
     "" where there is none."""
     if SUCCESS in metrics:
         return SUCCESS
-    names = {found["variable"] for name in metrics if (found := _OF_VERL.fullmatch(name))}
-    return next((name for name in ("acc", "reward") if name in names), min(names, default=""))
+    return core_variable(metrics)
 
 
 def curve_points(run: Path, records: Sequence[Mapping[str, Any]]) -> list[CurvePoint]:
@@ -130,14 +127,9 @@ def _siri_point(
 def _verl_point(
     step: int, metrics: Mapping[str, float], measure: str, env_steps: int | None, counts: Mapping[str, int]
 ) -> CurvePoint:
-    """verl logs no number of episodes, so there is no interval. Several data sources have equal weight."""
-    found: dict[str, tuple[int, float]] = {}
-    for name, value in metrics.items():
-        match = _OF_VERL.fullmatch(name)
-        if match and match["variable"] == measure and value is not None:
-            found[match["source"]] = max(found.get(match["source"], (0, 0.0)), (int(match["n"]), float(value)))
-    sources = {source: value for source, (_, value) in found.items()}
-    mean = math.fsum(sources.values()) / len(sources) if sources else math.nan
+    """verl logs no number of episodes, so there is no interval."""
+    sources = core_means(metrics, measure)
+    mean = mean_over_sources(sources)
     by_source = sources if len(sources) > 1 else {}
     return CurvePoint(step, mean, math.nan, math.nan, None, env_steps, by_source)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from siri_verl.core.phases import PHASES
+from siri_verl.runs.verl_validation import core_means, core_variable, mean_over_sources
 from siri_verl.screen import duration
 
 SUCCESS, PHASE = "siri/val/success", "siri/phase"
@@ -27,8 +28,8 @@ def validation_text(metrics: Metrics) -> str | None:
         low, high = metrics.get(f"{SUCCESS}_low"), metrics.get(f"{SUCCESS}_high")
         interval = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
         return f"{metrics[SUCCESS]:.3f}{interval}"
-    core = sorted(name for name in metrics if name.startswith("val-core/") and metrics[name] is not None)
-    return f"{float(metrics[core[0]]):.3f}" if core else None
+    means = core_means(metrics, core_variable(metrics))
+    return f"{mean_over_sources(means):.3f}" if means else None
 
 
 def success_text(metrics: Metrics) -> str | None:

@@ -32,4 +32,8 @@ def test_a_validation_has_its_interval_or_verls_own_metric():
     interval = {"siri/val/success": 0.5, "siri/val/success_low": 0.4, "siri/val/success_high": 0.6}
     assert validation_text(interval | {"val-core/webshop/acc/mean@1": 0.1}) == "0.500 (0.400 to 0.600)"
     assert validation_text({"val-core/gsm8k/acc/mean@1": 0.31, "val-aux/x": 1.0}) == "0.310"
+    several = {"val-core/gsm8k/acc/mean@16": 0.172, "val-core/gsm8k/acc/best@16/mean": 0.915}
+    assert validation_text(several) == "0.172", "as in the curve"
+    assert validation_text(several | {"val-core/math/acc/mean@16": 0.372}) == "0.272"
+    assert validation_text({"val-core/gsm8k/acc/best@16/mean": 0.915}) is None
     assert validation_text({"siri/success": 0.5}) is None
