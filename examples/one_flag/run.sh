@@ -32,13 +32,13 @@ fi
 DATA=(
     data.train_files="$INPUTS/train.parquet"
     data.val_files="$INPUTS/validation.parquet"
-    data.train_batch_size=8
+    data.train_batch_size=4
     data.max_prompt_length=64
     data.max_response_length=8
 )
 ACTOR=(
     actor_rollout_ref.model.path="$INPUTS/model"
-    actor_rollout_ref.actor.ppo_mini_batch_size=8
+    actor_rollout_ref.actor.ppo_mini_batch_size=4
     actor_rollout_ref.actor.optim.lr=3e-4
 )
 ROLLOUT=(
@@ -53,7 +53,7 @@ TRAINER=(
     trainer.experiment_name="one_flag_$ESTIMATOR"
     trainer.default_local_dir="$RUN_DIR"
     "trainer.logger=[siri,file]"
-    trainer.total_training_steps=12
+    trainer.total_training_steps=8
     trainer.total_epochs=1000
     trainer.test_freq=2
     trainer.save_freq=-1

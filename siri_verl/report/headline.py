@@ -58,7 +58,7 @@ def _one_run(run: Run) -> list[str]:
 def retest_sentences(retests: Sequence[Retest]) -> list[str]:
     """What the skills change on fresh tasks, for each model they were tested again on."""
     return [
-        f"On fresh tasks, skills in the prompt change the success of {retest.model} by "
+        f"On fresh tasks, skills in the prompt change the success of the {retest.policy} by "
         f"{retest.overall['effect']:+.3f} ({retest.overall['low']:+.3f} to {retest.overall['high']:+.3f}, "
         f"{retest.overall['pairs']} pairs)."
         for retest in retests

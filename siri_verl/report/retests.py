@@ -38,6 +38,11 @@ class Retest:
     skills: list[dict[str, Any]]
     overall: dict[str, Any]
 
+    @property
+    def policy(self) -> str:
+        """The model in words: the recipes test the model that training began with under a name of its own."""
+        return "starting policy" if self.file == RunFolder(Path()).retest("start").name else f"policy {self.model}"
+
 
 @dataclass(frozen=True)
 class RetestRow:

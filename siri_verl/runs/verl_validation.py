@@ -18,7 +18,7 @@ def core_variable(metrics: Mapping[str, float]) -> str:
 
 
 def core_means(metrics: Mapping[str, float], variable: str) -> dict[str, float]:
-    """Data source -> mean of the variable over the samples of a prompt; where several are logged, of the most samples."""
+    """Data source -> mean of the variable over the samples of a prompt, of the most samples if there are several."""
     found: dict[str, tuple[int, float]] = {}
     for name, value in metrics.items():
         match = _CORE_MEAN.fullmatch(name)

@@ -261,11 +261,11 @@ def test_retests_and_evaluations_in_the_run_are_shown(tmp_path):
     page = page_of([run], tmp_path / "out")
     assert page.text.count("+.500 +.400 to +.600") == 2, "of the skill and of all, for the first model"
     assert page.text.count("+.100 −.020 to +.220") == 3, "of both skills and of all, for the second"
-    assert "policy: start (retest_start.json)" in page.text and "policy: step_4 (retest_step_4.json)" in page.text
+    assert "starting policy retest_start.json" in page.text and "policy step_4 retest_step_4.json" in page.text
     table = page.text.split("Skills re-tested after the run")[1].split("Evaluations")[0]
     assert table.count("When <b>: read") == 1, "both re-tests share the rows"
     assert "s0002 pets When pets: buy – – – – 80" in table, "the first did not test this skill"
-    assert "change the success of start by +0.500 (+0.400 to +0.600, 80 pairs)." in page.text
+    assert "change the success of the starting policy by +0.500 (+0.400 to +0.600, 80 pairs)." in page.text
     assert "demo/test: 1 tasks x 2" in page.text and ".625 (.500 to .750)" in page.text
     (found,) = [t for t in page.data("trajectories") if t["source"] == "eval test"]
     assert not found["success"] and not found["turns"][0]["v"]
