@@ -29,8 +29,8 @@ class EnvironmentSettings:
     """Which environment, and how many processes host it."""
 
     name: str = "toy"
-    """A registered name (`siri-verl doctor` lists them), or the id of a Gymnasium environment with text observations and
-    the seven keys of `info` (docs/environments.md)."""
+    """A registered name (`siri-verl doctor` lists them), or the id of a Gymnasium environment with text observations
+    and the seven keys of `info` (docs/environments.md)."""
     kwargs: dict[str, Any] = field(default_factory=dict)
     """Passed to the environment's constructor."""
     num_servers: int = 1
