@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from support.fault_run import DEADLINE, STEPS, FaultRun, shared_memory, skills, state, step_metrics
+from support.fault_run import DEADLINE, STEPS, FaultRun, forgotten, skills, state, step_metrics
 from support.oracle import oracle
 from support.ray_nodes import two_ray_nodes
 from support.toy_run import write_inputs
@@ -96,6 +96,7 @@ def ended(row: Row, run: FaultRun, segments: set[str], *, patience: float = DEAD
     left = run.left_over()
     row.hung += len(left)
     row.problems += [f"left over: {title}" for title in left]
+    row.problems += [f"shared memory left over: {name}" for name in forgotten(segments)]
     return code
 
 
@@ -105,11 +106,10 @@ def kills(work: Path, count: int, seed: int = 1, victims: tuple[tuple[str, ...],
     row, rng = Row(f"SIGKILL: {', '.join('+'.join(v) for v in victims)}"), random.Random(seed)
     run, phases = FaultRun(inputs_of(work), work / f"kills_{seed}"), set()
     reference(work)
-    before = shared_memory()
-    # One more finished step on most starts, so that the kills spread over all steps; some starts are killed earlier.
+    # The kills spread over all steps; some starts are killed before they have finished one.
     while row.injected < count and run.steps() < STEPS:
         left, kills_left = STEPS - run.steps(), count - row.injected
-        wanted = run.steps() + (1 if left > 1 and rng.random() < left / kills_left else 0)
+        wanted = run.steps() + round(left / (kills_left + 1) + rng.uniform(-0.5, 0.5))
         run.start()
         run.wait_until(lambda goal=wanted: run.named("ray::WorkerDict") and run.steps() >= goal)
         time.sleep(rng.uniform(0.0, 6.0))
@@ -117,7 +117,7 @@ def kills(work: Path, count: int, seed: int = 1, victims: tuple[tuple[str, ...],
             break
         phases.add(min(run.steps() // 6, 2))
         row.injected += bool(run.kill(*victims[row.injected % len(victims)]))
-        code = ended(row, run, before)
+        code = ended(row, run, run.segments)
         if code == 0:
             row.problems.append("exit code 0 after a SIGKILL")
         print(f"  kill {row.injected}: after step {run.steps()}, exit code {code}", flush=True)
@@ -140,7 +140,7 @@ def worker_lost(work: Path, *names: str) -> Row:
     run.start()
     run.wait_until(lambda: run.steps() >= 2 and run.named(*names))
     row.injected = run.kill(*names)
-    code = ended(row, run, shared_memory())
+    code = ended(row, run, run.segments)
     if code == 0:
         row.outcome = "went on"
     else:
@@ -163,7 +163,7 @@ def environment_lost(work: Path) -> Row:
         run.wait_until(lambda goal=goal: run.steps() >= goal and run.named("ray::EnvironmentServer"))
         time.sleep(0.3)
         row.injected += run.kill("ray::EnvironmentServer")
-    code = ended(row, run, shared_memory(), patience=1800)
+    code = ended(row, run, run.segments, patience=1800)
     if code != 0:
         row.problems.append(f"exit code {code}: {run.tail(500)}")
         return row
@@ -192,7 +192,7 @@ def rollout(work: Path, kind: str) -> Row:
     run.wait_until(lambda: run.steps() >= 4) if goes_on else None
     if goes_on:
         run.driver.send_signal(signal.SIGINT)
-    code = ended(row, run, shared_memory(), patience=600)
+    code = ended(row, run, run.segments, patience=600)
     if not goes_on:
         reason = {"fail": "injected failure", "garbage": "expected token ids", "silent": "did not answer within 20 s"}[
             kind
@@ -211,7 +211,7 @@ def miner_fails(work: Path) -> Row:
         overrides = [f"siri.mining.endpoint.{name}={value}" for name, value in endpoint.items()]
         run = FaultRun(inputs_of(work), work / "miner", *overrides, OPENAI_API_KEY=KEY)
         run.start()
-        code = ended(row, run, shared_memory(), patience=900)
+        code = ended(row, run, run.segments, patience=900)
     if code in (0, -999) or "status 503" not in run.log.read_text(errors="replace"):
         row.problems.append(f"exit code {code}, no clear reason: {run.tail(500)}")
     row.problems += [f"the key is in {path}" for path in [run.log, *run.path.rglob("*")] if _holds_key(path)]
@@ -254,7 +254,7 @@ def disk(work: Path, kind: str) -> Row:
             (folder / "ballast").write_bytes(b"\0" * max(0, free - (100 << 10)))
         else:
             subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
-        code = ended(row, run, shared_memory(), patience=600)
+        code = ended(row, run, run.segments, patience=600)
         text = run.log.read_text(errors="replace")
         if code in (0, -999) or not any(words in text for words in NO_SPACE):
             row.problems.append(f"exit code {code}, no clear reason: {run.tail(500)}")
@@ -282,7 +282,7 @@ def node_lost(work: Path) -> Row:
         run.start()
         run.wait_until(lambda: run.steps() >= 1)
         row.injected = joining_node_killed(joining)
-        code = ended(row, run, shared_memory(), patience=420)
+        code = ended(row, run, run.segments, patience=420)
     if code in (0, -999):
         row.problems.append(f"exit code {code}: {run.tail(500)}")
     row.outcome = f"stopped with exit code {code}"
@@ -319,7 +319,7 @@ def interrupts(work: Path, count: int) -> Row:
     for _ in range(count):
         run.driver.send_signal(signal.SIGINT)
         time.sleep(0.5)
-    code = ended(row, run, shared_memory())
+    code = ended(row, run, run.segments)
     seconds, text = time.monotonic() - begun, screen.read_text(errors="replace")
     if code != 130 or "resume with: bash again" not in text or "Traceback" in text:
         row.problems.append(f"exit code {code}: {text[-500:]}")

@@ -6,6 +6,7 @@ Every process of a run inherits an environment variable with the run's folder, b
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -59,13 +60,14 @@ class FaultRun:
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", NAME: str(folder), **environment}
         self.log = folder.with_suffix(".log")
         self.driver: subprocess.Popen | None = None
+        self.segments = shared_memory()
 
-    def start(self, **more: object) -> None:
+    def start(self) -> None:
         """Start or resume."""
         with self.log.open("ab") as log:
             log.write(b"\n==== start\n")
             self.driver = subprocess.Popen(
-                *(self.command,), cwd=self.inputs, env=self.environment, stdout=log, stderr=log, start_new_session=True
+                self.command, cwd=self.inputs, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
 
     def steps(self) -> int:
@@ -158,6 +160,19 @@ class FaultRun:
 def shared_memory() -> set[str]:
     """Segments of this machine's shared memory."""
     return set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+
+
+def forgotten(before: set[str]) -> list[str]:
+    """Segments that are new since then and that no process maps or holds open."""
+    used = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            used.append((process / "maps").read_text(errors="replace"))
+            for link in os.listdir(process / "fd"):
+                with contextlib.suppress(OSError):
+                    used.append(os.readlink(process / "fd" / link) + "\n")
+    text = "".join(used)
+    return sorted(name for name in shared_memory() - before if f"/dev/shm/{name}" not in text)
 
 
 def state(run: Path, step: int = STEPS) -> dict[str, str]:
