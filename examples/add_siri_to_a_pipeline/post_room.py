@@ -44,9 +44,8 @@ class _PostRoomTool(BaseTool):
     async def execute(
         self, instance_id: str, parameters: dict[str, Any], *, agent_data: Any, **kwargs: Any
     ) -> tuple[ToolResponse, float, dict]:
-        """Answer, and note the answer in the trajectory's log."""
+        """Answer, and reward."""
         text, reward = self.answer(parameters, **self.tasks[instance_id])
-        agent_data.extra_fields.setdefault("answers", []).append(text)
         return ToolResponse(text=text), reward, {}
 
     async def release(self, instance_id: str, **kwargs: Any) -> None:

@@ -3,7 +3,7 @@
 
 # An environment of one's own: checked, then trained on with GiGPO. Runs on a CPU.
 #   bash examples/own_environment/run.sh
-#   bash examples/own_environment/run.sh trainer.total_training_steps=40      any override comes last
+#   bash examples/own_environment/run.sh trainer.total_training_steps=30      any override comes last
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../../recipes/lib/setup.sh"
 source "$REPO_ROOT/examples/lib/result.sh"
@@ -42,7 +42,7 @@ stage training "$PYTHON_BIN" -m verl.trainer.main_ppo "+siri=[own,cpu,cpu_small]
     actor_rollout_ref.rollout.val_kwargs.n=16 \
     actor_rollout_ref.rollout.val_kwargs.do_sample=true \
     actor_rollout_ref.rollout.val_kwargs.temperature=1.0 \
-    trainer.total_training_steps=40 \
+    trainer.total_training_steps=30 \
     trainer.test_freq=5 \
     trainer.save_freq=-1 \
     trainer.default_local_dir="$RUN_DIR" \

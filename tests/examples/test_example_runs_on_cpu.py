@@ -131,8 +131,9 @@ def test_the_same_pipeline_with_siri(inputs, tmp_path):
     bank = load_bank(tmp_path / "skills.jsonl")
     strategies = {skill.strategy: skill for skill in bank.skills.values()}
     # what it says was taught, that it helps was found out
-    assert strategies["ask the board where to go"].status == "active"
-    assert all(s.status != "active" for name, s in strategies.items() if name != "ask the board where to go")
+    # it is retired again once the plain arm does the same
+    assert strategies.pop("ask the board where to go").was_active
+    assert strategies and not any(skill.was_active for skill in strategies.values())
     added = [found["siri/internalization/rows_added"] for found in metrics.values()]
     assert added[0] == 0 and max(added) > 0
     assert all(np.isfinite(found["actor/grad_norm"]) for found in metrics.values())

@@ -39,3 +39,9 @@ class PostRoomLoop(ToolAgentLoop):
         if siri.skill_text is not None:
             output.extra_fields["plain_prompt_ids"] = await self.ct_build_initial_tokens(plain, tools=self.tool_schemas)
         return output
+
+    async def _call_tool(self, tool_call: Any, tools_kwargs: dict[str, Any], agent_data: Any) -> tuple:
+        """Keep the answer, also the one to a call that verl refuses."""
+        response, *rest = await super()._call_tool(tool_call, tools_kwargs, agent_data)
+        agent_data.extra_fields.setdefault("answers", []).append(response.text)
+        return response, *rest
