@@ -112,10 +112,11 @@ def test_after_states_turns_for_gigpo_in_verls_own_modes_too(prepared):
 def test_a_call_that_verl_refuses_is_a_turn_with_its_answer(prepared):
     unknown = '<tool_call>{"name": "sing", "arguments": {}}</tool_call>'
     output, _ = deliver(prepared, "after", [unknown, *replies_of(prepared, "1")])
-    anchors = output.extra_fields["anchors"]
-    assert len(anchors) == len(output.extra_fields["turn_rewards"]) == 4
+    fields = output.extra_fields
+    anchors = fields["anchors"]
     assert anchors[1].startswith("Unknown function 'sing'") and anchors[2] == "The board says Ada sits in room 1."
-    assert output.extra_fields["turn_rewards"] == [0.0, 0.0, 1.0, 0.0]
+    assert fields["turn_rewards"][:3] == [0.0, 0.0, 1.0]
+    assert len(anchors) == len(fields["turn_rewards"]) == len(fields["transcript"]) == len(runs(output.response_mask))
 
 
 def test_a_reply_without_a_tool_call_ends_the_episode(prepared):
