@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -85,6 +86,11 @@ def configuration_resolvers() -> None:
     folder = Path(__file__).parent / "conf"
     OmegaConf.register_new_resolver("siri_conf", lambda name: str(folder / name), replace=True)
     OmegaConf.register_new_resolver("siri_at_most", lambda *numbers: min(numbers), replace=True)
+
+
+def runtime_env_hook() -> None:
+    """`py_executable: siri_verl.forked_workers` in Ray's runtime environment; a hook of the user's own stays."""
+    os.environ.setdefault("RAY_RUNTIME_ENV_HOOK", "siri_verl.forked_workers.client.runtime_env_hook")
 
 
 def siri_trainer() -> None:
@@ -192,6 +198,7 @@ REGISTRATIONS: list[Callable[[], None]] = [
     cpu_engines,
     light_rollout,
     configuration_resolvers,
+    runtime_env_hook,
     siri_trainer,
     advantage_estimators,
     screen_logger,

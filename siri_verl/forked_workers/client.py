@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Ray starts in place of Python (`runtime_env.py_executable`): it asks for a forked worker and waits for its end.
 
-Runs by path, with the standard library alone. The process that forks is siri_verl/platform/worker_server.py; the first
+Runs by path, with the standard library alone. The process that forks is siri_verl/forked_workers/server.py; the first
 client of a raylet starts it. Where it cannot be started, the worker starts as Ray starts it, and stderr says why.
 """
 
@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -16,8 +17,18 @@ import tempfile
 import time
 from pathlib import Path
 
-SERVER = "siri_verl.platform.worker_server"
+MARK = "siri_verl.forked_workers"
+SERVER = "siri_verl.forked_workers.server"
 START_SECONDS = 600.0
+
+
+def runtime_env_hook(runtime_env: "dict | None") -> "dict | None":
+    """Ray's hook (RAY_RUNTIME_ENV_HOOK), called by `ray.init`: `py_executable: siri_verl.forked_workers` becomes the
+    command of this file. verl hands `ray_kwargs.ray_init.runtime_env` to Ray without resolving interpolations
+    (verl/trainer/main_ppo.py, `run_ppo`)."""
+    if runtime_env is None or runtime_env.get("py_executable") != MARK:
+        return runtime_env
+    return {**runtime_env, "py_executable": shlex.join([sys.executable, "-S", "-E", str(Path(__file__).resolve())])}
 
 
 def folder() -> Path:

@@ -4,7 +4,7 @@
 A run on a CPU has some ten worker processes, each of which imports torch, tensordict and verl: 6 to 15 CPU seconds each.
 Forked workers share these imports, and their memory. Nothing that starts a thread happens before a fork.
 
-    python -m siri_verl.platform.worker_server SOCKET RAYLET_PID
+    python -m siri_verl.forked_workers.server SOCKET RAYLET_PID
 
 It ends when the raylet has ended.
 """
@@ -86,7 +86,8 @@ class WorkerServer:
                         self._client_ended(key.fileobj)
         finally:
             if not self._forked:
-                self.path.unlink(missing_ok=True)
+                for path in (self.path, Path(f"{self.path}.lock"), Path(f"{self.path}.log")):
+                    path.unlink(missing_ok=True)
         return None
 
     _forked = False
