@@ -43,7 +43,7 @@ def simulated(driver: Driver, episodes: lengths.Episodes, speed: Speed) -> Outco
     return simulate(main())
 
 
-def rows_of(name: str, share: float | None, episodes: lengths.Episodes, speed: Speed) -> dict[str, Any]:
+def rows_of(name: str, share: float, episodes: lengths.Episodes, speed: Speed) -> dict[str, Any]:
     """Seconds and generations of every driver over the same episodes."""
     outcomes = {driver: simulated(run, episodes, speed) for driver, run in DRIVERS.items()}
     return {
@@ -60,10 +60,10 @@ def ratio(row: dict[str, Any], driver: str, of: str = "seconds") -> float:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Ratios to the asynchronous loop."""
-    head = "| episodes | cut off | sessions | lock step: time | generations | time without ended episodes | arm after arm: time |"
-    lines = [head, "|---|---|---|---|---|---|---|"]
+    columns = ("episodes", "cut off", "sessions", "lock step: time", "generations", "of unfinished: time")
+    lines = [f"| {' | '.join(columns)} | arm after arm: time |", "|---|---|---|---|---|---|---|"]
     for row in rows:
-        share = "recorded" if row["unfinished"] is None else f"{row['unfinished']:.0%}"
+        share = f"{row['unfinished']:.0%}"
         figures = [
             ratio(row, "lock step"),
             ratio(row, "lock step", "generations"),
@@ -75,7 +75,32 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def check_real_time(speed: Speed) -> str:
+def picture(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Times relative to the asynchronous loop over the number of sessions, a panel per kind of episode."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, len(KINDS), figsize=(9, 3.6), sharey=True, layout="constrained")
+    drivers = {"lock step": "-", "lock step of unfinished": "--", "one arm after the other": ":"}
+    for panel, kind in zip(panels, KINDS, strict=True):
+        for share, colour in zip(SHARES, ("#0072b2", "#e69f00", "#009e73"), strict=True):
+            found = [row for row in rows if row["episodes"] == kind and row["unfinished"] == share]
+            for driver, style in drivers.items():
+                x, y = [row["concurrency"] for row in found], [ratio(row, driver) for row in found]
+                label = f"{driver}, {share:.0%} cut off" if panel is panels[-1] else None
+                panel.plot(x, y, style, color=colour, marker="o", markersize=3, label=label)
+        panel.set(title=kind.replace("_", "-"), xlabel="sessions at once", xscale="log")
+        panel.set_xticks(CONCURRENCY, [str(n) for n in CONCURRENCY])
+        panel.axhline(1, color="grey", linewidth=0.8)
+    panels[0].set_ylabel("time / time of the asynchronous loop")
+    figure.legend(loc="outside right center", fontsize=7, frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def check_real_time() -> str:
     """Virtual against real time for eight short episodes on a slowed server: how far simulation is from asyncio."""
     slow = Speed(0.02, 0.001, 0.0)
     episodes = lengths.Lengths(4, 0.3, 3.0, (10, 2), 12, environment=0.05).draw(8, seed=1)
@@ -90,14 +115,13 @@ def check_real_time(speed: Speed) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recorded", type=Path, help="episodes of record.py, beside the stated distributions")
     parser.add_argument("--check-real-time", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     speed = H100_1_5B
     if args.check_real_time:
-        print(check_real_time(speed))
+        print(check_real_time())
         return
     rows = []
     for name, of_kind in KINDS.items():
@@ -105,13 +129,11 @@ def main() -> None:
             for count in CONCURRENCY:
                 drawn = lengths.with_unfinished(of_kind, share).draw(count, args.seed)
                 rows.append(rows_of(name, share, drawn, speed))
-    if args.recorded:
-        found = lengths.recorded(args.recorded)
-        rows += [rows_of(args.recorded.stem, None, found[:n], speed) for n in CONCURRENCY if n <= len(found)]
     print(table(rows))
     print(f"\nServer: {speed.source}: {speed}")
     if args.out:
         facts = {"seed": args.seed, "speed": vars(speed), "rows": rows}
+        picture(rows, args.out.with_suffix(".png"))
         args.out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lengths and latencies of episodes: recorded ones, and stated distributions."""
+"""Lengths and latencies of episodes: stated distributions."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -72,16 +70,3 @@ ALFWORLD_LIKE = Lengths(50, 0.3, 14.0, (700, 150), 110, environment=0.01)
 def with_unfinished(lengths: Lengths, share: float) -> Lengths:
     """The same episodes with another share of them cut off."""
     return replace(lengths, unfinished=share)
-
-
-def recorded(path: Path) -> list[list[Turn]]:
-    """Episodes that record.py wrote.
-
-    Raises:
-        ValueError: the file holds none.
-    """
-    lines = path.read_text(encoding="utf-8").splitlines()
-    found = [[Turn(**turn) for turn in json.loads(line)] for line in lines if line.strip()]
-    if not found:
-        raise ValueError(f"{path}: no episodes; write some with record.py")
-    return found

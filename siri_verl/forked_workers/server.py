@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forks Ray's workers from one process that has imported what they all import.
 
-A run on a CPU has some ten worker processes, each of which imports torch, tensordict and verl: 6 to 15 CPU seconds each.
-Forked workers share these imports, and their memory. Nothing that starts a thread happens before a fork.
+A run on a CPU has some ten worker processes, each of which imports torch, tensordict and verl: 6 to 15 CPU seconds
+each. Forked workers share these imports, and their memory. Nothing that starts a thread happens before a fork.
 
     python -m siri_verl.forked_workers.server SOCKET RAYLET_PID
 
@@ -38,7 +38,7 @@ MODULES = (
 )
 """What the workers of a run import, together."""
 FORK_SAFE = ("jemalloc_bg_thd",)
-"""pyarrow's allocator starts a thread, and prepares it for forks by handlers of its own (jemalloc, `jemalloc_prefork`)."""
+"""pyarrow's allocator starts a thread and prepares it for forks by handlers of its own (`jemalloc_prefork`)."""
 POLL_SECONDS = 1.0
 
 

@@ -46,7 +46,9 @@ def raylet(tmp_path):
     wait_for(lambda: client.connect(path) is not None)
     script = tmp_path / "worker.py"
     script.write_text(SCRIPT)
-    call = f"from siri_verl.forked_workers import client; import sys; sys.exit(client.run(client.connect({str(path)!r})))"
+    call = (
+        f"from siri_verl.forked_workers import client; import sys; sys.exit(client.run(client.connect({str(path)!r})))"
+    )
 
     def start(seconds, code, **env):
         command = [sys.executable, "-c", call, str(script), str(seconds), str(code)]
@@ -116,5 +118,7 @@ def test_rays_hook_puts_the_command_in_place_of_the_mark():
     name = os.environ[ray_constants.RAY_RUNTIME_ENV_HOOK]  # set by the plugin, which `import verl` loads
     hook = load_class(name)
     made = hook({"py_executable": "siri_verl.forked_workers", "env_vars": {"A": "1"}})
-    assert made["py_executable"].split() == [sys.executable, "-S", "-E", client.__file__] and made["env_vars"] == {"A": "1"}
+    assert made["py_executable"].split() == [sys.executable, "-S", "-E", client.__file__] and made["env_vars"] == {
+        "A": "1"
+    }
     assert hook(None) is None and hook({"py_executable": "other"}) == {"py_executable": "other"}
