@@ -10,7 +10,7 @@ install ""
 
 FOLDERS=()
 for repetition in $(seq "${REPETITIONS:-3}"); do
-    for estimator in gigpo grpo; do
+    for estimator in grpo gigpo; do
         FOLDERS+=("$RESULTS/${estimator}_$repetition")
         note "$estimator, run $repetition"
         RUN_DIR=${FOLDERS[-1]} bash "$REPO_ROOT/examples/one_flag/run.sh" "$estimator" data.seed="$repetition" "$@"

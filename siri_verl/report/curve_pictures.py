@@ -36,14 +36,15 @@ def curve_pictures(methods: Sequence[Method], album: Album) -> list[Picture]:
     if not any(run.curve for method in methods for run in method.runs):
         return []
     intervals = _interval_words(methods)
+    axes = _axes(methods)
     captions = {
         "env_steps": "Success on held-out tasks against the environment steps of training, both arms counted. This is "
         f"the fair axis between methods. {intervals}",
-        "step": f"The same validations against training steps. {intervals}",
+        "step": f"{'The same validations' if len(axes) > 1 else 'Validations'} against training steps. {intervals}",
     }
     return [
         picture
-        for axis in _axes(methods)
+        for axis in axes
         for picture in album.add(
             f"success_over_{axis}", f"success over {AXES[axis]}", captions[axis], partial(_draw, methods, axis)
         )

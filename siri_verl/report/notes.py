@@ -14,7 +14,7 @@ def notes(runs: Sequence[Run]) -> list[str]:
     found = []
     bare = [run.name for run in runs if not run.config]
     if bare and len(runs) > 1:
-        found.append(f"{_names(bare)}: no config.yaml, so each is a method of its own, and settings are not compared.")
+        found.append(f"{_names(bare)}: no config.yaml, so settings are not compared.")
     shown = [run.name for run in runs if run.shows_skills_in_validation]
     if shown:
         found.append(f"{_names(shown)}: validation shows skills (siri.control.skills_in_prompt), not the plain prompt.")

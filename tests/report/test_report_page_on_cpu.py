@@ -201,7 +201,7 @@ def test_what_is_missing_from_one_of_several_runs_is_said(runs, tmp_path):
     for name in ("config.yaml", "run.json", "skills.jsonl"):
         (bare / name).unlink()
     text = page_of([runs[4], bare], tmp_path / "out", details=["grpo_1"]).text
-    assert "bare: no config.yaml, so each is a method of its own" in text
+    assert "bare: no config.yaml, so settings are not compared" in text
     assert "Without trajectories on disk: bare." in text
 
 
