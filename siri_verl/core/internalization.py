@@ -82,7 +82,8 @@ def row_weights(
     Args:
         advantage: (rows,) A.
         delta: (rows,) Delta of the row's group; NaN where undefined, which weighs 0.
-        scale, clip: of `advantage_weights`.
+        scale: of `advantage_weights`.
+        clip: of `advantage_weights`.
         settings: the kind of weight.
     """
     if settings.row_weight == "one":
