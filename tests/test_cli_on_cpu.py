@@ -258,7 +258,7 @@ def test_skills_list_refuses_a_status_that_there_is_not(tmp_path):
     save_bank(SkillBank(), tmp_path / "skills.jsonl")
     assert "0 candidate" in run("skills", "list", tmp_path, "--status", "active")
     text = run("skills", "list", tmp_path, "--status", "bogus", code=1)
-    assert text == "error skills list: status 'bogus', use one of candidate, active, retired"
+    assert text == "error skills list: status 'bogus', use one of candidate, active, retired, internalized"
 
 
 def leaves(command, words=()):
