@@ -23,6 +23,7 @@ IN_THE_WAY = {
     "data alfworld-demo": ("--out OUT", ["json_2.1.1/train/x/y/game.tw-pddl"]),
     "data alfworld": ("--out OUT --archives ARCHIVES", ["json_2.1.1/train/x/y/game.tw-pddl", "games.json"]),
     "data panel": ("toy --split train --out OUT/p.parquet", ["p.json", "p.parquet"]),
+    "data model": ("MODEL/model.gguf --out OUT", ["config.json"]),
     "report": ("RUN --out OUT", ["report.html", "pictures/a.png", "learning_curve.png"]),
     "story": ("RUN --out OUT", ["story.md", "success.png"]),
     "eval": ("MODEL --env toy --out OUT", ["summary.json"]),
@@ -64,6 +65,7 @@ def words(tmp_path):
     for name in ("SHOP", "ARCHIVES", "RUN", "MODEL"):
         (tmp_path / name).mkdir()
     write_shop(tmp_path / "SHOP", 3)
+    (tmp_path / "MODEL" / "model.gguf").write_bytes(b"GGUF")
     for url in ARCHIVES.values():
         with zipfile.ZipFile(tmp_path / "ARCHIVES" / url.rsplit("/", 1)[1], "w") as archive:
             archive.writestr("json_2.1.1/train/x/y/game.tw-pddl", "another game")
