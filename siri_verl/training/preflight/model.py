@@ -27,8 +27,8 @@ def check_attention(config: DictConfig) -> None:
         found = AutoConfig.from_pretrained(copy_to_local(model.path), trust_remote_code=model.trust_remote_code)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{where}: no configuration could be loaded from there; name the folder of a Hugging Face model, or its name "
-            f"on the hub ({error})"
+            f"{where}: no configuration could be loaded from there; name the folder of a Hugging Face model, or "
+            f"its name on the hub ({error})"
         ) from error
     reason = unmodelled(found)
     if reason and rollout.name == "light":
