@@ -162,7 +162,7 @@ def test_an_override_hydra_refuses_says_why():
     for override, says in (
         ("trainer.no_such_key=1", "trainer.no_such_key=1: no such setting"),
         ("data.x=[1", "no viable alternative at input"),
-        ("+siri=[nope]", "+siri=[nope]: no such group; there are alfworld, alfworld_demo, base, "),
+        ("+siri=[nope]", "+siri=[nope]: no such group; there are acceptance, alfworld, "),
     ):
         with pytest.raises(ComposeError) as caught:
             compose_run([override])
@@ -170,4 +170,4 @@ def test_an_override_hydra_refuses_says_why():
         assert says in text
         assert "\n" not in text
         assert "search path" not in text
-    assert "error +siri=[nope]: no such group; there are alfworld, " in run("+siri=[nope]", code=1)
+    assert "error +siri=[nope]: no such group; there are acceptance, alfworld, " in run("+siri=[nope]", code=1)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What skills need from outside the configuration: the bank to start from, and an endpoint as the miner."""
 
+import re
 import sys
 
 import pytest
@@ -65,10 +66,6 @@ def test_a_missing_or_damaged_bank_is_refused_before_anything_starts(tmp_path, c
         (["algorithm.filter_groups.enable=true"], "algorithm.filter_groups.enable=True: groups whose trajectories"),
         (["actor_rollout_ref.actor.shuffle=true"], "actor_rollout_ref.actor.shuffle=True: internalization rows are"),
         (["critic.enable=true"], "critic.enable=True: internalization rows are dealt to the actor's"),
-        (
-            ["siri.writer.train=true", "algorithm.adv_estimator=grpo"],
-            "algorithm.adv_estimator='grpo': siri.writer.train=True gives the writer's rows advantages of their own",
-        ),
         (["actor_rollout_ref.rollout.n=5"], "siri.arms.skill_share=0.5: arms: skill_share=0.5 of group size 5 is 2.5"),
     ],
 )
@@ -84,6 +81,15 @@ def test_what_would_spoil_evidence_or_internalization_is_refused_and_suits_a_bas
         check_run_of()
     assert str(error.value).startswith(says)
     check_run_of("siri.phases.fixed=warm_up")
+
+
+def test_a_trained_writer_needs_gigpo():
+    words = ["+siri=base", "siri.writer.train=true"]
+    check_skills(config := compose_run(words), siri_settings(config))
+    config = compose_run([*words, "algorithm.adv_estimator=grpo"])
+    says = "algorithm.adv_estimator='grpo': siri.writer.train=True gives the writer's rows advantages of their own"
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        check_skills(config, siri_settings(config))
 
 
 def test_chains_need_the_order_of_the_tasks():
