@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from support.hostile import CHAT, JOINED, TEXTS, texts
 from support.tiny_model import make_tokenizer
 from tokenizers import AddedToken, normalizers
+from verl.workers.rollout.replica import TokenOutput
 
 from siri_verl.skills.bank import SkillBank
 from siri_verl.skills.mining_prompt import parse_mined_skill, render_mining_prompt
@@ -86,7 +87,7 @@ def test_mining_prompts_neither(name):
     class Client:
         async def generate(self, request_id, prompt_ids, sampling_params):
             asked.append(controls(tokenizer, prompt_ids))
-            return type("Output", (), {"token_ids": [5]})
+            return TokenOutput(token_ids=[5], log_probs=[-0.5])
 
     miner.client = Client()
     miner([render_mining_prompt(text, [(text, text)]) for text in ("a", JOINED, JOINED[::-1], *CHAT)], 1)
