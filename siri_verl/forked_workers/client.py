@@ -66,7 +66,7 @@ def connect_or_start(path: Path, raylet: int) -> socket.socket:
     found = connect(path)
     if found is not None:
         return found
-    with open(f"{path}.lock", "w") as lock:
+    with open(os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600), "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = connect(path)
         if found is not None:

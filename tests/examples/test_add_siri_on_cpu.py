@@ -8,6 +8,7 @@ import subprocess
 import pandas
 import pytest
 from support.example_runs import EXAMPLES, config_of, dry_run, example, play
+from support.tiny_model import make_tiny_model
 
 from siri_verl.core.segments import runs
 from siri_verl.rollout.complete_rows import complete_rows
@@ -66,7 +67,7 @@ def test_the_readme_shows_the_real_diff():
         assert done.returncode == 1 and block == done.stdout, f"write into the README:\n{done.stdout}"
 
 
-def test_before_is_verls_own_trainer_and_after_is_sirs(prepared):
+def test_before_is_verls_own_trainer_and_after_is_sirs(prepared, tmp_path):
     before, after = config_of("add_siri_to_a_pipeline", "before"), config_of("add_siri_to_a_pipeline")
     assert before.trainer.v1.trainer_mode == "sync" and "siri" not in before
     assert after.trainer.v1.trainer_mode == "siri" and siri_settings(after).tasks == "dataset"
@@ -74,7 +75,8 @@ def test_before_is_verls_own_trainer_and_after_is_sirs(prepared):
         assert before.data[key] == after.data[key]
     files = [f"data.{name}_files={prepared[1]}/{file}.parquet" for name, file in (("train", "train"),
                                                                                  ("val", "validation"))]  # fmt: skip
-    config = config_of("add_siri_to_a_pipeline", "after", *files)
+    model = f"actor_rollout_ref.model.path={make_tiny_model(tmp_path / 'model')}"
+    config = config_of("add_siri_to_a_pipeline", "after", *files, model)
     preflight(config, siri_settings(config))
     tasks = dataset_tasks(config)
     assert tasks.train["Ada-1"] == "Deliver the parcel for Ada."
