@@ -4,6 +4,7 @@
 import gymnasium
 import pytest
 from support.example_runs import EXAMPLES, config_of, example
+from transformers import Qwen2Config
 from typer.testing import CliRunner
 
 from siri_verl.cli import app
@@ -73,6 +74,7 @@ def test_its_command_composes_and_a_run_would_start(tmp_path, env, prepare):
         write_dataset(Panel.read(FOLDER / f"{split}.json"), tmp_path / f"{split}.parquet")
     texts = [part for messages, reply in prepare.lessons() for part in (messages[0]["content"], reply)]
     example("lib", "player").make_tokenizer(texts).save_pretrained(tmp_path / "model")
+    Qwen2Config().save_pretrained(tmp_path / "model")
     inputs = {"data.train_files": "train.parquet", "data.val_files": "validation.parquet",
               "actor_rollout_ref.model.path": "model"}  # fmt: skip
     config = config_of("own_environment", *(f"{key}={tmp_path}/{file}" for key, file in inputs.items()))

@@ -24,6 +24,8 @@ from siri_verl.runs.replay import PastRow, encode
 from siri_verl.training.soft_targets import SCORED_IDS, SCORED_LOG_PROBS
 from siri_verl.training.teacher_scores import TopTokens
 
+pytestmark = pytest.mark.slow  # real engines, one and two workers: six minutes on two cores
+
 JOB = Path(__file__).parents[1] / "support" / "internalization_job.py"
 LIMITS = (300, 100_000)
 """Tokens of a micro-batch at most: eight rows or so, all."""
