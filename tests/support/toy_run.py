@@ -55,6 +55,13 @@ def write_active_bank(path: Path) -> None:
     save_bank(bank, path)
 
 
+def write_active_inputs(folder: Path) -> Path:
+    """The model and panels, and a bank with a good active skill for every type."""
+    write_inputs(folder, active_skill=False)
+    write_active_bank(folder / "bank.jsonl")
+    return folder
+
+
 def player_settings(inputs: Path) -> tuple[str, ...]:
     """Settings of a run of the player: one step of warm-up, one of mining, then internalization."""
     return (
